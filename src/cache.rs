@@ -1,0 +1,103 @@
+//! The token that everybody reads: one slot, replaced as a whole, read without a lock.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+
+use crate::clock::{Clock, Instant};
+use crate::freshness::Lifetime;
+use crate::process;
+use crate::protocol::Grant;
+
+/// A token with its life. Knows its clock, so that a reader needs nothing else.
+#[derive(Debug)]
+pub(crate) struct CachedToken {
+    pub grant: Grant,
+    pub lifetime: Lifetime,
+    clock: Clock,
+    /// Until then nobody needs to think about a refresh, in nanoseconds of the lifetime clock.
+    look_again_at: AtomicU64,
+    /// The process that obtained it: a forked child does not use its parent's.
+    generation: u64,
+}
+
+impl CachedToken {
+    pub fn new(grant: Grant, lifetime: Lifetime, clock: Clock) -> CachedToken {
+        let look_again = lifetime.refresh_at.min(lifetime.fresh_until);
+        CachedToken {
+            grant,
+            lifetime,
+            clock,
+            look_again_at: AtomicU64::new(look_again.as_nanos()),
+            generation: process::generation(),
+        }
+    }
+
+    /// How much of its life is left.
+    pub fn left(&self) -> Duration {
+        self.lifetime.ends.since(self.clock.now())
+    }
+
+    /// Whether somebody has to think about a refresh, or about the end.
+    #[inline]
+    pub fn wants_a_look(&self, now: Instant) -> bool {
+        now.as_nanos() >= self.look_again_at.load(Ordering::Relaxed)
+    }
+
+    /// A refresh is under way, or must wait: readers need not ask before `until`.
+    pub fn look_again_at(&self, until: Instant) {
+        let until = until.min(self.lifetime.fresh_until);
+        self.look_again_at
+            .store(until.as_nanos(), Ordering::Relaxed);
+    }
+}
+
+/// Where the current token is kept.
+#[derive(Debug, Default)]
+pub(crate) struct TokenCache(ArcSwapOption<CachedToken>);
+
+impl TokenCache {
+    /// The hot path: the token, if it is fresh and nobody needs to think about a refresh.
+    #[inline]
+    pub fn read<R>(&self, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
+        let guard = self.0.load();
+        let token = guard.as_deref()?;
+        let now = token.clock.now();
+        if token.wants_a_look(now) || token.generation != process::generation() {
+            return None;
+        }
+        Some(read(&token.grant, token.lifetime.ends.since(now)))
+    }
+
+    /// The token of this process, however old.
+    pub fn load(&self) -> Option<Arc<CachedToken>> {
+        let token = Guard::into_inner(self.0.load())?;
+        (token.generation == process::generation()).then_some(token)
+    }
+
+    pub fn store(&self, token: Arc<CachedToken>) {
+        self.0.store(Some(token));
+    }
+
+    pub fn clear(&self) {
+        self.0.store(None);
+    }
+
+    /// Drops the token only if it is still the one with this value. Says whether it did.
+    pub fn clear_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> bool {
+        let current = self.0.load();
+        match current.as_deref() {
+            Some(token) if is_rejected(&token.grant) => {
+                let before = self.0.compare_and_swap(&current, None);
+                match (&*before, &*current) {
+                    (Some(before), Some(current)) => Arc::ptr_eq(before, current),
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The client: a cached token, one flight at a time to replace it, and a pace that no caller can
+//! outrun. The only place that knows threads.
+//!
+//! Who does what: a *caller* reads the cache, boards a flight if it has to, and waits with its own
+//! deadline. A *flight* makes up to `max_attempts` attempts on a thread of its own, each when the pace
+//! allows, then lands with one result for everybody.
+#![forbid(unsafe_code)]
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use crate::cache::{CachedToken, TokenCache};
+use crate::clock::{Clock, Instant};
+use crate::config::{Config, Credentials, LogLevel};
+use crate::flight::{Boarding, Flight, Flights, Ticket, Waited};
+use crate::freshness::{self, Origin};
+use crate::http::{Exchange, Failed};
+use crate::log::Logger;
+use crate::pace::{Pace, Trouble};
+use crate::process::{self, PerProcess};
+use crate::protocol::Grant;
+use crate::{Error, Status, Token};
+
+/// Signs in to the service and keeps the token. Any number of threads may use one client at any time.
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// What the callers and the flight's thread have in common.
+struct Shared {
+    config: Config,
+    /// Taken away when the client is closed.
+    credentials: ArcSwapOption<Credentials>,
+    cache: Arc<TokenCache>,
+    process: PerProcess<Process>,
+}
+
+/// The part that a forked child must have anew: locks, connections, flights.
+struct Process {
+    flights: Flights<Outcome, Error>,
+    pace: Mutex<Paced>,
+    exchange: Exchange,
+    log: Logger,
+}
+
+/// What a flight comes to.
+type Outcome = Result<Arc<CachedToken>, Error>;
+
+struct Paced {
+    pace: Pace,
+    /// Why the last attempt failed, for callers who come while the pace forbids another.
+    last_error: Option<Error>,
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Not at all.
+    None,
+    Until(Instant),
+}
+
+impl Patience {
+    fn allows(self, until: Instant) -> bool {
+        matches!(self, Patience::Until(deadline) if until < deadline)
+    }
+}
+
+impl Client {
+    /// Makes a client. Copies everything it needs; sends nothing yet.
+    pub fn new(credentials: Credentials, config: &Config) -> Result<Client, Error> {
+        Client::with_cache(credentials, config, Arc::default())
+    }
+
+    /// Makes a client that keeps its token in a cache that others can read.
+    pub(crate) fn with_cache(
+        credentials: Credentials,
+        config: &Config,
+        cache: Arc<TokenCache>,
+    ) -> Result<Client, Error> {
+        process::watch_forks();
+        let process = PerProcess::new(Process::new(config)?);
+        Ok(Client {
+            shared: Arc::new(Shared {
+                config: config.clone(),
+                credentials: ArcSwapOption::from_pointee(credentials),
+                cache,
+                process,
+            }),
+        })
+    }
+
+    /// The cached token while it is fresh; else asks the service, for at most `timeout` in all
+    /// (`None`: the configured one; zero: never waits, starts a request and returns
+    /// [`Status::WouldWait`]).
+    pub fn get_token(&self, timeout: Option<Duration>) -> Result<Token, Error> {
+        let shared = &self.shared;
+        let patience = shared.patience(timeout);
+        let now = shared.clock().now();
+        let cached = shared.cache.load();
+        match cached {
+            Some(token) if now < token.lifetime.fresh_until => {
+                if token.wants_a_look(now) {
+                    shared.refresh(&token, now);
+                }
+                Ok(Token::new(token))
+            }
+            Some(token) if now < token.lifetime.ends => match shared.ask(patience) {
+                Ok(token) => Ok(Token::new(token)),
+                Err(error) => shared.last_resort().ok_or(error),
+            },
+            _ => shared.ask(patience).map(Token::new),
+        }
+    }
+
+    /// Always asks the service (or joins a request that is already in the air), for at most `timeout`
+    /// in all. The new token replaces the cached one.
+    pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
+        let shared = &self.shared;
+        shared.ask(shared.patience(timeout)).map(Token::new)
+    }
+
+    /// Forgets the cached token if it is still `rejected` (`None`: whichever it is).
+    pub fn invalidate(&self, rejected: Option<&str>) {
+        let shared = &self.shared;
+        let dropped = shared
+            .cache
+            .clear_if(|grant| rejected.is_none_or(|rejected| rejected == grant.token.expose()));
+        if dropped {
+            shared.process().log.line(
+                LogLevel::Info,
+                format_args!("the cached token was invalidated by the caller"),
+            );
+        }
+    }
+
+    /// Makes every call that is waiting return [`Status::Cancelled`]. The client stays usable.
+    pub fn cancel(&self) {
+        self.shared.process().flights.cancel();
+    }
+
+    /// Ends the client: waiting calls return [`Status::Cancelled`], the token and the credentials are
+    /// dropped, connections are closed, the log falls silent. Waits only for a log function that is
+    /// running on another thread. Dropping the client does the same.
+    pub fn close(&self) {
+        let shared = &self.shared;
+        let process = shared.process();
+        process.flights.close();
+        shared.cache.clear();
+        shared.credentials.store(None);
+        process.exchange.shut_down();
+        process.log.close();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    fn new(config: &Config) -> Result<Process, Error> {
+        Ok(Process {
+            flights: Flights::new(),
+            pace: Mutex::new(Paced {
+                pace: Pace::new(config.requests_per_minute),
+                last_error: None,
+            }),
+            exchange: Exchange::new(config)?,
+            log: Logger::new(config.log.clone()),
+        })
+    }
+
+    fn paced(&self) -> MutexGuard<'_, Paced> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Paced {
+    /// The error for a caller who will not wait until `until`.
+    fn refusal(&self, config: &Config, now: Instant, until: Instant) -> Error {
+        self.last_error
+            .clone()
+            .unwrap_or_else(|| {
+                let limit = config.requests_per_minute;
+                Error::new(
+                    Status::RateLimited,
+                    format!(
+                        "this client has sent {limit} requests in the last minute, its own limit"
+                    ),
+                )
+            })
+            .with_retry_after(until.since(now))
+    }
+}
+
+impl Shared {
+    fn clock(&self) -> &Clock {
+        &self.config.network.clock
+    }
+
+    fn process(&self) -> &Process {
+        self.process.get(|| {
+            Process::new(&self.config)
+                .expect("these settings were accepted when the client was made")
+        })
+    }
+
+    fn patience(&self, timeout: Option<Duration>) -> Patience {
+        match timeout.unwrap_or(self.config.timeout) {
+            Duration::ZERO => Patience::None,
+            timeout => Patience::Until(self.clock().now() + timeout),
+        }
+    }
+
+    /// The old token, if it still lives: better than none.
+    fn last_resort(&self) -> Option<Token> {
+        let token = self.cache.load()?;
+        (self.clock().now() < token.lifetime.ends).then(|| Token::new(token))
+    }
+
+    /// Starts a refresh ahead, if the pace allows one and nobody did. Never waits.
+    fn refresh(self: &Arc<Self>, token: &CachedToken, now: Instant) {
+        let next = self.process().paced().pace.next();
+        if next > now {
+            token.look_again_at(next);
+            return;
+        }
+        token.look_again_at(Instant::NEVER);
+        if let Boarding::Started(ticket) = self.process().flights.board()
+            && self.take_off(&ticket, Purpose::RefreshAhead).is_err()
+        {
+            self.land(&ticket.flight, Purpose::RefreshAhead, Err(no_thread()));
+        }
+    }
+
+    /// Gets a new token: waits for the flight in the air, or starts one.
+    fn ask(self: &Arc<Self>, patience: Patience) -> Outcome {
+        let flights = &self.process().flights;
+        let ticket = match flights.join() {
+            Some(ticket) => ticket,
+            None => {
+                self.check_pace(patience)?;
+                match flights.board() {
+                    Boarding::Joined(ticket) => ticket,
+                    Boarding::Started(ticket) => {
+                        if self.take_off(&ticket, Purpose::Wanted).is_err() {
+                            self.fly_here(&ticket, patience);
+                        }
+                        ticket
+                    }
+                    Boarding::Closed => return Err(cancelled()),
+                }
+            }
+        };
+        // Without patience the deadline is now: whatever has landed or is delayed is known at once.
+        let (deadline, gave_up) = match patience {
+            Patience::Until(deadline) => (deadline, Status::Timeout),
+            Patience::None => (self.clock().now(), Status::WouldWait),
+        };
+        match flights.wait(&ticket, deadline, self.clock()) {
+            Waited::Landed(outcome) => outcome,
+            Waited::Delayed(until, why) => {
+                Err(why.with_retry_after(until.since(self.clock().now())))
+            }
+            Waited::Cancelled => Err(cancelled()),
+            Waited::TimedOut => Err(Error::new(
+                gave_up,
+                match gave_up {
+                    Status::Timeout => "the time for this call ran out; the request goes on",
+                    _ => "no token yet; a request is on its way, call again",
+                },
+            )),
+        }
+    }
+
+    /// Turns away a caller who would only find out that the next request may not leave in time.
+    fn check_pace(&self, patience: Patience) -> Result<(), Error> {
+        let paced = self.process().paced();
+        let (now, next) = (self.clock().now(), paced.pace.next());
+        if next <= now || (paced.pace.is_worth_waiting() && patience.allows(next)) {
+            return Ok(());
+        }
+        Err(paced.refusal(&self.config, now, next))
+    }
+
+    /// Starts the flight on a thread of its own.
+    fn take_off(
+        self: &Arc<Self>,
+        ticket: &Ticket<Outcome>,
+        purpose: Purpose,
+    ) -> std::io::Result<()> {
+        let shared = self.clone();
+        let flight = ticket.flight.clone();
+        process::spawn(move || {
+            let outcome = shared.fly(purpose, Instant::NEVER);
+            shared.land(&flight, purpose, outcome);
+        })
+    }
+
+    /// Where no thread can be had: flies on the caller's, as long as the caller allows. Neither
+    /// `cancel` nor the deadline can break off a name resolution then.
+    fn fly_here(&self, ticket: &Ticket<Outcome>, patience: Patience) {
+        let outcome = match patience {
+            Patience::None => Err(no_thread()),
+            Patience::Until(deadline) => self.fly(Purpose::Wanted, deadline),
+        };
+        self.land(&ticket.flight, Purpose::Wanted, outcome);
+    }
+
+    /// The exchange with all its attempts, until `deadline` at most. A panic becomes an error, so that
+    /// nobody waits for ever.
+    fn fly(&self, purpose: Purpose, deadline: Instant) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.try_fly(purpose, deadline))).unwrap_or_else(|_| {
+            Err(Error::new(
+                Status::Internal,
+                "a panic inside the library was caught; please report it",
+            ))
+        })
+    }
+
+    fn try_fly(&self, purpose: Purpose, deadline: Instant) -> Outcome {
+        let process = self.process();
+        let clock = self.clock();
+        let mut attempts = 0;
+        loop {
+            let sent = match self.clear_to_send() {
+                Ok(sent) => sent,
+                Err((next, why)) => {
+                    if !process.paced().pace.is_worth_waiting() || next >= deadline {
+                        return Err(why);
+                    }
+                    if !process.flights.delay(next, why, clock) {
+                        return Err(cancelled());
+                    }
+                    continue;
+                }
+            };
+            let Some(credentials) = self.credentials.load_full() else {
+                return Err(cancelled());
+            };
+            attempts += 1;
+            let timeout = self.config.attempt_timeout.min(deadline.since(sent));
+            let Failed { error, connected } = match process.exchange.attempt(&credentials, timeout)
+            {
+                Ok(grant) => {
+                    let mut paced = process.paced();
+                    paced.pace.succeeded();
+                    paced.last_error = None;
+                    let on_schedule = purpose == Purpose::RefreshAhead && attempts == 1;
+                    return Ok(Arc::new(self.with_lifetime(grant, sent, on_schedule)));
+                }
+                Err(failed) => failed,
+            };
+            let trouble = Trouble::of(&error, connected);
+            let error = {
+                let now = clock.now();
+                let mut paced = process.paced();
+                paced.pace.failed(now, trouble, error.retry_after, random());
+                let wait = paced.pace.next().since(now);
+                let error = error.with_retry_after(wait);
+                paced.last_error = Some(error.clone());
+                error
+            };
+            process.log.line(
+                if trouble.passes() {
+                    LogLevel::Warn
+                } else {
+                    LogLevel::Error
+                },
+                format_args!(
+                    "attempt {attempts} failed: {error}; next not before {} ms",
+                    error.retry_after.unwrap_or_default().as_millis()
+                ),
+            );
+            if attempts >= self.config.max_attempts || !trouble.passes() {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Records that a request leaves now, or says when one may.
+    fn clear_to_send(&self) -> Result<Instant, (Instant, Error)> {
+        let mut paced = self.process().paced();
+        let (now, next) = (self.clock().now(), paced.pace.next());
+        if next > now {
+            return Err((next, paced.refusal(&self.config, now, next)));
+        }
+        paced.pace.sent(now);
+        Ok(now)
+    }
+
+    fn with_lifetime(&self, grant: Grant, sent: Instant, on_schedule: bool) -> CachedToken {
+        let origin = if on_schedule {
+            Origin::Refreshed
+        } else {
+            Origin::Scrambled
+        };
+        let mut lifetime = freshness::plan(sent, grant.expires_in, origin, random());
+        let is_same = |old: &CachedToken| old.grant.token == grant.token;
+        if self.cache.load().is_some_and(|old| is_same(&old)) {
+            // The server has nothing newer: asking again before the end would bring the same.
+            lifetime.refresh_at = lifetime.ends;
+            lifetime.fresh_until = lifetime.ends;
+        }
+        CachedToken::new(grant, lifetime, self.clock().clone())
+    }
+
+    /// Ends the flight: keeps the token, tells the waiters, then the log.
+    fn land(&self, flight: &Flight<Outcome>, purpose: Purpose, outcome: Outcome) {
+        let process = self.process();
+        process.flights.land(flight, outcome.clone(), || {
+            if let Ok(token) = &outcome {
+                self.cache.store(token.clone());
+            }
+        });
+        match outcome {
+            Ok(token) => process.log.line(
+                LogLevel::Info,
+                format_args!(
+                    "signed in; the token lives for {} s",
+                    token.left().as_secs()
+                ),
+            ),
+            Err(error) if purpose == Purpose::RefreshAhead => self.refresh_failed(&error),
+            Err(_) => {}
+        }
+    }
+
+    fn refresh_failed(&self, error: &Error) {
+        let Some(token) = self.cache.load() else {
+            return;
+        };
+        let now = self.clock().now();
+        let retry = now + error.retry_after.unwrap_or(RETRY_WITHOUT_THREAD);
+        token.look_again_at(retry);
+        self.process().log.line(
+            LogLevel::Warn,
+            format_args!(
+                "the refresh failed: {error}; the current token serves for another {} s",
+                token.left().as_secs()
+            ),
+        );
+    }
+}
+
+/// When a refresh that found no thread is tried again.
+const RETRY_WITHOUT_THREAD: Duration = Duration::from_secs(5);
+
+/// What a flight is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Wanted,
+    RefreshAhead,
+}
+
+fn cancelled() -> Error {
+    Error::new(
+        Status::Cancelled,
+        "the call was cancelled, or its client was freed",
+    )
+}
+
+fn no_thread() -> Error {
+    Error::new(
+        Status::Internal,
+        "the system gave no thread for the request",
+    )
+}
+
+/// Uniform in 0..1, seeded by the system. Spreads load; decides nothing that an attacker could use.
+fn random() -> f64 {
+    const STEPS: f64 = (1_u64 << 53) as f64;
+    (RandomState::new().hash_one(()) >> 11) as f64 / STEPS
+}

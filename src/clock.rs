@@ -1,0 +1,194 @@
+//! Two clocks, kept apart on purpose.
+//!
+//! The *lifetime clock* decides everything: when a token dies, when the next request may leave, when
+//! a call gives up. It counts the time that the device sleeps and ignores every change of the date.
+//! The *wall clock* is only ever compared with certificates and shown to people.
+//!
+//! | platform | lifetime clock |
+//! |---|---|
+//! | Linux, Android | `CLOCK_BOOTTIME` |
+//! | Windows | `GetTickCount64` (counts sleep, ticks every 10 to 16 ms) |
+//! | macOS, iOS | `CLOCK_MONOTONIC` (there it counts sleep) |
+//! | other Unix | `CLOCK_MONOTONIC` (whether it counts sleep is up to the system) |
+
+use std::fmt;
+use std::ops::Add;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point on the lifetime clock: nanoseconds since an arbitrary start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// Later than any time that a clock will show.
+    pub const NEVER: Instant = Instant(u64::MAX);
+
+    /// The point `nanos` nanoseconds after the clock's start.
+    pub const fn from_nanos(nanos: u64) -> Instant {
+        Instant(nanos)
+    }
+
+    /// Nanoseconds since the clock's start.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` until `self`, zero if it is the other way round.
+    pub fn since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    /// Saturates at [`Instant::NEVER`].
+    fn add(self, duration: Duration) -> Instant {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(nanos))
+    }
+}
+
+/// A source of time that a test controls.
+pub trait TimeSource: Send + Sync {
+    /// The lifetime clock.
+    fn now(&self) -> Instant;
+
+    /// The wall clock, in seconds since 1970 (negative before).
+    fn unix_seconds(&self) -> i64;
+}
+
+/// The clocks that a client lives by.
+#[derive(Clone, Default)]
+pub enum Clock {
+    /// The device's.
+    #[default]
+    System,
+    /// A test's.
+    Injected(Arc<dyn TimeSource>),
+}
+
+impl Clock {
+    /// The lifetime clock.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        match self {
+            Clock::System => system_now(),
+            Clock::Injected(source) => source.now(),
+        }
+    }
+
+    /// The wall clock, in seconds since 1970 (negative before).
+    pub fn unix_seconds(&self) -> i64 {
+        match self {
+            Clock::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
+                Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+                Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+            },
+            Clock::Injected(source) => source.unix_seconds(),
+        }
+    }
+
+    /// How long a thread may block in one go for `wait` to pass on this clock. An injected clock can
+    /// jump, so a thread has to look at it often.
+    pub(crate) fn nap(&self, wait: Duration) -> Duration {
+        match self {
+            Clock::System => wait,
+            Clock::Injected(_) => wait.min(Duration::from_millis(1)),
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Clock::System => "System",
+            Clock::Injected(_) => "Injected",
+        })
+    }
+}
+
+#[cfg(unix)]
+#[inline]
+fn system_now() -> Instant {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const LIFETIME_CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const LIFETIME_CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid, writable timespec for the duration of the call. The result is not
+    // looked at: the call fails only for a clock that the system does not have, and every system
+    // that Rust's standard library runs on has this one.
+    unsafe { libc::clock_gettime(LIFETIME_CLOCK, &mut time) };
+    Instant(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+#[cfg(windows)]
+#[inline]
+fn system_now() -> Instant {
+    #[link(name = "kernel32")]
+    unsafe extern "system" {
+        safe fn GetTickCount64() -> u64;
+    }
+    Instant(GetTickCount64().saturating_mul(1_000_000))
+}
+
+/// A Unix time as `2026-11-24 03:04:05 UTC`, for messages to people.
+pub(crate) fn utc(unix_seconds: i64) -> String {
+    // Howard Hinnant's civil_from_days, with the year starting in March.
+    let days = unix_seconds.div_euclid(86_400);
+    let second = unix_seconds.rem_euclid(86_400);
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifetime_clock_moves_forward() {
+        let before = Clock::System.now();
+        let after = Clock::System.now();
+        assert!(after >= before);
+        assert!(before > Instant::from_nanos(0));
+    }
+
+    #[test]
+    fn adding_to_an_instant_never_wraps() {
+        assert_eq!(Instant::from_nanos(5) + Duration::MAX, Instant::NEVER);
+        assert_eq!(Instant::from_nanos(5).since(Instant::NEVER), Duration::ZERO);
+    }
+
+    #[test]
+    fn dates_are_written_as_people_read_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (-1, "1969-12-31 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_767_852_332, "2026-01-08 06:05:32 UTC"),
+            (4_102_444_799, "2099-12-31 23:59:59 UTC"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+}

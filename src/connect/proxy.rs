@@ -1,0 +1,445 @@
+//! HTTP proxies: which one a connection goes through, and passing it with CONNECT.
+//!
+//! The environment is read once, when the agent is made, and follows curl and Go: the names of the
+//! variables, `http_proxy` in lower case only (a CGI program's `HTTP_PROXY` is the client's word),
+//! and, as in Go, never a proxy to this device itself. A proxy that was given explicitly is used
+//! for everything; `NO_PROXY` belongs to the environment.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io::Write;
+use std::net::IpAddr;
+
+use ureq::http::StatusCode;
+use zeroize::Zeroizing;
+
+use crate::Status;
+use crate::config::ProxyChoice;
+use crate::secret::{Secret, SecretBuffer};
+
+use super::transport::{Deadline, Socket};
+use super::{Endpoint, Failure};
+
+/// The most that a proxy may say before it is no longer listened to.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// `[http://][USER[:PASSWORD]@]HOST[:PORT]`; the port is 80 unless given.
+#[derive(Clone)]
+pub(crate) struct ProxyUrl {
+    endpoint: Endpoint,
+    /// `USER:PASSWORD` in base64, as it goes into the header.
+    credentials: Option<Secret>,
+}
+
+impl ProxyUrl {
+    /// The error says what is wrong and repeats nothing of the input, which may hold a password.
+    pub(crate) fn parse(url: &str) -> Result<ProxyUrl, &'static str> {
+        let rest = match url.split_once("://") {
+            None => url,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                return Err("proxies that speak TLS themselves (https://) are not supported");
+            }
+            Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("socks") => {
+                return Err("SOCKS proxies are not supported");
+            }
+            Some(_) => return Err("the scheme is not http://"),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (user_info, host_port) = match authority.rsplit_once('@') {
+            Some((user_info, host_port)) => (Some(user_info), host_port),
+            None => (None, authority),
+        };
+        if host_port.contains(['/', '?', '#']) {
+            return Err("there is something behind the port (write / as %2F in a password)");
+        }
+        let (host, port) = match host_port.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or("a ] is missing")?;
+                if !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
+                    return Err("there is no IPv6 address between [ and ]");
+                }
+                (host, port)
+            }
+            None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => 80,
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or("the port is not a number from 1 to 65535")?,
+            _ => return Err("the port is not a number from 1 to 65535"),
+        };
+        let in_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        if host.is_empty() || !host.bytes().all(in_a_name) {
+            return Err("the host is missing or has characters that no host name has");
+        }
+        Ok(ProxyUrl {
+            endpoint: Endpoint {
+                host: host.to_owned(),
+                port,
+            },
+            credentials: user_info.map(basic_credentials),
+        })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Asks the proxy at the other end of `socket` for a tunnel to `target`.
+    pub(super) fn tunnel(
+        &self,
+        socket: &mut Socket,
+        target: &Endpoint,
+        deadline: &Deadline,
+    ) -> Result<(), ureq::Error> {
+        let broken = |error| match error {
+            ureq::Error::Timeout(_) => {
+                self.failure(format!("did not answer within {}", deadline.allowed()))
+            }
+            ureq::Error::Io(error) => self.failure(format!(
+                "broke the connection: {}",
+                super::race::reason(&error)
+            )),
+            error => self.failure(error.to_string()),
+        };
+        self.ask(socket, target, deadline).map_err(broken)?;
+
+        let mut head = Vec::new();
+        let mut chunk = [0; 1024];
+        let length = loop {
+            let amount = socket.read(&mut chunk, deadline).map_err(broken)?;
+            if amount == 0 {
+                let problem = "closed the connection without an answer";
+                return Err(self.failure(problem.into()).into());
+            }
+            head.extend_from_slice(&chunk[..amount]);
+            if let Some(length) = head_length(&head) {
+                break length;
+            }
+            if head.len() > MAX_HEAD_BYTES || !b"HTTP/1.".starts_with(&head[..head.len().min(7)]) {
+                return Err(self.failure(NOT_A_PROXY.into()).into());
+            }
+        };
+        match status_code(&head) {
+            None => Err(self.failure(NOT_A_PROXY.into()).into()),
+            Some(200..300) if length == head.len() => Ok(()),
+            // Neither TLS nor HTTP lets the server speak first.
+            Some(200..300) => Err(self.failure(NOT_A_PROXY.into()).into()),
+            Some(code) => Err(self.refusal(code, target).into()),
+        }
+    }
+
+    fn ask(
+        &self,
+        socket: &mut Socket,
+        target: &Endpoint,
+        deadline: &Deadline,
+    ) -> Result<(), ureq::Error> {
+        let secret = self.credentials.as_ref().map_or("", Secret::expose);
+        let mut request = SecretBuffer::with_capacity(128 + 2 * target.host.len() + secret.len());
+        write!(request, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n")?;
+        if self.credentials.is_some() {
+            write!(request, "Proxy-Authorization: Basic {secret}\r\n")?;
+        }
+        request.write_all(b"\r\n")?;
+        socket.write_all(request.as_slice(), deadline)
+    }
+
+    fn failure(&self, problem: String) -> Failure {
+        let message = format!("the proxy {} {problem}", self.endpoint);
+        Failure::new(Status::Proxy, message)
+    }
+
+    fn refusal(&self, code: u16, target: &Endpoint) -> Failure {
+        let reason = StatusCode::from_u16(code)
+            .ok()
+            .and_then(|code| code.canonical_reason())
+            .unwrap_or("");
+        let hint = match code {
+            407 if self.credentials.is_some() => ": it does not accept the user name and password",
+            407 => ": it asks for a user name and password",
+            403 => ": it does not allow this host",
+            502..=504 => ": it could not reach this host",
+            _ => "",
+        };
+        Failure {
+            http_status: Some(code),
+            ..self.failure(format!(
+                "refused to connect to {target} ({code} {reason}){hint}"
+            ))
+        }
+    }
+}
+
+const NOT_A_PROXY: &str = "did not answer like an HTTP proxy";
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credentials = if self.credentials.is_some() {
+            "***@"
+        } else {
+            ""
+        };
+        write!(f, "http://{credentials}{}", self.endpoint)
+    }
+}
+
+/// The length of the head with the empty line that ends it.
+fn head_length(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+/// The code of a status line like `HTTP/1.1 200 Connection established`.
+fn status_code(head: &[u8]) -> Option<u16> {
+    let rest = head.strip_prefix(b"HTTP/1.")?;
+    let digits = match rest {
+        [_, b' ', digits @ ..] => digits.get(..3)?,
+        _ => return None,
+    };
+    let code = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (100..600).contains(&code).then_some(code)
+}
+
+/// `USER[:PASSWORD]`, percent-encoded, as the base64 of `USER:PASSWORD`. A `%` that begins no
+/// escape is taken as it stands, as curl does.
+fn basic_credentials(user_info: &str) -> Secret {
+    let mut plain = Zeroizing::new(Vec::with_capacity(user_info.len() + 1));
+    let mut rest = user_info.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let hex = |byte: u8| char::from(byte).to_digit(16);
+        let escaped = match tail {
+            [high, low, ..] if *byte == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                plain.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            None => {
+                plain.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    if !user_info.contains(':') {
+        plain.push(b':');
+    }
+    Secret::new(&base64(&plain))
+}
+
+fn base64(bytes: &[u8]) -> Zeroizing<String> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len().div_ceil(3) * 4));
+    for chunk in bytes.chunks(3) {
+        let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            text.push(match digit <= chunk.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+/// Which proxy, if any, a connection goes through.
+pub(super) struct Routes {
+    https: Option<ProxyUrl>,
+    /// An unusable one is the problem of those who use `http://`.
+    http: Result<Option<ProxyUrl>, crate::Error>,
+    /// The hosts to which the environment's proxies do not apply; `None` when the proxy was given.
+    no_proxy: Option<NoProxy>,
+}
+
+impl Routes {
+    pub(super) fn new(choice: &ProxyChoice) -> Result<Routes, crate::Error> {
+        match choice {
+            ProxyChoice::None => Ok(Routes::always(None)),
+            ProxyChoice::Url(url) => Ok(Routes::always(Some(url.clone()))),
+            ProxyChoice::Environment => Routes::from_variables(|name| {
+                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+            }),
+        }
+    }
+
+    fn always(proxy: Option<ProxyUrl>) -> Routes {
+        Routes {
+            https: proxy.clone(),
+            http: Ok(proxy),
+            no_proxy: None,
+        }
+    }
+
+    pub(super) fn from_variables(
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Routes, crate::Error> {
+        let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
+            .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
+        if no_proxy.covers_everything() {
+            return Ok(Routes::always(None));
+        }
+        let proxy = |names: &[&'static str]| match first_set(&get, names) {
+            None => Ok(None),
+            Some((name, url)) => match ProxyUrl::parse(url.trim()) {
+                Ok(proxy) => Ok(Some(proxy)),
+                Err(problem) => Err(crate::Error::new(
+                    Status::Proxy,
+                    format!("the environment's {name} is not usable: {problem}"),
+                )),
+            },
+        };
+        Ok(Routes {
+            https: proxy(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?,
+            http: proxy(&["http_proxy", "ALL_PROXY", "all_proxy"]),
+            no_proxy: Some(no_proxy),
+        })
+    }
+
+    pub(super) fn choose(
+        &self,
+        target: &Endpoint,
+        secure: bool,
+    ) -> Result<Option<&ProxyUrl>, Failure> {
+        if self
+            .no_proxy
+            .as_ref()
+            .is_some_and(|list| list.covers(target))
+        {
+            return Ok(None);
+        }
+        match &self.http {
+            _ if secure => Ok(self.https.as_ref()),
+            Ok(proxy) => Ok(proxy.as_ref()),
+            Err(error) => Err(Failure::new(Status::Proxy, error.message().to_owned())),
+        }
+    }
+}
+
+/// The first of `names` that is set to something, and to what. It may hold a password.
+fn first_set<'a>(
+    get: impl Fn(&str) -> Option<String>,
+    names: &[&'a str],
+) -> Option<(&'a str, Zeroizing<String>)> {
+    names.iter().find_map(|name| {
+        let value = Zeroizing::new(get(name)?);
+        (!value.trim().is_empty()).then_some((*name, value))
+    })
+}
+
+/// `NO_PROXY`: hosts that are reached directly.
+#[derive(Debug, Default)]
+struct NoProxy(Vec<Rule>);
+
+#[derive(Debug)]
+struct Rule {
+    hosts: Hosts,
+    port: Option<u16>,
+}
+
+#[derive(Debug)]
+enum Hosts {
+    All,
+    /// The first bits of an address.
+    Network(IpAddr, u32),
+    /// A name and everything below it.
+    Domain(String),
+}
+
+impl NoProxy {
+    /// Entries between commas or blanks; one that makes no sense covers nothing.
+    fn parse(list: &str) -> NoProxy {
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+        NoProxy(entries.filter_map(Rule::parse).collect())
+    }
+
+    fn covers_everything(&self) -> bool {
+        let all = |rule: &Rule| matches!(rule.hosts, Hosts::All) && rule.port.is_none();
+        self.0.iter().any(all)
+    }
+
+    fn covers(&self, target: &Endpoint) -> bool {
+        let host = target.host.to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        host == "localhost"
+            || address.is_some_and(|ip| ip.is_loopback())
+            || self.0.iter().any(|rule| {
+                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(host, address)
+            })
+    }
+}
+
+impl Rule {
+    fn parse(entry: &str) -> Option<Rule> {
+        let (hosts, port) = match (entry.strip_prefix('['), entry.rsplit_once(':')) {
+            (Some(rest), _) => {
+                let (host, port) = rest.split_once(']')?;
+                (host, port.strip_prefix(':'))
+            }
+            // More than one colon: an IPv6 address without brackets.
+            (None, Some((host, port))) if !host.contains(':') => (host, Some(port)),
+            (None, _) => (entry, None),
+        };
+        Some(Rule {
+            hosts: Hosts::parse(hosts)?,
+            port: port.map(str::parse).transpose().ok()?,
+        })
+    }
+}
+
+impl Hosts {
+    fn parse(text: &str) -> Option<Hosts> {
+        if text == "*" {
+            return Some(Hosts::All);
+        }
+        if let Some((address, bits)) = text.split_once('/') {
+            let address: IpAddr = address.parse().ok()?;
+            let bits = bits.parse().ok()?;
+            return (bits <= width(address)).then_some(Hosts::Network(address, bits));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let address = address.to_canonical();
+            return Some(Hosts::Network(address, width(address)));
+        }
+        let name = text.strip_prefix('*').unwrap_or(text);
+        let name = name.trim_start_matches('.').trim_end_matches('.');
+        (!name.is_empty()).then(|| Hosts::Domain(name.to_ascii_lowercase()))
+    }
+
+    /// `host` is in lower case; `address` is what it is if it is no name.
+    fn cover(&self, host: &str, address: Option<IpAddr>) -> bool {
+        match (self, address) {
+            (Hosts::All, _) => true,
+            (Hosts::Network(network, bits), Some(address)) => {
+                width(*network) == width(address)
+                    && prefix(*network, *bits) == prefix(address, *bits)
+            }
+            (Hosts::Domain(domain), None) => host
+                .strip_suffix(domain.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            _ => false,
+        }
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn prefix(address: IpAddr, bits: u32) -> u128 {
+    let value = match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    value.checked_shr(width(address) - bits).unwrap_or(0)
+}

@@ -1,0 +1,868 @@
+//! The promises of `connect`, against real sockets on the loopback interface.
+#![forbid(unsafe_code)]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::race::{Dial, Lost, ThreadDial, dialer, race};
+use super::*;
+use crate::clock::{Clock, Instant as ClockInstant, TimeSource};
+use crate::config::{ProxyChoice, Roots};
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const BODY: &str = r#"{"client_secret":"hunter2"}"#;
+
+// --- helpers ---
+
+fn network() -> Network {
+    Network {
+        roots: Roots::Bundled,
+        added: RootCertStore::empty(),
+        proxy: ProxyChoice::None,
+        clock: Clock::System,
+    }
+}
+
+fn through(proxy: SocketAddr, user_info: &str) -> Network {
+    let url = format!("http://{user_info}{proxy}");
+    Network {
+        proxy: ProxyChoice::Url(ProxyUrl::parse(&url).unwrap()),
+        ..network()
+    }
+}
+
+fn agent_for(network: &Network, timeout_ms: u64) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_millis(timeout_ms)))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .build();
+    agent(network, config).unwrap()
+}
+
+fn post(agent: &ureq::Agent, url: &str) -> Result<String, ureq::Error> {
+    agent.post(url).send(BODY)?.body_mut().read_to_string()
+}
+
+fn failure(result: Result<String, ureq::Error>) -> Failure {
+    match result {
+        Err(ureq::Error::Other(other)) => *other.downcast::<Failure>().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A server that handles its connections one after another.
+fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let (listener, address) = listen();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            handle(stream.unwrap());
+        }
+    });
+    address
+}
+
+/// An address that refuses.
+fn refusing() -> SocketAddr {
+    listen().1
+}
+
+/// An address that does not answer: a listener whose queue is full. Keeps what fills it.
+struct BlackHole {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    fn new() -> BlackHole {
+        let (listener, address) = listen();
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+            queue.push(stream);
+        }
+        BlackHole {
+            address,
+            _listener: listener,
+            _queue: queue,
+        }
+    }
+}
+
+fn read_request(stream: &mut impl Read) -> Vec<u8> {
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    while !request.ends_with(BODY.as_bytes()) {
+        match stream.read(&mut chunk) {
+            Ok(n) if n > 0 => request.extend_from_slice(&chunk[..n]),
+            _ => break,
+        }
+    }
+    request
+}
+
+fn read_head(stream: &mut (impl Read + ?Sized)) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn deadline(ms: u64) -> Deadline {
+    Deadline::new(NextTimeout {
+        after: ureq::unversioned::transport::time::Duration::from_millis(ms),
+        ..NextTimeout::default()
+    })
+}
+
+fn took(start: Instant, from_ms: u64, to_ms: u64) {
+    let ms = start.elapsed().as_millis() as u64;
+    assert!((from_ms..to_ms).contains(&ms), "{ms} ms");
+}
+
+struct Date(i64);
+
+impl TimeSource for Date {
+    fn now(&self) -> ClockInstant {
+        ClockInstant::from_nanos(0)
+    }
+    fn unix_seconds(&self) -> i64 {
+        self.0
+    }
+}
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Authority {
+            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
+        }
+    }
+
+    fn network(&self) -> Network {
+        let mut added = RootCertStore::empty();
+        added.add(self.issuer.der().clone()).unwrap();
+        Network {
+            roots: Roots::None,
+            added,
+            ..network()
+        }
+    }
+
+    fn server(&self, names: &[String]) -> ServerConfig {
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(2025, 1, 1);
+        params.not_after = date_time_ymd(2030, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let leaf: CertificateDer<'static> = params.signed_by(&key, &self.issuer).unwrap().into();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf], key)
+            .unwrap();
+        config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+        config
+    }
+}
+
+fn localhost() -> Vec<String> {
+    vec!["localhost".into(), "127.0.0.1".into()]
+}
+
+/// A TLS server; it tells the kind of each handshake and what the first read of each brought.
+fn serve_tls(
+    config: ServerConfig,
+    answer: impl Fn(&mut dyn Write) + Send + 'static,
+) -> (SocketAddr, mpsc::Receiver<(HandshakeKind, Vec<u8>)>) {
+    let config = Arc::new(config);
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        while connection.is_handshaking() {
+            if connection.complete_io(&mut stream).is_err() {
+                return;
+            }
+        }
+        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+        let mut chunk = [0; 4096];
+        while let Ok(n) = tls.read(&mut chunk) {
+            if n == 0 {
+                break;
+            }
+            let kind = tls.conn.handshake_kind().unwrap();
+            let _ = sender.send((kind, chunk[..n].to_vec()));
+            answer(&mut tls);
+            let _ = tls.flush();
+        }
+    });
+    (address, receiver)
+}
+
+// --- plain connections ---
+
+#[test]
+fn head_and_body_leave_in_one_send() {
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut chunk = [0; 4096];
+        let n = stream.read(&mut chunk).unwrap();
+        sender.send(chunk[..n].to_vec()).unwrap();
+        stream.write_all(ANSWER).unwrap();
+    });
+    let agent = agent_for(&network(), 2000);
+    assert_eq!(post(&agent, &format!("http://{address}/a")).unwrap(), "ok");
+    let first = receiver.recv().unwrap();
+    assert!(first.starts_with(b"POST /a HTTP/1.1\r\n") && first.ends_with(BODY.as_bytes()));
+}
+
+#[test]
+fn a_body_larger_than_the_buffer_arrives_whole() {
+    let authority = Authority::new();
+    let large = "x".repeat(100_000);
+    let expected = large.len();
+    let handle = move |stream: &mut dyn ReadWrite| {
+        read_head(stream);
+        let mut body = vec![0; expected];
+        stream.read_exact(&mut body).unwrap();
+        assert!(body.iter().all(|byte| *byte == b'x'));
+        stream.write_all(ANSWER).unwrap();
+        stream.flush().unwrap();
+    };
+    let config = Arc::new(authority.server(&localhost()));
+    let plain = serve(move |mut stream| handle(&mut stream));
+    let secure = serve(move |stream| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        handle(&mut rustls::StreamOwned::new(connection, stream));
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    for url in [format!("http://{plain}/"), format!("https://{secure}/")] {
+        let answer = agent.post(&url).send(&large).unwrap();
+        assert_eq!(answer.into_body().read_to_string().unwrap(), "ok");
+    }
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn a_server_that_drips_still_meets_the_deadline() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        for byte in ANSWER.iter().cycle() {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let start = Instant::now();
+    let result = post(&agent_for(&network(), 150), &format!("http://{address}/"));
+    assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+    took(start, 150, 175);
+}
+
+#[test]
+fn a_silent_server_meets_the_deadline_with_and_without_tls() {
+    let (listener, address) = listen();
+    for scheme in ["http", "https"] {
+        let start = Instant::now();
+        let result = post(
+            &agent_for(&network(), 120),
+            &format!("{scheme}://{address}/"),
+        );
+        assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+        took(start, 120, 145);
+    }
+    drop(listener);
+}
+
+#[test]
+fn a_peer_that_reads_nothing_meets_the_deadline() {
+    let (_listener, address) = listen();
+    let start = Instant::now();
+    let huge = vec![0_u8; 64 << 20];
+    let result = agent_for(&network(), 200)
+        .post(format!("http://{address}/"))
+        .send(&huge[..]);
+    assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+    took(start, 200, 260);
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request_but_not_once_it_was_closed() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = connections.clone();
+    let (sender, closed) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..3 {
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        }
+        drop(stream);
+        sender.send(()).unwrap();
+    });
+    let agent = agent_for(&network(), 2000);
+    for request in 1..=4 {
+        assert_eq!(post(&agent, &format!("http://{address}/")).unwrap(), "ok");
+        if request == 3 {
+            closed.recv().unwrap();
+        }
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_head_that_is_too_long_is_named_so() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        let _ = stream.write_all(&[b'x'; 40_000]);
+    });
+    let result = post(&agent_for(&network(), 2000), &format!("http://{address}/"));
+    assert!(
+        matches!(result, Err(ureq::Error::LargeResponseHeader(..))),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn a_refusal_names_host_port_and_reason() {
+    let address = refusing();
+    let url = format!("http://127.0.0.1:{}/", address.port());
+    let failure = failure(post(&agent_for(&network(), 2000), &url));
+    assert_eq!(failure.status, Status::Connect);
+    let expected = format!("cannot connect to {address}: 127.0.0.1: connection refused");
+    assert_eq!(failure.message, expected);
+}
+
+#[test]
+fn a_connect_that_hangs_says_how_long_it_waited() {
+    let hole = BlackHole::new();
+    let start = Instant::now();
+    let url = format!("http://{}/", hole.address);
+    let failure = failure(post(&agent_for(&network(), 150), &url));
+    took(start, 150, 180);
+    assert_eq!(failure.status, Status::Connect);
+    assert!(
+        failure.message.ends_with("no answer within 150 ms"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_dns_failure_with_the_name() {
+    let url = "https://no-such-host.invalid/";
+    let failure = failure(post(&agent_for(&network(), 20_000), url));
+    assert_eq!(failure.status, Status::Dns);
+    let start = "cannot resolve no-such-host.invalid:443: ";
+    assert!(failure.message.starts_with(start), "{failure}");
+    assert!(!failure.message.contains("lookup"), "{failure}");
+}
+
+#[test]
+fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
+    let hole = BlackHole::new();
+    let (silent, silent_address) = listen();
+    for url in [
+        format!("http://{}/", hole.address),
+        format!("https://{silent_address}/"),
+        format!("http://{silent_address}/"),
+    ] {
+        let agent = agent_for(&network(), 20_000);
+        let worker = agent.clone();
+        let start = Instant::now();
+        let request = thread::spawn(move || post(&worker, &url));
+        thread::sleep(Duration::from_millis(60));
+        agent.shutdown();
+        request.join().unwrap().unwrap_err();
+        took(start, 60, 1000);
+    }
+    drop(silent);
+}
+
+// --- racing ---
+
+type Dialing = Box<dyn FnOnce(&[SocketAddr], u64) -> Result<Arc<TcpStream>, Lost>>;
+
+fn dialers() -> [(&'static str, Dialing); 2] {
+    fn run(dial: &mut impl Dial, to: &[SocketAddr], ms: u64) -> Result<Arc<TcpStream>, Lost> {
+        race(to, &deadline(ms), dial)
+    }
+    let limit = |ms| Some(Duration::from_millis(ms));
+    [
+        (
+            "poll",
+            Box::new(move |to, ms| run(&mut dialer(&|_| Ok(()), to.len() == 1, limit(ms)), to, ms)),
+        ),
+        (
+            "threads",
+            Box::new(move |to, ms| {
+                run(
+                    &mut ThreadDial::new(&|_| Ok(()), to.len() == 1, limit(ms)),
+                    to,
+                    ms,
+                )
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn an_address_that_refuses_costs_no_time() {
+    let (_listener, good) = listen();
+    for (name, dial) in dialers() {
+        let start = Instant::now();
+        let stream = dial(&[refusing(), refusing(), good], 5000).expect(name);
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        took(start, 0, 100);
+    }
+}
+
+#[test]
+fn an_address_that_hangs_costs_a_quarter_of_a_second() {
+    let hole = BlackHole::new();
+    let (_listener, good) = listen();
+    for (name, dial) in dialers() {
+        let start = Instant::now();
+        let mut stream = dial(&[hole.address, good], 5000).expect(name);
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        took(start, 250, 330);
+        // And the winner blocks again.
+        let stream = Arc::get_mut(&mut stream).unwrap();
+        let wait = Duration::from_millis(30);
+        stream.set_read_timeout(Some(wait)).unwrap();
+        let start = Instant::now();
+        stream.read(&mut [0]).unwrap_err();
+        took(start, 30, 100);
+    }
+}
+
+#[test]
+fn when_all_fail_every_reason_is_told() {
+    let hole = BlackHole::new();
+    for (name, dial) in dialers() {
+        let start = Instant::now();
+        let refused = refusing();
+        let Err(Lost::Failed(reasons)) = dial(&[refused, hole.address], 100) else {
+            panic!("{name}");
+        };
+        took(start, 100, 160);
+        assert_eq!(reasons[0], (refused, "connection refused".into()));
+        assert_eq!(reasons[1].0, hole.address);
+        assert!(reasons[1].1.starts_with("no answer"), "{reasons:?}");
+    }
+}
+
+// --- TLS ---
+
+#[test]
+fn one_record_holds_head_and_body_and_the_second_connection_resumes() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let mut config = authority.server(&localhost());
+        let provider = config.crypto_provider().clone();
+        let resolver = config.cert_resolver.clone();
+        let ticketer = config.ticketer.clone();
+        config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.ticketer = ticketer;
+        let (address, seen) = serve_tls(config, |tls| {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            tls.write_all(answer).unwrap();
+        });
+        let agent = agent_for(&authority.network(), 2000);
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let url = format!("https://localhost:{}/", address.port());
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            let (kind, first) = seen.recv().unwrap();
+            assert_eq!(kind, expected);
+            assert!(first.starts_with(b"POST / ") && first.ends_with(BODY.as_bytes()));
+        }
+    }
+}
+
+#[test]
+fn a_kept_tls_connection_serves_the_next_request() {
+    let authority = Authority::new();
+    let (address, seen) = serve_tls(authority.server(&localhost()), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    let agent = agent_for(&authority.network(), 2000);
+    for _ in 0..3 {
+        assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
+    }
+    // The server handles one connection after another, so a second one would still be waiting.
+    assert_eq!(seen.try_iter().count(), 3);
+}
+
+#[test]
+fn an_answer_larger_than_every_buffer_arrives_whole() {
+    let authority = Authority::new();
+    let text: String = (0..200_000)
+        .map(|i| char::from(b'a' + (i % 23) as u8))
+        .collect();
+    let sent = text.clone();
+    let (address, _seen) = serve_tls(authority.server(&localhost()), move |tls| {
+        write!(tls, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for chunk in sent.as_bytes().chunks(7001) {
+            write!(tls, "{:x}\r\n", chunk.len()).unwrap();
+            tls.write_all(chunk).unwrap();
+            tls.write_all(b"\r\n").unwrap();
+        }
+        tls.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), text);
+}
+
+#[test]
+fn a_certificate_larger_than_a_record_is_accepted() {
+    let authority = Authority::new();
+    let mut names = localhost();
+    names.extend((0..1000).map(|i| format!("till-{i}.a-restaurant.example")));
+    let (address, _seen) = serve_tls(authority.server(&names), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
+}
+
+#[test]
+fn certificates_that_do_not_fit_are_explained() {
+    let authority = Authority::new();
+    let at = |date| Network {
+        clock: Clock::Injected(Arc::new(Date(date))),
+        ..authority.network()
+    };
+    let now = 1_790_000_000;
+    for (names, network, status, words) in [
+        (
+            localhost(),
+            network(),
+            Status::Tls,
+            ["issued by nobody", "127.0.0.1"],
+        ),
+        (
+            vec!["a.example".into()],
+            at(now),
+            Status::Tls,
+            ["is for a.example", "127.0.0.1"],
+        ),
+        (
+            localhost(),
+            at(2_000_000_000),
+            Status::Clock,
+            ["expired on 2030-01-01", "2033-05-18"],
+        ),
+        (
+            localhost(),
+            at(0),
+            Status::Clock,
+            ["valid from 2025-01-01", "1970-01-01"],
+        ),
+        (
+            localhost(),
+            at(-86_400),
+            Status::Clock,
+            ["valid from 2025-01-01", "1969-12-31"],
+        ),
+    ] {
+        let (address, _seen) = serve_tls(authority.server(&names), |_| ());
+        let failure = failure(post(
+            &agent_for(&network, 2000),
+            &format!("https://{address}/"),
+        ));
+        assert_eq!(failure.status, status, "{failure}");
+        for word in words {
+            assert!(failure.message.contains(word), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn the_server_is_told_why_its_certificate_was_refused() {
+    let authority = Authority::new();
+    let config = Arc::new(authority.server(&localhost()));
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        let error = connection.complete_io(&mut stream).unwrap_err();
+        sender.send(error.to_string()).unwrap();
+    });
+    failure(post(
+        &agent_for(&network(), 2000),
+        &format!("https://{address}/"),
+    ));
+    let told = receiver.recv().unwrap();
+    assert!(told.contains("UnknownCA"), "{told}");
+}
+
+#[test]
+fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
+    type Peer = fn(TcpStream);
+    let cases: [(Peer, Status, &str); 7] = [
+        (
+            |mut s| drop(s.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+            Status::Tls,
+            "plain HTTP",
+        ),
+        (
+            |mut s| drop(s.write_all(b"<html><body>Bad request")),
+            Status::Tls,
+            "plain HTTP",
+        ),
+        (
+            |mut s| drop(s.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")),
+            Status::Tls,
+            "not TLS",
+        ),
+        (
+            |mut s| drop(s.write_all(&[21, 3, 1, 0, 2, 2, 70])),
+            Status::Tls,
+            "older than 1.2",
+        ),
+        (
+            |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 2, 40])),
+            Status::Tls,
+            "HandshakeFailure",
+        ),
+        (
+            |s| drop(s.shutdown(Shutdown::Write)),
+            Status::Connect,
+            "closed by the other side",
+        ),
+        // Closing with unread bytes resets.
+        (
+            |s| drop(s.peek(&mut [0])),
+            Status::Connect,
+            "connection reset",
+        ),
+    ];
+    for (peer, status, words) in cases {
+        let address = serve(move |mut stream| {
+            if status == Status::Tls || words != "connection reset" {
+                let _ = stream.read(&mut [0; 4096]);
+            }
+            peer(stream);
+        });
+        let failure = failure(post(
+            &agent_for(&network(), 2000),
+            &format!("https://{address}/"),
+        ));
+        assert_eq!(failure.status, status, "{words}: {failure}");
+        assert!(failure.message.contains(words), "{words}: {failure}");
+    }
+}
+
+#[test]
+fn no_roots_at_all_is_an_invalid_argument() {
+    let nothing = Network {
+        roots: Roots::None,
+        ..network()
+    };
+    let error = agent(&nothing, ureq::Agent::config_builder().build()).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidArgument);
+}
+
+// --- proxies ---
+
+/// A proxy that tunnels to wherever it is asked, and tells what it was asked.
+fn tunnelling_proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let address = serve(move |mut client| {
+        let head = read_head(&mut client);
+        let target = head.split(' ').nth(1).unwrap().to_owned();
+        log.lock().unwrap().push(head);
+        let mut server = TcpStream::connect(target).unwrap();
+        client
+            .write_all(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
+            .unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut from, &mut to));
+        thread::spawn(move || std::io::copy(&mut server, &mut client));
+    });
+    (address, asked)
+}
+
+#[test]
+fn https_and_http_pass_a_proxy_with_credentials() {
+    let authority = Authority::new();
+    let (secure, _seen) = serve_tls(authority.server(&localhost()), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    let plain = serve(|mut stream| {
+        read_request(&mut stream);
+        stream.write_all(ANSWER).unwrap();
+    });
+    let (proxy, asked) = tunnelling_proxy();
+    let network = Network {
+        proxy: through(proxy, "till%40a:p%3ass@").proxy,
+        ..authority.network()
+    };
+    let agent = agent_for(&network, 2000);
+    for (scheme, server) in [("https", secure), ("http", plain)] {
+        let url = format!("{scheme}://localhost:{}/", server.port());
+        assert_eq!(post(&agent, &url).unwrap(), "ok");
+        let head = asked.lock().unwrap().pop().unwrap();
+        let target = format!("localhost:{}", server.port());
+        assert_eq!(
+            head,
+            format!(
+                "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\
+                 Proxy-Authorization: Basic dGlsbEBhOnA6c3M=\r\n\r\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn the_target_of_a_proxied_connection_is_not_resolved_here() {
+    let proxy = serve(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
+    });
+    let agent = agent_for(&through(proxy, ""), 2000);
+    let failure = failure(post(&agent, "https://no-such-host.invalid/"));
+    assert_eq!(
+        (failure.status, failure.http_status),
+        (Status::Proxy, Some(502))
+    );
+}
+
+#[test]
+fn what_a_proxy_answers_is_explained() {
+    let long = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 20_000]].concat();
+    for (answer, http_status, words) in [
+        (
+            &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
+            Some(407),
+            "asks for a user",
+        ),
+        (
+            b"HTTP/1.0 403 Filtered\r\n\r\n<html>",
+            Some(403),
+            "does not allow this host",
+        ),
+        (
+            b"HTTP/1.1 503 x\r\n\r\n",
+            Some(503),
+            "could not reach this host",
+        ),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n",
+            Some(302),
+            "302 Found",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (
+            b"HTTP/1.1 abc\r\n\r\n",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (&long, None, "not answer like an HTTP proxy"),
+        (
+            b"HTTP/1.1 200",
+            None,
+            "closed the connection without an answer",
+        ),
+        (b"", None, "closed the connection without an answer"),
+    ] {
+        let answer = answer.to_vec();
+        let proxy = serve(move |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(&answer);
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read(&mut [0]);
+        });
+        let agent = agent_for(&through(proxy, ""), 2000);
+        let failure = failure(post(&agent, "https://a.example/"));
+        assert_eq!(
+            (failure.status, failure.http_status),
+            (Status::Proxy, http_status),
+            "{failure}"
+        );
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.message.contains(&proxy.to_string()), "{failure}");
+    }
+}
+
+#[test]
+fn a_proxy_that_hangs_or_is_gone_is_named() {
+    let (_listener, hanging) = listen();
+    let hole = BlackHole::new();
+    let unknown = Network {
+        proxy: ProxyChoice::Url(ProxyUrl::parse("no-such-proxy.invalid:3128").unwrap()),
+        ..network()
+    };
+    for (network, words) in [
+        (through(hanging, ""), "did not answer within 150 ms"),
+        (through(hole.address, ""), "no answer within 150 ms"),
+        (through(refusing(), ""), "connection refused"),
+        (
+            unknown,
+            "cannot resolve the proxy no-such-proxy.invalid:3128",
+        ),
+    ] {
+        let failure = failure(post(&agent_for(&network, 150), "https://a.example/"));
+        assert_eq!((failure.status, failure.http_status), (Status::Proxy, None));
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.message.contains("the proxy "), "{failure}");
+    }
+}
+
+#[test]
+fn a_password_is_in_no_message_and_no_debug_output() {
+    let secret = "hunter2";
+    let (_listener, hanging) = listen();
+    let network = through(hanging, &format!("till:{secret}@"));
+    let agent = agent_for(&network, 60);
+    let failure = failure(post(&agent, "https://a.example/"));
+    for text in [
+        format!("{failure:?}"),
+        format!("{:?}", network.proxy),
+        format!("{agent:?}"),
+    ] {
+        assert!(!text.contains(secret) && !text.contains("till"), "{text}");
+    }
+}

@@ -1,0 +1,439 @@
+//! TLS 1.2 and 1.3 on rustls with ring, through its unbuffered interface: the bytes live in
+//! buffers of ours, so they can be wiped, and the last message of the handshake leaves together
+//! with the request.
+//!
+//! rustls still hands out each decrypted record in an allocation of its own, which it frees without
+//! wiping; see [`overwrite_freed`].
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore};
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::Status;
+use crate::clock::Clock;
+use crate::config::{Network, Roots};
+
+use super::sentence;
+use super::transport::{Deadline, Socket, WipedBuffers};
+use super::{Endpoint, Failure};
+
+/// A record of the largest size that TLS 1.2 and 1.3 allow on the wire.
+const INCOMING_BYTES: usize = 5 + 16 * 1024 + 2048;
+
+/// rustls takes handshake messages of up to 64 KiB, here with the records around them.
+const MAX_BYTES: usize = 72 * 1024;
+
+/// A full output buffer as one record, behind the end of a handshake.
+const OUTGOING_BYTES: usize = 4 * 1024 + 512;
+
+/// What the connections of one agent have in common.
+pub(super) struct TlsSettings {
+    roots: Roots,
+    added: RootCertStore,
+    clock: Clock,
+    /// Made at the first handshake, because the system's roots are files to be read. It holds the
+    /// sessions that can be resumed.
+    config: OnceCell<Arc<ClientConfig>>,
+}
+
+impl TlsSettings {
+    pub(super) fn new(network: &Network) -> Result<TlsSettings, crate::Error> {
+        if network.roots == Roots::None && network.added.is_empty() {
+            return Err(crate::Error::invalid_argument(
+                "roots: none, and no certificate was added: no server could be trusted",
+            ));
+        }
+        Ok(TlsSettings {
+            roots: network.roots,
+            added: network.added.clone(),
+            clock: network.clock.clone(),
+            config: OnceCell::new(),
+        })
+    }
+
+    /// Shakes hands with `target` over `socket`.
+    pub(super) fn handshake(
+        &self,
+        socket: Socket,
+        target: &Endpoint,
+        deadline: &Deadline,
+    ) -> Result<Tls, ureq::Error> {
+        let config = self.config.get_or_try_init(|| self.build())?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| {
+            let problem = "is not a host name that a certificate can be for";
+            Failure::new(Status::Tls, format!("{} {problem}", target.host))
+        })?;
+        let connection =
+            UnbufferedClientConnection::new(config.clone(), name).map_err(ureq::Error::Rustls)?;
+        let mut tls = Tls {
+            socket,
+            connection,
+            incoming: Bytes::new(INCOMING_BYTES),
+            outgoing: Bytes::new(OUTGOING_BYTES),
+            buffers: WipedBuffers::new(),
+            left_over: Zeroizing::default(),
+            shaken: false,
+            closed: false,
+            host: target.host.as_str().into(),
+            clock: self.clock.clone(),
+        };
+        loop {
+            match tls.step(deadline)? {
+                Step::Ready => {
+                    tls.shaken = true;
+                    return Ok(tls);
+                }
+                Step::Blocked => match tls.exchange(deadline) {
+                    Ok(0) => return Err(sentence::closed(target, None).into()),
+                    Ok(_) => {}
+                    Err(ureq::Error::Io(error)) => {
+                        return Err(sentence::closed(target, Some(&error)).into());
+                    }
+                    Err(error) => return Err(error),
+                },
+                // Application data before the handshake is over never gets here.
+                Step::Data | Step::Closed => return Err(sentence::closed(target, None).into()),
+            }
+        }
+    }
+
+    fn build(&self) -> Result<Arc<ClientConfig>, ureq::Error> {
+        let mut roots = self.added.clone();
+        match self.roots {
+            Roots::None => {}
+            Roots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Roots::System => {
+                let found = rustls_native_certs::load_native_certs();
+                roots.add_parsable_certificates(found.certs);
+                if roots.is_empty() {
+                    let why = found.errors.first().map(|error| format!(": {error}"));
+                    return Err(Failure::new(
+                        Status::Tls,
+                        format!(
+                            "no usable root certificate in the system's store{}; install it \
+                             (ca-certificates, on Linux) or use the bundled roots",
+                            why.unwrap_or_default()
+                        ),
+                    )
+                    .into());
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let time = Arc::new(WallClock(self.clock.clone()));
+        let mut config = ClientConfig::builder_with_details(provider, time)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(ureq::Error::Rustls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // There is one server; the default has room for 256.
+        config.resumption = Resumption::in_memory_sessions(1);
+        Ok(Arc::new(config))
+    }
+}
+
+/// The wall clock as rustls wants it. A device that booted before 1970 is taken to be at 1970: no
+/// certificate is valid at either.
+#[derive(Debug)]
+struct WallClock(Clock);
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.unix_seconds()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
+
+/// HTTP over TLS.
+pub(super) struct Tls {
+    socket: Socket,
+    connection: UnbufferedClientConnection,
+    incoming: Bytes,
+    outgoing: Bytes,
+    buffers: WipedBuffers,
+    /// The end of a record that the input buffer had no room for.
+    left_over: Zeroizing<Vec<u8>>,
+    shaken: bool,
+    closed: bool,
+    host: Box<str>,
+    clock: Clock,
+}
+
+/// Where [`Tls::step`] stopped.
+enum Step {
+    /// The request can be, or has been, encrypted.
+    Ready,
+    /// The handshake needs more from the server.
+    Blocked,
+    /// There is new input.
+    Data,
+    /// The server has said that nothing more will come.
+    Closed,
+}
+
+impl Tls {
+    /// Lets rustls work on what has arrived, and encrypts the output that waits. Reads nothing.
+    fn step(&mut self, deadline: &Deadline) -> Result<Step, ureq::Error> {
+        loop {
+            let UnbufferedStatus { discard, state, .. } =
+                self.connection.process_tls_records(self.incoming.filled());
+            let step = match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    self.outgoing.put(|room| match data.encode(room) {
+                        Err(EncodeError::InsufficientSize(_)) => Ok(None),
+                        Err(error) => Err(io::Error::other(error)),
+                        Ok(amount) => Ok(Some(amount)),
+                    })?;
+                    None
+                }
+                // Sent before the next read, and until then it may gather company.
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                Ok(ConnectionState::BlockedHandshake) => Some(Step::Blocked),
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    if !self.buffers.pending().is_empty() {
+                        self.outgoing.put(|room| {
+                            match traffic.encrypt(self.buffers.pending(), room) {
+                                Err(EncryptError::InsufficientSize(_)) => Ok(None),
+                                Err(error) => Err(io::Error::other(error)),
+                                Ok(amount) => Ok(Some(amount)),
+                            }
+                        })?;
+                        self.buffers.sent();
+                    }
+                    Some(Step::Ready)
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut length = 0;
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(ureq::Error::Rustls)?.payload;
+                        length = record.len();
+                        let taken = match self.left_over.is_empty() {
+                            true => self.buffers.receive(record),
+                            false => 0,
+                        };
+                        if taken < length {
+                            let mut more =
+                                Vec::with_capacity(self.left_over.len() + length - taken);
+                            more.extend_from_slice(&self.left_over);
+                            more.extend_from_slice(&record[taken..]);
+                            self.left_over = Zeroizing::new(more);
+                        }
+                    }
+                    drop(traffic);
+                    overwrite_freed(length);
+                    (length > 0).then_some(Step::Data)
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.closed = true;
+                    Some(Step::Closed)
+                }
+                Ok(_) => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                Err(error) => return Err(self.fail(error, discard, deadline)),
+            };
+            self.incoming.discard(discard);
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// Sends what waits and reads what comes: how many bytes, none at the end of the stream.
+    fn exchange(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
+        self.flush(deadline)?;
+        let room = self.incoming.room()?;
+        let amount = self.socket.read(room, deadline)?;
+        self.incoming.filled += amount;
+        Ok(amount)
+    }
+
+    fn flush(&mut self, deadline: &Deadline) -> Result<(), ureq::Error> {
+        let waiting = self.outgoing.filled();
+        self.socket.write_all(waiting, deadline)?;
+        self.outgoing.filled = 0;
+        Ok(())
+    }
+
+    /// Tells the server (best effort: the alert that rustls has ready) and the caller.
+    fn fail(
+        &mut self,
+        error: rustls::Error,
+        mut processed: usize,
+        deadline: &Deadline,
+    ) -> ureq::Error {
+        let failure = match (self.shaken, &error) {
+            (false, error) => {
+                let start = self.incoming.filled();
+                sentence::tls(&self.host, error, start, self.clock.unix_seconds()).into()
+            }
+            // TLS 1.3 servers refuse a client after the client's handshake is over.
+            (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
+            (true, _) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
+        };
+        loop {
+            self.incoming.discard(processed);
+            let UnbufferedStatus { discard, state, .. } =
+                self.connection.process_tls_records(self.incoming.filled());
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                break;
+            };
+            let room = &mut self.outgoing.bytes[self.outgoing.filled..];
+            self.outgoing.filled += data.encode(room).unwrap_or(0);
+            processed = discard;
+        }
+        let _ = self.flush(deadline);
+        self.closed = true;
+        failure
+    }
+}
+
+impl Transport for Tls {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.buffers.hold_back(amount) {
+            let deadline = Deadline::new(timeout);
+            while !self.buffers.pending().is_empty() {
+                self.step(&deadline)?;
+            }
+            self.flush(&deadline)?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.buffers.room()?;
+        if !self.left_over.is_empty() {
+            let taken = self.buffers.receive(&self.left_over);
+            self.left_over = Zeroizing::new(self.left_over[taken..].to_vec());
+            return Ok(true);
+        }
+        let deadline = Deadline::new(timeout);
+        loop {
+            if self.closed {
+                return Ok(false);
+            }
+            match self.step(&deadline)? {
+                Step::Data => return Ok(true),
+                Step::Closed => return Ok(false),
+                Step::Ready | Step::Blocked => {}
+            }
+            if self.exchange(&deadline)? == 0 {
+                // Without the TLS good-bye, anybody could have cut the answer short here.
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.buffers.rest()
+            && self.incoming.rest()
+            && self.left_over.is_empty()
+            && !self.closed
+            && self.socket.is_idle()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// Bytes on their way to or from the socket, wiped when dropped: rustls decrypts in place.
+struct Bytes {
+    bytes: Zeroizing<Box<[u8]>>,
+    filled: usize,
+    dirty: usize,
+}
+
+impl Bytes {
+    fn new(capacity: usize) -> Bytes {
+        Bytes {
+            bytes: Zeroizing::new(vec![0; capacity].into()),
+            filled: 0,
+            dirty: 0,
+        }
+    }
+
+    fn filled(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.filled]
+    }
+
+    /// Free room, made if there is none. Only messages of a handshake can ask for that, never
+    /// application data: its largest record fits.
+    fn room(&mut self) -> io::Result<&mut [u8]> {
+        if self.filled == self.bytes.len() {
+            self.grow()?;
+        }
+        Ok(&mut self.bytes[self.filled..])
+    }
+
+    /// Appends what `write` writes; it says `None` when the room is too small.
+    fn put(
+        &mut self,
+        mut write: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
+    ) -> io::Result<()> {
+        loop {
+            if let Some(amount) = write(&mut self.bytes[self.filled..])? {
+                self.filled += amount;
+                return Ok(());
+            }
+            self.grow()?;
+        }
+    }
+
+    fn grow(&mut self) -> io::Result<()> {
+        if self.bytes.len() >= MAX_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut larger = Zeroizing::new(vec![0; self.bytes.len() * 2].into_boxed_slice());
+        larger[..self.filled].copy_from_slice(&self.bytes[..self.filled]);
+        self.bytes = larger;
+        Ok(())
+    }
+
+    /// Forgets the first `amount` bytes.
+    fn discard(&mut self, amount: usize) {
+        self.dirty = self.dirty.max(self.filled);
+        self.bytes.copy_within(amount..self.filled, 0);
+        self.filled -= amount;
+    }
+
+    /// Between two exchanges: whether nothing is left over. Leaves no trace of the last one.
+    fn rest(&mut self) -> bool {
+        if self.filled == 0 {
+            self.bytes[..self.dirty].zeroize();
+            self.dirty = 0;
+        }
+        self.filled == 0
+    }
+}
+
+/// Asks for an allocation of the size that was just freed, which allocators with free lists answer
+/// with the very same one, and writes over it. Best effort against the copy of the answer that
+/// rustls leaves behind. Not zeroes: those would be asked for in another way, and come from
+/// elsewhere.
+fn overwrite_freed(length: usize) {
+    zeroize::optimization_barrier(vec![0xff_u8; length].as_slice());
+}

@@ -1,0 +1,328 @@
+//! A connected socket with deadlines, the buffers that ureq works in, and the plain transport that
+//! joins the two.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ureq::Timeout;
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Room for a response head, which has to fit in whole.
+pub(super) const INPUT_BYTES: usize = 16 * 1024;
+const OUTPUT_BYTES: usize = 4 * 1024;
+
+/// Less room than this for the next piece of the request, and what is there is sent first.
+const MIN_OUTPUT_ROOM: usize = OUTPUT_BYTES / 2;
+
+/// How far a socket's time-out may be from what is left before it is set again: a system call
+/// saved for each of the quick steps of an exchange.
+const TIMEOUT_SLACK: Duration = Duration::from_millis(3);
+
+/// When an operation has to be over.
+pub(super) struct Deadline {
+    at: Option<Instant>,
+    allowed: Duration,
+    reason: Timeout,
+}
+
+impl Deadline {
+    pub(super) fn new(timeout: NextTimeout) -> Deadline {
+        let allowed = *timeout.after;
+        Deadline {
+            // Too far away to be counted is never.
+            at: Instant::now().checked_add(allowed),
+            allowed,
+            reason: timeout.reason,
+        }
+    }
+
+    /// The time left, `None` for no limit; never zero.
+    pub(super) fn left(&self) -> Result<Option<Duration>, ureq::Error> {
+        let Some(at) = self.at else { return Ok(None) };
+        match at.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(ureq::Error::Timeout(self.reason)),
+            left => Ok(Some(left)),
+        }
+    }
+
+    /// The whole time, for messages: `250 ms`.
+    pub(super) fn allowed(&self) -> String {
+        format!("{} ms", (self.allowed.as_micros() + 500) / 1000)
+    }
+}
+
+/// A connected socket. Dropping it writes nothing.
+pub(super) struct Socket {
+    /// Shared, weakly, with the agent, whose shutdown interrupts reads and writes.
+    stream: Arc<TcpStream>,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: Arc<TcpStream>) -> io::Result<Socket> {
+        stream.set_nodelay(true)?;
+        Ok(Socket {
+            stream,
+            read_timeout: None,
+            write_timeout: None,
+        })
+    }
+
+    /// Some bytes; none at the end of the stream.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: &Deadline,
+    ) -> Result<usize, ureq::Error> {
+        loop {
+            let left = deadline.left()?;
+            arm(&mut self.read_timeout, left, |timeout| {
+                self.stream.set_read_timeout(timeout)
+            })?;
+            match (&*self.stream).read(buffer) {
+                Ok(amount) => return Ok(amount),
+                // The socket's time-out is only a wake-up call: the deadline decides.
+                Err(error) if is_wake_up(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) fn write_all(
+        &mut self,
+        mut bytes: &[u8],
+        deadline: &Deadline,
+    ) -> Result<(), ureq::Error> {
+        while !bytes.is_empty() {
+            let left = deadline.left()?;
+            arm(&mut self.write_timeout, left, |timeout| {
+                self.stream.set_write_timeout(timeout)
+            })?;
+            match (&*self.stream).write(bytes) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(amount) => bytes = &bytes[amount..],
+                Err(error) if is_wake_up(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has arrived, not even the end of the stream: whatever does between two
+    /// exchanges makes the connection unusable for the next.
+    #[cfg(unix)]
+    pub(super) fn is_idle(&self) -> bool {
+        super::sys::is_idle(&self.stream)
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn is_idle(&self) -> bool {
+        let peeked = self
+            .stream
+            .set_nonblocking(true)
+            .and_then(|()| self.stream.peek(&mut [0]));
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+fn is_wake_up(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => true,
+        // On Unix this is the network's own giving up, and final.
+        io::ErrorKind::TimedOut => cfg!(windows),
+        _ => false,
+    }
+}
+
+fn arm(
+    armed: &mut Option<Duration>,
+    left: Option<Duration>,
+    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
+) -> io::Result<()> {
+    let near = match (*armed, left) {
+        (Some(armed), Some(left)) => armed.abs_diff(left) <= TIMEOUT_SLACK,
+        (armed, left) => armed == left,
+    };
+    if near {
+        return Ok(());
+    }
+    match set(left) {
+        Ok(()) => *armed = left,
+        // macOS refuses once the peer has closed, though there may be an answer to read.
+        Err(error)
+            if cfg!(target_vendor = "apple") && error.kind() == io::ErrorKind::InvalidInput => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// What ureq reads from and writes into: allocated once at full size, wiped when dropped.
+pub(super) struct WipedBuffers {
+    input: Zeroizing<Box<[u8]>>,
+    /// `input[start..end]` is not consumed yet, and `input[..dirty]` has been written to.
+    start: usize,
+    end: usize,
+    dirty: usize,
+    progress: bool,
+    output: Zeroizing<Box<[u8]>>,
+    /// `output[..pending]` waits to be sent.
+    pending: usize,
+}
+
+impl WipedBuffers {
+    pub(super) fn new() -> WipedBuffers {
+        WipedBuffers {
+            input: Zeroizing::new(vec![0; INPUT_BYTES].into()),
+            start: 0,
+            end: 0,
+            dirty: 0,
+            progress: false,
+            output: Zeroizing::new(vec![0; OUTPUT_BYTES].into()),
+            pending: 0,
+        }
+    }
+
+    /// Holds back `amount` more bytes of the output; `true` when they should be sent now. Head and
+    /// body of a request so leave together.
+    pub(super) fn hold_back(&mut self, amount: usize) -> bool {
+        self.pending += amount;
+        self.output.len() - self.pending < MIN_OUTPUT_ROOM
+    }
+
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.output[..self.pending]
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.output[..self.pending].zeroize();
+        self.pending = 0;
+    }
+
+    /// Copies as much as there is room for: how many bytes.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> usize {
+        let room = self.input_append_buf();
+        let amount = bytes.len().min(room.len());
+        room[..amount].copy_from_slice(&bytes[..amount]);
+        self.input_appended(amount);
+        amount
+    }
+
+    /// Room for input, or the error that says that the response's head is too long for it.
+    pub(super) fn room(&mut self) -> Result<&mut [u8], ureq::Error> {
+        if self.end - self.start == self.input.len() {
+            return Err(ureq::Error::LargeResponseHeader(INPUT_BYTES, INPUT_BYTES));
+        }
+        Ok(self.input_append_buf())
+    }
+
+    /// Between two exchanges: whether nothing is left over. Leaves no trace of the last one.
+    pub(super) fn rest(&mut self) -> bool {
+        let empty = self.start == self.end && self.pending == 0;
+        if empty {
+            self.input[..self.dirty].zeroize();
+            self.dirty = 0;
+        }
+        empty
+    }
+}
+
+impl Buffers for WipedBuffers {
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.output[self.pending..]
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        &mut self.input[self.end..]
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.end += amount;
+        self.dirty = self.dirty.max(self.end);
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.start += amount;
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        // ureq may put a part of the body there.
+        self.dirty = self.input.len();
+        (
+            &mut self.input[self.end..],
+            &mut self.output[self.pending..],
+        )
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.start < self.end
+    }
+}
+
+/// HTTP without TLS.
+pub(super) struct Plain {
+    socket: Socket,
+    buffers: WipedBuffers,
+}
+
+impl Plain {
+    pub(super) fn new(socket: Socket) -> Plain {
+        Plain {
+            socket,
+            buffers: WipedBuffers::new(),
+        }
+    }
+
+    fn flush(&mut self, deadline: &Deadline) -> Result<(), ureq::Error> {
+        self.socket.write_all(self.buffers.pending(), deadline)?;
+        self.buffers.sent();
+        Ok(())
+    }
+}
+
+impl Transport for Plain {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.buffers.hold_back(amount) {
+            self.flush(&Deadline::new(timeout))?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let deadline = Deadline::new(timeout);
+        self.flush(&deadline)?;
+        let amount = self.socket.read(self.buffers.room()?, &deadline)?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.buffers.rest() && self.socket.is_idle()
+    }
+}
+
+impl fmt::Debug for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plain")
+    }
+}

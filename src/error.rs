@@ -1,0 +1,81 @@
+//! The one error type: what failed, and what the caller can do about it.
+//!
+//! An error never holds a secret: texts come from this library's own sentences, from the host name,
+//! or from the server's answer after [`crate::protocol`] has cleaned it.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Status;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub(crate) status: Status,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) server_code: Option<Box<str>>,
+    pub(crate) message: Box<str>,
+}
+
+impl Error {
+    pub(crate) fn new(status: Status, message: impl Into<Box<str>>) -> Error {
+        Error {
+            status,
+            http_status: None,
+            retry_after: None,
+            server_code: None,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn invalid_argument(message: impl Into<Box<str>>) -> Error {
+        Error::new(Status::InvalidArgument, message)
+    }
+
+    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Error {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The status number that C callers see.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The HTTP status of the response, `None` where no response was received.
+    pub fn http_status(&self) -> Option<u16> {
+        self.http_status
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything. A proxy that asks
+    /// for (other) credentials or forbids the host will not change its mind, unlike one that is down.
+    pub fn is_retryable(&self) -> bool {
+        self.status.is_retryable()
+            && !(self.status == Status::Proxy && matches!(self.http_status, Some(400..500)))
+    }
+
+    /// How long to wait before the next call can lead to a request, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The stable identifier from the body's `error` field, where the server sent one.
+    pub fn server_code(&self) -> Option<&str> {
+        self.server_code.as_deref()
+    }
+
+    /// One line for a log, never a secret.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status.name(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}

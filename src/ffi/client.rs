@@ -1,0 +1,285 @@
+//! The client: made, asked for tokens, freed.
+
+use std::ffi::c_char;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use super::boundary::{guard, guard_status, invalid_handle, optional_output, output, text};
+use super::config::{clopos_auth_config, settings};
+use super::handle::{Kind, Slot, Table};
+use super::object::{clopos_auth_error, clopos_auth_token, new_token};
+use crate::cache::TokenCache;
+use crate::protocol::{Grant, MAX_TOKEN_BYTES};
+use crate::{Client, Credentials, Error, Status};
+
+/// Signs in to the service and keeps the token. Opaque: a key, not an address, so a stale or made-up
+/// one gives INVALID_HANDLE, never a crash. Any number of threads may use one client at any time, and
+/// one may free it while others are inside its calls.
+pub struct clopos_auth_client {
+    _opaque: [u8; 0],
+}
+
+/// As `timeout_ms`: the time that `clopos_auth_config_set_timeout_ms()` set, by default 30 000 ms.
+pub const CLOPOS_AUTH_TIMEOUT_DEFAULT: u32 = u32::MAX;
+
+/// Each slot keeps a token cache that its clients use one after the other: reading it needs no
+/// reference count, which is what does not scale.
+static CLIENTS: LazyLock<Table<Client, Arc<TokenCache>>> =
+    LazyLock::new(|| Table::new(Kind::Client));
+
+type ClientSlot = Slot<Client, Arc<TokenCache>>;
+
+fn find(client: *const clopos_auth_client) -> Result<Arc<Client>, Error> {
+    CLIENTS
+        .get(client.addr())
+        .ok_or_else(|| invalid_handle("client"))
+}
+
+fn timeout(timeout_ms: u32) -> Option<Duration> {
+    (timeout_ms != CLOPOS_AUTH_TIMEOUT_DEFAULT).then(|| Duration::from_millis(timeout_ms.into()))
+}
+
+/// Reads the token of a client: from the slot's cache where it is fresh, without a lock or a
+/// reference count, else through the client. `read` may run although the client is freed in that very
+/// moment; then its result is not used.
+fn read_token<R>(
+    client: *const clopos_auth_client,
+    timeout_ms: u32,
+    read: impl Fn(&Grant, Duration) -> R,
+) -> Result<R, Error> {
+    let key = client.addr();
+    let fresh = |slot: &ClientSlot| slot.lasting.read(&read).filter(|_| slot.is(key));
+    if let Some(result) = CLIENTS.find(key).and_then(fresh) {
+        return Ok(result);
+    }
+    let token = find(client)?.get_token(timeout(timeout_ms))?;
+    Ok(read(token.grant(), token.expires_in()))
+}
+
+fn no_memory() -> Error {
+    Error::new(Status::Internal, "out of memory")
+}
+
+/// Makes a client. Copies all its arguments; sends nothing yet.
+///
+/// `client_id`, `client_secret`, `brand`, `integrator_id`: as issued by Clopos, NUL-terminated UTF-8,
+/// 1 to 1024 bytes, no control characters.
+/// `config`: NULL for the defaults; copied, may be freed at once.
+/// `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
+/// `err`: may be NULL; receives an error to free on failure, else NULL.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE (`config`), PROXY (an unusable URL in the environment),
+/// INTERNAL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_client_new(
+    client_id: *const c_char,
+    client_secret: *const c_char,
+    brand: *const c_char,
+    integrator_id: *const c_char,
+    config: *const clopos_auth_config,
+    out: *mut *mut clopos_auth_client,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract: pointers are NULL or valid, strings NUL-terminated.
+    unsafe {
+        guard(err, || {
+            let out = output("out", out, std::ptr::null_mut())?;
+            let credentials = Credentials::new(
+                text("client_id", client_id)?,
+                text("client_secret", client_secret)?,
+                text("brand", brand)?,
+                text("integrator_id", integrator_id)?,
+            )?;
+            let settings = settings(config)?;
+            let key = CLIENTS
+                .insert(|cache| Client::with_cache(credentials, &settings, cache.clone()))?;
+            let key = key.ok_or_else(|| Error::new(Status::Internal, "too many clients"))?;
+            out.set(std::ptr::without_provenance_mut(key));
+            Ok(())
+        })
+    }
+}
+
+/// Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
+/// was already freed, do nothing. Any thread, also while others are inside calls with this client:
+/// those return CANCELLED at once. Waits for nothing but a log function of this client that is running
+/// on another thread; after that the log function is never called again.
+#[unsafe(no_mangle)]
+pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
+    let _ = std::panic::catch_unwind(|| CLIENTS.remove(client.addr(), Client::close));
+}
+
+/// Signs in now: always asks the service, or joins a request of this client that is already in the
+/// air. The new token replaces the cached one. For a "test the credentials" button; programs that just
+/// need a token call `clopos_auth_get_token()`.
+///
+/// `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started);
+/// CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+/// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
+/// `err`: may be NULL; receives an error to free on failure, else NULL.
+///
+/// Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_authenticate(
+    client: *mut clopos_auth_client,
+    timeout_ms: u32,
+    out: *mut *mut clopos_auth_token,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        guard(err, || {
+            let out = output("out", out, std::ptr::null_mut())?;
+            let token = find(client)?.authenticate(timeout(timeout_ms))?;
+            let object = new_token(token.grant(), token.expires_in());
+            if object.is_null() {
+                return Err(no_memory());
+            }
+            out.set(object);
+            Ok(())
+        })
+    }
+}
+
+/// Gets a token: the cached one while it is fresh, at once and without a lock; else asks the service.
+/// Call it before every request instead of keeping a token yourself.
+///
+/// A token is fresh until 60 s (or a tenth of its life, if that is less) before its end. Well before
+/// that the library starts to replace it in the background, and nobody waits. If that fails, the old
+/// token is served to its true end and never past it.
+///
+/// `timeout_ms`: bounds the whole call: DNS, connecting, TLS, retries, waiting for another thread's
+/// request. 0 never waits (WOULD_WAIT, and a request is started). CLOPOS_AUTH_TIMEOUT_DEFAULT is the
+/// configured time.
+/// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
+/// `err`: may be NULL; receives an error to free on failure, else NULL.
+///
+/// Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_get_token(
+    client: *mut clopos_auth_client,
+    timeout_ms: u32,
+    out: *mut *mut clopos_auth_token,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        guard(err, || {
+            let out = output("out", out, std::ptr::null_mut())?;
+            let object = read_token(client, timeout_ms, new_token)?;
+            if object.is_null() {
+                return Err(no_memory());
+            }
+            out.set(object);
+            Ok(())
+        })
+    }
+}
+
+/// Copies a token, as `clopos_auth_get_token()` would give it, into the caller's buffer: nothing to
+/// free, no use of the heap while the token is fresh.
+///
+/// `buf`, `cap`: receive the token and a NUL. On failure `buf` holds the empty string (if `cap` is not
+/// 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and 8192 at most.
+/// `needed`: may be NULL; receives the bytes that the token and its NUL take, on OK and on
+/// BUFFER_TOO_SMALL, else 0.
+/// `expires_at`: may be NULL; receives the token's end in Unix seconds on the server's clock; 0 on
+/// failure.
+///
+/// Errors: every status but OK; BUFFER_TOO_SMALL if `cap` is less than `*needed`. Any thread. The
+/// caller wipes `buf`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_copy_token(
+    client: *mut clopos_auth_client,
+    timeout_ms: u32,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+    expires_at: *mut i64,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        guard(err, || {
+            let needed = optional_output(needed, 0);
+            let expires_at = optional_output(expires_at, 0);
+            if buf.is_null() && cap != 0 {
+                return Err(Error::invalid_argument("buf is NULL, but cap is not 0"));
+            }
+            if cap != 0 {
+                buf.write(0);
+            }
+            let (bytes, ends) = read_token(client, timeout_ms, |grant, _| {
+                let token = grant.token.expose();
+                if token.len() < cap {
+                    // SAFETY: the caller's contract: `cap` bytes can be written.
+                    buf.cast::<u8>()
+                        .copy_from_nonoverlapping(token.as_ptr(), token.len());
+                    buf.add(token.len()).write(0);
+                }
+                (token.len() + 1, grant.expires_at)
+            })
+            .inspect_err(|_| wipe(buf, cap))?;
+            if let Some(needed) = needed {
+                needed.set(bytes);
+            }
+            if bytes > cap {
+                return Err(Error::new(
+                    Status::BufferTooSmall,
+                    format!("the token and its NUL take {bytes} bytes, the buffer has {cap}"),
+                ));
+            }
+            if let Some(expires_at) = expires_at {
+                expires_at.set(ends);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Leaves the empty string, and no part of a token, in a buffer.
+///
+/// # Safety
+/// `cap` bytes can be written to `buf`.
+unsafe fn wipe(buf: *mut c_char, cap: usize) {
+    if cap != 0 {
+        // SAFETY: this function's contract; zeros are initialised bytes.
+        unsafe { buf.write_bytes(0, cap.min(MAX_TOKEN_BYTES + 1)) };
+    }
+}
+
+/// Forgets the cached token, because the service refused it (HTTP 401 on another endpoint): the next
+/// call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
+/// report the same 401 and one request follows, and a late report does not harm a newer token.
+///
+/// `rejected_value`: the refused token's text; NULL forgets whichever is cached.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_invalidate(
+    client: *mut clopos_auth_client,
+    rejected_value: *const c_char,
+) -> Status {
+    guard_status(|| {
+        let client = find(client)?;
+        if rejected_value.is_null() {
+            client.invalidate(None);
+        } else {
+            // SAFETY: the caller's contract.
+            client.invalidate(Some(unsafe { text("rejected_value", rejected_value) }?));
+        }
+        Ok(())
+    })
+}
+
+/// Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
+/// request in the air goes on, for those who call later; the client stays usable.
+///
+/// Errors: INVALID_HANDLE. Any thread, never waits.
+#[unsafe(no_mangle)]
+pub extern "C" fn clopos_auth_cancel(client: *mut clopos_auth_client) -> Status {
+    guard_status(|| {
+        find(client)?.cancel();
+        Ok(())
+    })
+}

@@ -1,0 +1,338 @@
+//! The settings of a client, one setter each.
+
+use std::ffi::{CString, c_char, c_void};
+use std::slice;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::boundary::{guard, invalid_handle, text};
+use super::handle::{Kind, Table};
+use super::object::clopos_auth_error;
+use crate::{Config, Error, LogLevel, Roots, Status};
+
+/// The settings of a client, all at their defaults when made. Opaque. One thread at a time; free it
+/// once the clients are made, they keep copies.
+pub struct clopos_auth_config {
+    _opaque: [u8; 0],
+}
+
+/// Receives log lines: `level` is a CLOPOS_AUTH_LOG_* number, `line` one NUL-terminated UTF-8 line
+/// without a line break, valid during the call, never holding a secret; `user` is what was passed with
+/// the function.
+///
+/// Called from any thread, several at once, never with a lock held: it may call this library, even
+/// `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
+/// `clopos_auth_client_free()` has returned (on the thread that is inside it, it may still finish).
+pub type clopos_auth_log_fn =
+    Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
+
+static CONFIGS: LazyLock<Table<Mutex<Config>, ()>> = LazyLock::new(|| Table::new(Kind::Config));
+
+/// A copy of the settings behind a handle; NULL stands for the defaults.
+pub(super) fn settings(config: *const clopos_auth_config) -> Result<Config, Error> {
+    if config.is_null() {
+        return Ok(Config::new());
+    }
+    let config = find(config)?;
+    let config = config.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(config.clone())
+}
+
+fn find(config: *const clopos_auth_config) -> Result<Arc<Mutex<Config>>, Error> {
+    CONFIGS
+        .get(config.addr())
+        .ok_or_else(|| invalid_handle("config"))
+}
+
+/// # Safety
+/// As for [`guard`].
+unsafe fn set(
+    config: *mut clopos_auth_config,
+    err: *mut *mut clopos_auth_error,
+    set: impl FnOnce(&mut Config) -> Result<(), Error>,
+) -> Status {
+    // SAFETY: passed on.
+    unsafe {
+        guard(err, || {
+            let config = find(config)?;
+            set(&mut config.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
+
+/// Makes settings with all defaults. NULL only if memory or handles ran out. Any thread.
+/// Free it with `clopos_auth_config_free()`.
+#[unsafe(no_mangle)]
+pub extern "C" fn clopos_auth_config_new() -> *mut clopos_auth_config {
+    let key = std::panic::catch_unwind(|| {
+        CONFIGS
+            .insert(|()| Ok::<_, Error>(Mutex::new(Config::new())))
+            .ok()
+            .flatten()
+    });
+    std::ptr::without_provenance_mut(key.ok().flatten().unwrap_or(0))
+}
+
+/// Frees settings. NULL, and a handle that was already freed, do nothing. Clients that were made with
+/// them are not affected.
+#[unsafe(no_mangle)]
+pub extern "C" fn clopos_auth_config_free(config: *mut clopos_auth_config) {
+    let _ = std::panic::catch_unwind(|| CONFIGS.remove(config.addr(), |_| {}));
+}
+
+/// Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
+/// or fragment; "/open-api/v2/auth" is added. Default: "https://integrations.clopos.com". Plain
+/// "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
+/// `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
+/// `clopos_auth_client_new()`.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_base_url(
+    config: *mut clopos_auth_config,
+    base_url: *const c_char,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract: pointers are NULL or valid, strings NUL-terminated.
+    unsafe {
+        set(config, err, |config| {
+            config.set_base_url(text("base_url", base_url)?).map(drop)
+        })
+    }
+}
+
+/// How long a call may take in all when its `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to
+/// 3 600 000 ms. Default: 30 000.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_timeout_ms(
+    config: *mut clopos_auth_config,
+    timeout_ms: u32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    let timeout = Duration::from_millis(timeout_ms.into());
+    // SAFETY: the caller's contract.
+    unsafe { set(config, err, |config| config.set_timeout(timeout).map(drop)) }
+}
+
+/// How long one attempt may take, from name resolution to the last byte of the answer: 1 to
+/// 600 000 ms. Default: 10 000 (the service itself gives up on its upstream after 8 000).
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_attempt_timeout_ms(
+    config: *mut clopos_auth_config,
+    attempt_timeout_ms: u32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    let timeout = Duration::from_millis(attempt_timeout_ms.into());
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config.set_attempt_timeout(timeout).map(drop)
+        })
+    }
+}
+
+/// How many attempts one exchange may take before its callers get an error: 1 to 10. Default: 3. Only
+/// troubles that pass by themselves are tried again: no name, no connection, time-outs, HTTP 5xx, 429.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_max_attempts(
+    config: *mut clopos_auth_config,
+    max_attempts: u32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config.set_max_attempts(max_attempts).map(drop)
+        })
+    }
+}
+
+/// The most requests that this client sends in any minute, whatever its callers do: 1 to 60.
+/// Default: 12. The service allows 60 a minute for all devices behind one public IP address together
+/// (Clopos' page on rate limits), so five devices at their worst still fit.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_requests_per_minute(
+    config: *mut clopos_auth_config,
+    requests_per_minute: u32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config
+                .set_requests_per_minute(requests_per_minute)
+                .map(drop)
+        })
+    }
+}
+
+/// Which root certificates are trusted, beside added ones: a CLOPOS_AUTH_ROOTS_* number. Default:
+/// CLOPOS_AUTH_ROOTS_BUNDLED.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_roots(
+    config: *mut clopos_auth_config,
+    roots: i32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config.set_roots(Roots::from_number(roots)?);
+            Ok(())
+        })
+    }
+}
+
+/// Trusts more root certificates: `pem` is the *content* of a PEM file, `pem_len` its length in bytes
+/// (no NUL needed, 1 MiB at most), with one or more BEGIN CERTIFICATE blocks. For a TLS-inspecting
+/// proxy's CA, or, together with CLOPOS_AUTH_ROOTS_NONE, to trust a private CA only. May be called
+/// several times; each adds. If it fails, nothing of `pem` was added.
+///
+/// Errors: INVALID_ARGUMENT (empty, binary DER, damaged, a private key, no certificate inside),
+/// INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
+    config: *mut clopos_auth_config,
+    pem: *const c_char,
+    pem_len: usize,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            if pem.is_null() {
+                return Err(Error::invalid_argument("pem is NULL"));
+            }
+            // Checked here, too: a slice must not be longer than isize::MAX.
+            let pem_len = pem_len.min(crate::config::MAX_PEM_BYTES + 1);
+            // SAFETY: the caller's contract: `pem_len` bytes can be read.
+            let pem = slice::from_raw_parts(pem.cast::<u8>(), pem_len);
+            config.add_ca_pem(pem).map(drop)
+        })
+    }
+}
+
+/// What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
+/// in `clopos_auth_client_new()` or at the first request), "none", or
+/// "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes).
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_proxy(
+    config: *mut clopos_auth_config,
+    proxy: *const c_char,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config.set_proxy(text("proxy", proxy)?).map(drop)
+        })
+    }
+}
+
+/// Names the host program in the User-Agent header, before this library's own
+/// "libclopos_auth/VERSION": 1 to 256 printable ASCII characters, such as "MyTill/4.2".
+/// Default: only the library's own.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_user_agent(
+    config: *mut clopos_auth_config,
+    user_agent: *const c_char,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config
+                .set_user_agent(text("user_agent", user_agent)?)
+                .map(drop)
+        })
+    }
+}
+
+/// 1 permits "http://" to other hosts than this device: the secret then crosses the network readable
+/// by anybody, so for test benches only. 0, the default, forbids it.
+///
+/// Errors: INVALID_ARGUMENT (neither 0 nor 1), INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_allow_plain_http(
+    config: *mut clopos_auth_config,
+    allow: i32,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config.set_allow_plain_http(match allow {
+                0 => false,
+                1 => true,
+                _ => return Err(Error::invalid_argument("allow is neither 0 nor 1")),
+            });
+            Ok(())
+        })
+    }
+}
+
+/// Sends log lines up to `level` (a CLOPOS_AUTH_LOG_* number: ERROR is least, DEBUG is most) to
+/// `log`, with `user` passed along. `log` NULL switches logging off, the default; `level` and `user`
+/// are then ignored. `user` must stay valid until every client that was made with these settings is
+/// freed.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_log(
+    config: *mut clopos_auth_config,
+    level: i32,
+    log: clopos_auth_log_fn,
+    user: *mut c_void,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            match log {
+                Some(log) => {
+                    let target = LogTarget { log, user };
+                    config.set_log(LogLevel::from_number(level)?, move |level, line| {
+                        target.call(level, line)
+                    })
+                }
+                None => config.clear_log(),
+            };
+            Ok(())
+        })
+    }
+}
+
+/// A C function with its user pointer.
+struct LogTarget {
+    log: unsafe extern "C" fn(i32, *const c_char, *mut c_void),
+    user: *mut c_void,
+}
+
+// SAFETY: the function's contract, stated at clopos_auth_log_fn, is to be called from any thread; the
+// pointer is only passed to it.
+unsafe impl Send for LogTarget {}
+// SAFETY: as above.
+unsafe impl Sync for LogTarget {}
+
+impl LogTarget {
+    fn call(&self, level: LogLevel, line: &str) {
+        // Lines have no NUL: texts of the server come without control characters.
+        let Ok(line) = CString::new(line) else { return };
+        // SAFETY: the contract of clopos_auth_log_fn; `line` lives until the call returns.
+        unsafe { (self.log)(level as i32, line.as_ptr(), self.user) }
+    }
+}

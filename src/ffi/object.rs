@@ -1,0 +1,168 @@
+//! The objects that C receives: one allocation each, read-only, their texts behind the struct.
+//!
+//! The structs grow at their end only. A caller never makes one, so a program that was built against
+//! an older header just does not see the newer fields.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ffi::c_char;
+use std::ptr;
+use std::slice;
+use std::time::Duration;
+
+use zeroize::Zeroize;
+
+use crate::protocol::Grant;
+use crate::{Error, Status};
+
+/// A token. Made by the library, read-only, the caller's until `clopos_auth_token_free()`, which wipes
+/// it. Independent of the client: it stays readable after the client is freed, and any thread may
+/// read it. A later version may add fields at the end: never copy or allocate this struct by its size.
+#[repr(C)]
+pub struct clopos_auth_token {
+    /// The JWT, NUL-terminated: 1 to 8192 visible ASCII characters, safe to put into a header. Send it
+    /// as it is in the header `x-token`.
+    pub value: *const c_char,
+    /// The length of `value` in bytes, without the NUL.
+    pub value_len: usize,
+    /// "Bearer", as the service says; the header `x-token` does not want it.
+    pub token_type: *const c_char,
+    /// When the token ends, in Unix seconds on the *server's* clock; this device's may differ.
+    pub expires_at: i64,
+    /// Seconds that the token had left when it was handed out, whatever the device's date says.
+    pub expires_in: i64,
+}
+
+/// Why a call failed. Made by the library, read-only, the caller's until `clopos_auth_error_free()`.
+/// Independent of the client; any thread may read it. A later version may add fields at the end: never
+/// copy or allocate this struct by its size.
+#[repr(C)]
+pub struct clopos_auth_error {
+    /// The number that the call returned.
+    pub status: Status,
+    /// The HTTP status of the response (of the proxy's, if `status` is PROXY); 0 where no response was
+    /// received.
+    pub http_status: i32,
+    /// 1: the same call may succeed later without anybody changing anything. 0: somebody has to act.
+    pub retryable: i32,
+    /// Milliseconds until the next call can lead to a request; -1 where that is not known.
+    pub retry_after_ms: i64,
+    /// The stable identifier that the service gave in the body's "error" field, or NULL.
+    pub server_code: *const c_char,
+    /// One line for a log: never NULL, never a secret. Its wording may change in any version.
+    pub message: *const c_char,
+}
+
+/// An object, and behind it the bytes of its texts. The size is the library's own and stays behind
+/// whatever fields the object has.
+#[repr(C)]
+struct Block<T> {
+    object: T,
+    size: usize,
+}
+
+/// Allocates an object with its texts. NULL if there is no memory.
+fn allocate<T, const N: usize>(
+    texts: [&str; N],
+    make: impl FnOnce([*const c_char; N]) -> T,
+) -> *mut T {
+    let size = size_of::<Block<T>>() + texts.iter().map(|text| text.len() + 1).sum::<usize>();
+    let Ok(layout) = Layout::from_size_align(size, align_of::<Block<T>>()) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: the size is not zero.
+    let start = unsafe { alloc_zeroed(layout) };
+    if start.is_null() {
+        return ptr::null_mut();
+    }
+    let mut offset = size_of::<Block<T>>();
+    let pointers = texts.map(|text| {
+        // SAFETY: the texts with their NULs (the memory is zeroed) end exactly at `size`.
+        let place = unsafe { start.add(offset) };
+        // SAFETY: `text.len()` bytes fit there, and new memory overlaps nothing.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), place, text.len()) };
+        offset += text.len() + 1;
+        place.cast_const().cast::<c_char>()
+    });
+    let block = start.cast::<Block<T>>();
+    let object = make(pointers);
+    // SAFETY: the allocation starts with room and alignment for a Block<T>.
+    unsafe { block.write(Block { object, size }) };
+    block.cast::<T>()
+}
+
+/// Wipes and frees an object.
+///
+/// # Safety
+/// `object` is NULL or came from [`allocate`] with the same `T` and was not freed since.
+unsafe fn free<T>(object: *mut T) {
+    if object.is_null() {
+        return;
+    }
+    let block = object.cast::<Block<T>>();
+    // SAFETY: by this function's contract this is the start of a live block.
+    let size = unsafe { (*block).size };
+    // SAFETY: the block's whole allocation, all of it initialised, nobody else's any more.
+    unsafe { slice::from_raw_parts_mut(block.cast::<u8>(), size) }.zeroize();
+    let layout = Layout::from_size_align(size, align_of::<Block<T>>());
+    // SAFETY: the very layout that `allocate` used, which was valid then.
+    unsafe { dealloc(block.cast::<u8>(), layout.unwrap_unchecked()) };
+}
+
+/// NULL if there is no memory.
+pub(super) fn new_token(grant: &Grant, left: Duration) -> *mut clopos_auth_token {
+    let value = grant.token.expose();
+    allocate([value, &grant.token_type], |[text, token_type]| {
+        clopos_auth_token {
+            value: text,
+            value_len: value.len(),
+            token_type,
+            expires_at: grant.expires_at,
+            expires_in: whole_seconds(left),
+        }
+    })
+}
+
+/// NULL if there is no memory.
+pub(super) fn new_error(error: &Error) -> *mut clopos_auth_error {
+    let code = error.server_code();
+    allocate(
+        [error.message(), code.unwrap_or_default()],
+        |[message, server_code]| {
+            clopos_auth_error {
+                status: error.status(),
+                http_status: error.http_status().map_or(0, i32::from),
+                retryable: i32::from(error.is_retryable()),
+                retry_after_ms: error.retry_after().map_or(-1, |wait| {
+                    // Rounded up: who waits this long must not come too early.
+                    i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+                }),
+                server_code: if code.is_some() {
+                    server_code
+                } else {
+                    ptr::null()
+                },
+                message,
+            }
+        },
+    )
+}
+
+fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Wipes and frees a token. NULL is allowed and does nothing. Pass each token exactly once, and
+/// nothing that is not from this library: unlike a client, a token is a real address.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_token_free(token: *mut clopos_auth_token) {
+    // SAFETY: the caller's contract, as documented.
+    unsafe { free(token) }
+}
+
+/// Frees an error. NULL is allowed and does nothing. Pass each error exactly once, and nothing that
+/// is not from this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_error_free(error: *mut clopos_auth_error) {
+    // SAFETY: the caller's contract, as documented.
+    unsafe { free(error) }
+}

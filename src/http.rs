@@ -1,0 +1,214 @@
+//! One attempt: sends the request, reads the answer within its limits, and says in this library's
+//! words what went wrong. Retries, waiting and caching are not its business.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use ureq::Agent;
+use ureq::http::header::{ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use ureq::http::{HeaderMap, Uri};
+use zeroize::Zeroizing;
+
+use crate::config::{Config, Credentials, Network};
+use crate::connect::{self, Failure};
+use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES};
+use crate::secret::SecretBuffer;
+use crate::{Error, Status};
+
+/// One byte less than the input buffer holds, so that a head that is too long is told from one that
+/// stopped.
+const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
+/// What a body without a length is read into at first; the usual answer has 500 bytes.
+const SMALL_BODY_BYTES: usize = 4 * 1024;
+
+/// Everything that one attempt needs. Keeps the connection pool and the TLS sessions.
+pub(crate) struct Exchange {
+    url: Uri,
+    /// `HOST:PORT` as it stands in the URL, for messages.
+    host: Box<str>,
+    user_agent: Box<str>,
+    network: Network,
+    /// Made by the first attempt: reading the system's roots takes a while.
+    agent: OnceCell<Agent>,
+}
+
+/// An attempt that brought no token.
+pub(crate) struct Failed {
+    pub error: Error,
+    /// Whether a connection was made, so that the service may have seen the request.
+    pub connected: bool,
+}
+
+impl Exchange {
+    pub fn new(config: &Config) -> Result<Exchange, Error> {
+        let url = config.auth_url()?;
+        let host = url.authority().map_or("", |authority| authority.as_str());
+        Ok(Exchange {
+            host: host.into(),
+            url,
+            user_agent: config.user_agent.clone(),
+            network: config.network.clone(),
+            agent: OnceCell::new(),
+        })
+    }
+
+    /// Asks the service once, for at most `timeout` (name resolution, which cannot be interrupted,
+    /// may take longer; nobody but the flight's own thread waits for it).
+    pub fn attempt(&self, credentials: &Credentials, timeout: Duration) -> Result<Grant, Failed> {
+        let agent = self
+            .agent
+            .get_or_try_init(|| self.make_agent())
+            .map_err(|error| Failed {
+                error,
+                connected: false,
+            })?;
+        let body = protocol::request_body(credentials);
+        let mut response = agent
+            .post(&self.url)
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .send(body.as_slice())
+            .map_err(|error| self.explain(error, timeout))?;
+
+        let http_status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let length = response.body().content_length();
+        let mut reader = response.body_mut().as_reader();
+        let body = read_body(&mut reader, length)
+            .map_err(|error| self.explain(ureq::Error::from(error), timeout))?;
+        let Some(body) = body else {
+            return Err(Failed {
+                error: Error {
+                    http_status: Some(http_status),
+                    ..self.protocol_error("the body is larger than 64 KiB")
+                },
+                connected: true,
+            });
+        };
+        let head = head(http_status, &headers);
+        let unix_now = self.network.clock.unix_seconds();
+        let secret = &credentials.client_secret;
+        protocol::parse_response(&head, body.as_slice(), unix_now, &self.host, secret).map_err(
+            |error| Failed {
+                error,
+                connected: true,
+            },
+        )
+    }
+
+    /// Breaks off what is in the air and closes the kept connections. There is no way back.
+    pub fn shut_down(&self) {
+        if let Some(agent) = self.agent.get() {
+            agent.clone().shutdown();
+        }
+    }
+
+    fn make_agent(&self) -> Result<Agent, Error> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_response_header_size(MAX_HEAD_BYTES)
+            .user_agent(&*self.user_agent)
+            .accept_encoding("identity")
+            .proxy(None)
+            .build();
+        connect::agent(&self.network, config)
+    }
+
+    /// Puts an error of the HTTP client into this library's words. Never quotes what was received.
+    fn explain(&self, error: ureq::Error, timeout: Duration) -> Failed {
+        let host = &self.host;
+        let broke = |how: &str| {
+            Error::new(
+                Status::Connect,
+                format!("the connection to {host} broke before the answer was complete ({how})"),
+            )
+        };
+        let error = match error {
+            ureq::Error::Other(other) => match other.downcast::<Failure>() {
+                Ok(failure) => {
+                    let error = Error {
+                        http_status: failure.http_status,
+                        ..Error::new(failure.status, failure.message)
+                    };
+                    return Failed {
+                        error,
+                        connected: false,
+                    };
+                }
+                Err(_) => self.protocol_error("it is not HTTP"),
+            },
+            ureq::Error::Timeout(_) => Error::new(
+                Status::Timeout,
+                format!("{host} did not answer within {} ms", timeout.as_millis()),
+            ),
+            ureq::Error::Io(error) => match error.kind() {
+                io::ErrorKind::UnexpectedEof => broke("closed by the other side"),
+                kind => broke(&kind.to_string()),
+            },
+            ureq::Error::LargeResponseHeader(..) => {
+                self.protocol_error("its headers are larger than 16 KiB")
+            }
+            ureq::Error::Rustls(error) => Error::new(
+                Status::Tls,
+                format!("TLS with {host} failed in the middle: {error}"),
+            ),
+            ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => broke("no more data"),
+            _ => self.protocol_error("it is not HTTP"),
+        };
+        Failed {
+            error,
+            connected: true,
+        }
+    }
+
+    fn protocol_error(&self, problem: &str) -> Error {
+        protocol::protocol_error(&self.host, problem)
+    }
+}
+
+/// The body, or `None` if it is larger than [`MAX_BODY_BYTES`]. In memory that is wiped, and that is
+/// replaced by larger memory only after having been wiped itself.
+fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<SecretBuffer>> {
+    let expected = length.map_or(SMALL_BODY_BYTES, |length| {
+        usize::try_from(length).unwrap_or(usize::MAX)
+    });
+    if expected > MAX_BODY_BYTES {
+        return Ok(None);
+    }
+    let mut body = SecretBuffer::with_capacity(expected.max(1));
+    let mut chunk = Zeroizing::new([0; 2048]);
+    loop {
+        let n = reader.read(&mut *chunk)?;
+        if n == 0 {
+            return Ok(Some(body));
+        }
+        if n > body.spare() {
+            if body.as_slice().len() + n > MAX_BODY_BYTES {
+                return Ok(None);
+            }
+            let mut larger = SecretBuffer::with_capacity(MAX_BODY_BYTES);
+            larger.write_all(body.as_slice())?;
+            body = larger;
+        }
+        body.write_all(&chunk[..n])?;
+    }
+}
+
+fn head(http_status: u16, headers: &HeaderMap) -> Head<'_> {
+    fn get(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+        headers.get(name)?.to_str().ok()
+    }
+    Head {
+        http_status,
+        date: get(headers, DATE),
+        location: get(headers, LOCATION),
+        retry_after: get(headers, RETRY_AFTER),
+        rate_limit_reset: get(headers, "ratelimit-reset"),
+    }
+}

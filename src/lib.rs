@@ -1,0 +1,49 @@
+//! Signs in to the [Clopos] Open API v2: turns four credentials into a token, keeps it, and replaces
+//! it before it dies.
+//!
+//! This is the Rust side of `libclopos_auth`; the C interface (`include/clopos_auth.h`) is a thin skin
+//! on it. In Rust:
+//!
+//! ```no_run
+//! use clopos_auth::{Client, Config, Credentials};
+//!
+//! # fn main() -> Result<(), clopos_auth::Error> {
+//! let credentials = Credentials::new("client id", "client secret", "brand", "integrator id")?;
+//! let client = Client::new(credentials, &Config::new())?;
+//! let token = client.get_token(None)?;
+//! println!("x-token: {} bytes, {:?} left", token.value().len(), token.expires_in());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [Clopos]: https://clopos.com
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+mod cache;
+mod client;
+#[doc(hidden)]
+pub mod clock;
+mod config;
+mod connect;
+mod error;
+pub mod ffi;
+mod flight;
+#[doc(hidden)]
+pub mod freshness;
+mod http;
+mod log;
+#[doc(hidden)]
+pub mod pace;
+mod process;
+mod protocol;
+mod secret;
+mod status;
+mod token;
+
+pub use client::Client;
+pub use config::{Config, Credentials, DEFAULT_BASE_URL, LogLevel, Roots};
+pub use error::Error;
+pub use status::Status;
+pub use token::Token;

@@ -1,0 +1,100 @@
+//! What the operating system's processes and threads ask of a library inside somebody else's
+//! program: surviving `fork`, and threads that leave the host's signals alone.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use once_cell::race::OnceBox;
+
+/// How often this process and its ancestors have forked since they loaded the library.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Enough for name resolution, a TLS handshake and a log callback; untouched pages cost nothing.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// The number that changes in a child that was made by `fork`.
+#[inline]
+pub(crate) fn generation() -> u64 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Makes [`generation`] notice forks from now on. Children made by a bare `clone` or `vfork` system
+/// call are not noticed: like any code between fork and exec, they must not call this library.
+pub(crate) fn watch_forks() {
+    #[cfg(unix)]
+    {
+        static WATCHED: std::sync::Once = std::sync::Once::new();
+        extern "C" fn in_child() {
+            FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+        WATCHED.call_once(|| {
+            // SAFETY: `in_child` only touches an atomic, which is allowed between fork and exec, and
+            // lives as long as the process: the library is never unloaded (`-z nodelete`). A failure
+            // (no memory) leaves forks unnoticed, nothing worse.
+            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        });
+    }
+}
+
+/// A value of which every process has its own: a forked child starts with a new one and never touches
+/// the parent's, whose locks may be held by threads that do not exist in the child.
+///
+/// A chain with one link for each fork, so that nothing is freed that another thread may be reading.
+pub(crate) struct PerProcess<T> {
+    generation: u64,
+    value: T,
+    next: OnceBox<PerProcess<T>>,
+}
+
+impl<T> PerProcess<T> {
+    pub fn new(value: T) -> PerProcess<T> {
+        PerProcess {
+            generation: generation(),
+            value,
+            next: OnceBox::new(),
+        }
+    }
+
+    /// This process's value, made by `init` at the first call in a child.
+    #[inline]
+    pub fn get(&self, init: impl Fn() -> T) -> &T {
+        let mut link = self;
+        while link.generation != generation() {
+            link = link.next.get_or_init(|| Box::new(PerProcess::new(init())));
+        }
+        &link.value
+    }
+}
+
+/// Starts a detached thread that no signal is delivered to: the host's handlers expect the host's
+/// threads and their stacks.
+pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let builder = thread::Builder::new()
+        .name("clopos-auth".into())
+        .stack_size(STACK_BYTES);
+    without_signals(|| builder.spawn(body)).map(drop)
+}
+
+#[cfg(unix)]
+fn without_signals<R>(body: impl FnOnce() -> R) -> R {
+    use std::mem::MaybeUninit;
+
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigfillset` initialises `all`, and `pthread_sigmask` with a valid `how` initialises
+    // `before`; neither can fail with these arguments. A new thread inherits the mask.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+    }
+    let result = body();
+    // SAFETY: `before` was initialised above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
+#[cfg(not(unix))]
+fn without_signals<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}

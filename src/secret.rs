@@ -1,0 +1,85 @@
+//! Text that must not leak: wiped when dropped, printed as `***`, never grown by reallocation (which
+//! would leave copies behind in freed memory).
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A secret text.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(Zeroizing<Box<str>>);
+
+impl Secret {
+    /// Copies `text` into an allocation of exactly its size.
+    pub fn new(text: &str) -> Secret {
+        Secret(Zeroizing::new(text.into()))
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A byte buffer of fixed capacity for secrets: wiped when dropped, and a write that does not fit
+/// fails instead of reallocating.
+pub(crate) struct SecretBuffer(Zeroizing<Vec<u8>>);
+
+impl SecretBuffer {
+    pub fn with_capacity(capacity: usize) -> SecretBuffer {
+        SecretBuffer(Zeroizing::new(Vec::with_capacity(capacity)))
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn spare(&self) -> usize {
+        self.0.capacity() - self.0.len()
+    }
+}
+
+impl std::io::Write for SecretBuffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = bytes.len().min(self.spare());
+        self.0.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SecretBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_secret_prints_as_stars() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+
+    #[test]
+    fn a_full_buffer_refuses_more_instead_of_moving() {
+        let mut buffer = SecretBuffer::with_capacity(8);
+        let spare = buffer.spare();
+        let at = buffer.as_slice().as_ptr();
+        buffer.write_all(&vec![7; spare]).unwrap();
+        assert!(buffer.write_all(b"x").is_err());
+        assert_eq!(buffer.as_slice().as_ptr(), at);
+    }
+}

@@ -1,0 +1,59 @@
+//! A token as the caller gets it.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::CachedToken;
+use crate::protocol::Grant;
+
+/// A token that was valid when it was handed out. Cheap to clone; the text is wiped when the last
+/// clone and the client's own copy are gone.
+#[derive(Clone)]
+pub struct Token {
+    cached: Arc<CachedToken>,
+    expires_in: Duration,
+}
+
+impl Token {
+    pub(crate) fn new(cached: Arc<CachedToken>) -> Token {
+        let expires_in = cached.left();
+        Token { cached, expires_in }
+    }
+
+    /// The JWT: send it as it is in the header `x-token`. 1 to 8192 visible ASCII characters.
+    pub fn value(&self) -> &str {
+        self.cached.grant.token.expose()
+    }
+
+    /// `Bearer`.
+    pub fn token_type(&self) -> &str {
+        &self.cached.grant.token_type
+    }
+
+    /// When it ends, in Unix seconds on the *server's* clock. This device's clock may differ.
+    pub fn expires_at(&self) -> i64 {
+        self.cached.grant.expires_at
+    }
+
+    /// How long it had left when it was handed out, whatever the device's date says.
+    pub fn expires_in(&self) -> Duration {
+        self.expires_in
+    }
+
+    pub(crate) fn grant(&self) -> &Grant {
+        &self.cached.grant
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("value", &"***")
+            .field("token_type", &self.token_type())
+            .field("expires_at", &self.expires_at())
+            .field("expires_in", &self.expires_in)
+            .finish()
+    }
+}

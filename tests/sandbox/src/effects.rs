@@ -1,0 +1,344 @@
+//! What each fault does: a script below HTTP, or an answer in HTTP.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustls::ServerConfig;
+use serde_json::{Value, json as value};
+
+use crate::exchange::{
+    Exchange, Grant, failure, json, set_header, too_many_requests, wrong_credentials,
+    wrong_environment,
+};
+use crate::faults::Fault;
+use crate::script::Step;
+
+const TICK: Duration = Duration::from_millis(100);
+const HTML: &str = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head>\
+    <body><form action=\"/login\"><input name=\"room\"></form></body></html>\n";
+
+/// What strikes a request.
+pub(crate) enum Effect {
+    Play(Vec<Step>),
+    Answer(Response),
+}
+
+/// What a fault does to a new connection.
+pub(crate) fn connection_script(fault: &Fault, tls: Option<&Arc<ServerConfig>>) -> Vec<Step> {
+    use Step::{Close, Hang, Read, Reset, Send};
+    match fault {
+        Fault::ConnectReset => vec![Reset],
+        Fault::TlsHang => vec![Read, Hang],
+        Fault::TlsGarbage => vec![Read, Send(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec()), Close],
+        Fault::TlsDrip => match tls {
+            Some(config) => vec![Step::DripHandshake(Arc::clone(config), TICK), Hang],
+            None => vec![Hang],
+        },
+        Fault::TlsClose => vec![Read, Close],
+        Fault::TlsReset => vec![Read, Reset],
+        Fault::PlainHttp => {
+            let text = "Client sent an HTTPS request to an HTTP server.\n";
+            let head = head(
+                "400 Bad Request",
+                &format!("Content-Length: {}\r\n", text.len()),
+            );
+            vec![Read, Send(join(head, text)), Close]
+        }
+        // ConnectClose; the other faults wait for a request.
+        _ => vec![Close],
+    }
+}
+
+/// What a fault does to a request. Fails where no token can be made.
+pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect> {
+    use Effect::{Answer, Play};
+    use Step::{Close, Drip, Hang, Repeat, Reset, Send, Sleep};
+
+    // A good response, for those faults that do something to it below HTTP.
+    let text = || exchange.grant().map(|grant| grant.text());
+    let ok = |length: usize| {
+        let date = exchange.state.date();
+        head(
+            "200 OK",
+            &format!(
+                "Content-Type: application/json\r\nDate: {date}\r\nContent-Length: {length}\r\n"
+            ),
+        )
+    };
+    // A good answer, for those that change a field of it.
+    let altered = |alter: &dyn Fn(&mut Grant)| {
+        let mut grant = exchange.grant()?;
+        alter(&mut grant);
+        Ok(Answer(json(200, grant.text())))
+    };
+    let token = |token: &str| altered(&|grant| grant.token = Some(Value::from(token)));
+    let expiry = |expires: Value| {
+        altered(&|grant| {
+            grant.expires_in = Some(expires.clone());
+            grant.expires_at = Some(expires.clone());
+        })
+    };
+    let status = |status: StatusCode, error: &str, message: &str| {
+        Ok(Answer(failure(status, error, message)))
+    };
+    let redirect = |status: u16| {
+        let mut response = json(status, "");
+        set_header(&mut response, "location", &exchange.settings.redirect_to);
+        Ok(Answer(response))
+    };
+
+    match fault {
+        // Only new connections take these from the fault script.
+        Fault::ConnectReset
+        | Fault::ConnectClose
+        | Fault::TlsHang
+        | Fault::TlsGarbage
+        | Fault::TlsDrip
+        | Fault::TlsClose
+        | Fault::TlsReset
+        | Fault::PlainHttp => Ok(Play(connection_script(&fault, None))),
+
+        Fault::RequestHang => Ok(Play(vec![Hang])),
+        Fault::RequestReset => Ok(Play(vec![Reset])),
+        Fault::RequestClose => Ok(Play(vec![Close])),
+
+        Fault::StatusGarbage => Ok(Play(vec![
+            Send(b"220 mail.example ESMTP ready\r\n\r\n".to_vec()),
+            Close,
+        ])),
+        Fault::StatusHang => Ok(Play(vec![Send(b"HTTP/1.1 20".to_vec()), Hang])),
+        Fault::HeadersHang => Ok(Play(vec![Send(half(ok(500))), Hang])),
+        Fault::HeadersDrip => {
+            let text = text()?;
+            Ok(Play(vec![
+                Drip(ok(text.len()), TICK),
+                Send(text.into_bytes()),
+                Close,
+            ]))
+        }
+        Fault::HeadersOversize => {
+            let mut response = json(200, text()?);
+            for number in 0..5 {
+                set_header(
+                    &mut response,
+                    &format!("x-padding-{number}"),
+                    &"x".repeat(4096),
+                );
+            }
+            Ok(Answer(response))
+        }
+        Fault::HeadersTruncated => Ok(Play(vec![Send(half(ok(500))), Close])),
+        Fault::HeadersReset => Ok(Play(vec![Send(half(ok(500))), Reset])),
+
+        Fault::BodyEmpty => Ok(Answer(json(200, ""))),
+        Fault::BodyHang => cut_body(text()?, ok, Hang),
+        Fault::BodyDrip => {
+            let text = text()?;
+            let second = Duration::from_secs(1);
+            Ok(Play(vec![
+                Send(ok(text.len())),
+                Drip(text.into_bytes(), second),
+                Close,
+            ]))
+        }
+        Fault::BodyTruncated => cut_body(text()?, ok, Close),
+        Fault::BodyReset => cut_body(text()?, ok, Reset),
+        Fault::BodyOversize => {
+            let text = text()?;
+            let padding = 64 * 1024 + 1 - text.len() - r#","padding":"""#.len();
+            let padding = format!(r#""padding":"{}""#, "x".repeat(padding));
+            Ok(Answer(json(200, with_field(&text, &padding))))
+        }
+        Fault::BodyEndless => {
+            let head = head(
+                "200 OK",
+                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
+            );
+            let start = chunk(r#"{"success":true,"message":""#);
+            let more = chunk(&"x".repeat(1024));
+            Ok(Play(vec![
+                Send(join(head, start)),
+                Repeat(more, Duration::from_millis(1)),
+            ]))
+        }
+        Fault::BodyWrongLength => {
+            let text = text()?;
+            Ok(Play(vec![Send(join(ok(text.len() - 10), text)), Close]))
+        }
+        Fault::BodyGzip => {
+            let mut response = json(200, gzip(text()?.as_bytes()));
+            set_header(&mut response, "content-encoding", "gzip");
+            Ok(Answer(response))
+        }
+        Fault::BodyHtml => Ok(Answer(html(200))),
+        Fault::BodyGarbage => Ok(Answer(json(
+            200,
+            [0xff, 0xfe, 0x00, 0xc3, 0x28, 0x7f].repeat(20),
+        ))),
+        Fault::BodyBom => Ok(Answer(json(200, format!("\u{feff}{}", text()?)))),
+        Fault::BodyTruncatedJson => Ok(Answer(json(200, half(text()?.into_bytes())))),
+        Fault::BodySlow => {
+            let text = text()?;
+            let late = Sleep(Duration::from_secs(3));
+            Ok(Play(vec![late, Send(join(ok(text.len()), text)), Close]))
+        }
+
+        Fault::TokenNul => token("abc\0def"),
+        Fault::TokenCrlf => token("abc\r\nx-evil: 1"),
+        Fault::TokenSpace => token("abc def"),
+        Fault::TokenEmpty => token(""),
+        Fault::TokenOversize => token(&"a".repeat(8193)),
+        Fault::TokenMissing => altered(&|grant| grant.token = None),
+        Fault::TokenNumber => altered(&|grant| grant.token = Some(Value::from(12345))),
+        Fault::DuplicateKeys => Ok(Answer(json(
+            200,
+            with_field(&text()?, r#""token":"the.second.one""#),
+        ))),
+        Fault::NumbersAsStrings => altered(&|grant| {
+            for field in [&mut grant.expires_in, &mut grant.expires_at] {
+                *field = field.take().map(|number| Value::from(number.to_string()));
+            }
+        }),
+        Fault::ExpiresHuge => {
+            let mut grant = exchange.grant()?;
+            (grant.expires_in, grant.expires_at) = (None, None);
+            let huge = r#""expires_in":1e999,"expires_at":1e999"#;
+            Ok(Answer(json(200, with_field(&grant.text(), huge))))
+        }
+        Fault::ExpiresNegative => expiry(value!(-1)),
+        Fault::ExpiresZero => expiry(value!(0)),
+        Fault::ExpiresMissing => altered(&|grant| {
+            (grant.expires_in, grant.expires_at) = (None, None);
+        }),
+        Fault::ExpiresFraction => altered(&|grant| {
+            for field in [&mut grant.expires_in, &mut grant.expires_at] {
+                *field = field
+                    .take()
+                    .map(|number| value!(number.as_f64().unwrap_or(0.0) + 0.5));
+            }
+        }),
+        Fault::Nesting => {
+            let deep = format!(r#""nested":{}{}"#, "[".repeat(10_000), "]".repeat(10_000));
+            Ok(Answer(json(200, with_field(&text()?, &deep))))
+        }
+        Fault::SuccessMissing => altered(&|grant| grant.success = None),
+        Fault::SuccessString => altered(&|grant| grant.success = Some(Value::from("true"))),
+        Fault::SuccessFalse => Ok(Answer(wrong_environment())),
+        Fault::MessageHostile => {
+            let message = hostile(exchange.field("client_secret"));
+            status(StatusCode::UNAUTHORIZED, "authentication_failed", &message)
+        }
+        Fault::SameToken => Ok(Answer(json(200, exchange.grant_again()?.text()))),
+
+        Fault::Status400 => status(
+            StatusCode::BAD_REQUEST,
+            "validation_error",
+            "brand is required",
+        ),
+        Fault::Status401 => Ok(Answer(wrong_credentials())),
+        Fault::Status403 => status(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+        Fault::Status404 => status(StatusCode::NOT_FOUND, "not_found", "Not found"),
+        Fault::Status422 => status(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unprocessable",
+            "Unprocessable request",
+        ),
+        Fault::Status429 => Ok(Answer(too_many_requests())),
+        Fault::Status500 => status(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "Internal server error",
+        ),
+        Fault::Status502Html => Ok(Answer(html(502))),
+        Fault::Status503 => status(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Service unavailable",
+        ),
+        Fault::Status504 => status(
+            StatusCode::GATEWAY_TIMEOUT,
+            "gateway_timeout",
+            "The upstream did not answer",
+        ),
+        Fault::Redirect301 => redirect(301),
+        Fault::Redirect302 => redirect(302),
+        Fault::Redirect307 => redirect(307),
+        Fault::Redirect308 => redirect(308),
+
+        Fault::DropIdle => {
+            let text = text()?;
+            let moment = Sleep(Duration::from_millis(50));
+            Ok(Play(vec![Send(join(ok(text.len()), text)), moment, Close]))
+        }
+        Fault::Raw(bytes) => Ok(Play(vec![Send(bytes), Close])),
+        Fault::Response {
+            status,
+            headers,
+            body,
+        } => {
+            let mut response = Response::new(body.into());
+            *response.status_mut() =
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            for (name, value) in &headers {
+                set_header(&mut response, name, value);
+            }
+            Ok(Answer(response))
+        }
+    }
+}
+
+fn head(status: &str, headers: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{headers}\r\n").into_bytes()
+}
+
+fn join(mut head: Vec<u8>, body: impl AsRef<[u8]>) -> Vec<u8> {
+    head.extend_from_slice(body.as_ref());
+    head
+}
+
+fn half(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+/// A true Content-Length, half of the body, and then `end`.
+fn cut_body(text: String, ok: impl Fn(usize) -> Vec<u8>, end: Step) -> io::Result<Effect> {
+    let sent = join(ok(text.len()), half(text.into_bytes()));
+    Ok(Effect::Play(vec![Step::Send(sent), end]))
+}
+
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+/// Adds a field to a JSON object as text, for what `serde_json` would not write.
+fn with_field(object: &str, field: &str) -> String {
+    format!("{},{field}}}", object.trim_end_matches('}'))
+}
+
+fn html(status: u16) -> Response {
+    let mut response = json(status, HTML);
+    set_header(&mut response, "content-type", "text/html; charset=utf-8");
+    response
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to a Vec cannot fail.
+    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    written.unwrap_or_default()
+}
+
+/// 4 KiB that would clear a terminal, forge a log line and leak a secret.
+fn hostile(secret: &str) -> String {
+    let mut message = format!(
+        "\u{1b}[2J\u{1b}]0;owned\u{7}\0\u{8}\u{202e}\r\nERROR forged line; your secret is {secret} "
+    );
+    message.push_str(&"A".repeat(4096_usize.saturating_sub(message.len())));
+    message
+}

@@ -1,0 +1,236 @@
+//! Plays the Clopos Open API v2 on loopback, over TLS under a CA that it makes.
+//!
+//! It answers `POST /open-api/v2/auth` as documented, rate limits included, and goes wrong on
+//! command in every way of [`Fault::NAMED`]. `GET /open-api/v2/venues` checks the tokens.
+//!
+//! ```
+//! use clopos_sandbox::{Fault, Sandbox, Settings};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let sandbox = Sandbox::start(Settings::default())?;
+//! // Point a client at sandbox.url(), with sandbox.ca_pem() as its only root.
+//! sandbox.fail_times(Fault::Status503, 2);
+//! sandbox.update(|settings| settings.clock_offset = -3600);
+//! assert_eq!(sandbox.auth_requests(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The known credentials are the constants [`CLIENT_ID`] to [`DISABLED_INTEGRATOR`]. A mistake in
+//! the request is answered before the credentials are looked at, and they before the environment.
+//!
+//! # Control over HTTP
+//!
+//! For tests in other languages, on [`Sandbox::control_url`] and on the service itself:
+//!
+//! | request | body | does |
+//! |---|---|---|
+//! | `POST /sandbox/faults` | `{"name": "status-503", "times": 2}` | [`Sandbox::fail_times`]; without `times` [`Sandbox::fail`] |
+//! | `DELETE /sandbox/faults` | | [`Sandbox::heal`] |
+//! | `POST /sandbox/settings` | any of `lifetime`, `latency_ms`, `clock_offset`, `requests_per_minute` | [`Sandbox::update`] |
+//! | `GET /sandbox/stats` | | the counters |
+//! | `GET /sandbox/ca.pem` | | [`Sandbox::ca_pem`] |
+//!
+//! The control port is plain HTTP and is never struck: on the service's own port, a connection
+//! fault would hit the connection that brings the command.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod control;
+mod effects;
+mod exchange;
+mod faults;
+mod limit;
+mod script;
+mod server;
+mod service;
+mod settings;
+mod state;
+mod tls;
+mod token;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+pub use exchange::{
+    CLIENT_ID, CLIENT_SECRET, DISABLED_INTEGRATOR, PRODUCTION_BRAND, PRODUCTION_INTEGRATOR,
+    TEST_BRAND, TEST_INTEGRATOR, UNICODE_BRAND,
+};
+pub use faults::Fault;
+pub use service::{AUTH_PATH, VENUES_PATH};
+pub use settings::{Certificate, Settings, StandIn};
+pub use state::Recorded;
+
+use state::State;
+
+/// A running sandbox. It stops when it is dropped, whatever its connections are doing.
+///
+/// It runs on a thread of its own; every method may be called from any thread at any time.
+#[must_use = "a sandbox stops when it is dropped"]
+pub struct Sandbox {
+    state: Arc<State>,
+    service: SocketAddr,
+    control: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sandbox {
+    /// Starts a sandbox, which accepts connections when this returns.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened on, or a name that cannot be in a certificate.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let service_listener = TcpListener::bind(settings.listen)?;
+        let control_listener = TcpListener::bind(settings.control)?;
+        let (service, control) = (
+            service_listener.local_addr()?,
+            control_listener.local_addr()?,
+        );
+        service_listener.set_nonblocking(true)?;
+        control_listener.set_nonblocking(true)?;
+
+        let state = Arc::new(State::new(settings)?);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (service_listener, control_listener) = {
+            let _inside = runtime.enter();
+            (
+                tokio::net::TcpListener::from_std(service_listener)?,
+                tokio::net::TcpListener::from_std(control_listener)?,
+            )
+        };
+
+        let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(&state);
+        let thread = thread::Builder::new()
+            .name("clopos-sandbox".into())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    tokio::spawn(async move {
+                        let router = control::router(Arc::clone(&shared));
+                        tokio::spawn(server::serve(service_listener, shared));
+                        axum::serve(control_listener, router).await
+                    });
+                    // Sent or dropped, it means stop.
+                    let _ = stopped.await;
+                });
+                // Dropping the runtime here drops every connection at its next await.
+            })?;
+        Ok(Sandbox {
+            state,
+            service,
+            control,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The service's base URL, such as `https://localhost:40123`.
+    pub fn url(&self) -> String {
+        let scheme = if self.state.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://localhost:{}", self.port())
+    }
+
+    /// The service's port.
+    pub fn port(&self) -> u16 {
+        self.service.port()
+    }
+
+    /// The base URL of the control port, such as `http://127.0.0.1:40124`.
+    pub fn control_url(&self) -> String {
+        format!("http://{}", self.control)
+    }
+
+    /// The CA's certificate; empty without TLS.
+    pub fn ca_pem(&self) -> &str {
+        &self.state.ca_pem
+    }
+
+    /// Goes wrong this way every time, until [`heal`](Self::heal) or another `fail`. Faults queued
+    /// with [`fail_times`](Self::fail_times) come first.
+    pub fn fail(&self, fault: Fault) {
+        self.state.faults.lock().stay(fault);
+    }
+
+    /// Goes wrong this way the next `times` times, after what is already queued.
+    ///
+    /// The queue is kept in order: while a connection fault is at its head, requests on open
+    /// connections are well, and the other way round.
+    pub fn fail_times(&self, fault: Fault, times: u32) {
+        self.state.faults.lock().push(fault, times);
+    }
+
+    /// Forgets all faults. A connection that one has already struck stays struck.
+    pub fn heal(&self) {
+        self.state.faults.lock().heal();
+    }
+
+    /// Changes settings while it runs.
+    pub fn update(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.state.settings.lock());
+    }
+
+    /// TCP connections accepted on the service's port.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.get()
+    }
+
+    /// TLS handshakes completed without a ticket.
+    pub fn handshakes_full(&self) -> u64 {
+        self.state.handshakes_full.get()
+    }
+
+    /// TLS handshakes that resumed a session.
+    pub fn handshakes_resumed(&self) -> u64 {
+        self.state.handshakes_resumed.get()
+    }
+
+    /// Auth requests whose whole head arrived.
+    pub fn auth_requests(&self) -> u64 {
+        self.state.auth_requests.get()
+    }
+
+    /// The last request that arrived.
+    pub fn last_request(&self) -> Option<Recorded> {
+        self.state.requests.lock().last()
+    }
+
+    /// The requests that arrived, the last 10 000 at most.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.state.requests.lock().all()
+    }
+
+    /// The tokens that were issued, the last 10 000 at most.
+    pub fn issued_tokens(&self) -> Vec<String> {
+        self.state
+            .tokens
+            .lock()
+            .all()
+            .into_iter()
+            .map(|issued| issued.token)
+            .collect()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been printed; there is nothing to add while dropping.
+            let _ = thread.join();
+        }
+    }
+}

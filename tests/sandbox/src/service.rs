@@ -1,0 +1,183 @@
+//! The service's HTTP interface: routes, records and rate limits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::control;
+use crate::effects::{Effect, strike};
+use crate::exchange::{Exchange, failure, internal_error, json, set_header, too_many_requests};
+use crate::faults::Stage;
+use crate::limit::Verdict;
+use crate::script::Step;
+use crate::settings::Settings;
+use crate::state::{Recorded, State};
+
+/// Where tokens are asked for.
+pub const AUTH_PATH: &str = "/open-api/v2/auth";
+/// An endpoint that wants a token.
+pub const VENUES_PATH: &str = "/open-api/v2/venues";
+
+const MAX_BODY: usize = 64 * 1024;
+
+/// The connection that a request came on.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub client: IpAddr,
+    /// Takes the connection away from HTTP and plays this on it.
+    pub scripts: mpsc::Sender<Vec<Step>>,
+}
+
+pub(crate) fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route(AUTH_PATH, post(auth))
+        .route(VENUES_PATH, get(venues))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(from_fn_with_state(Arc::clone(&state), record))
+        .with_state(Arc::clone(&state))
+        .merge(control::router(state))
+}
+
+/// Counts, remembers and logs a request, and dates the answer by the server's clock.
+async fn record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    let at = Instant::now();
+    let (parts, body) = request.into_parts();
+    if parts.uri.path() == AUTH_PATH {
+        state.auth_requests.add_one();
+    }
+    let body = to_bytes(body, MAX_BODY).await;
+    let headers = parts.headers.iter().map(|(name, value)| {
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    });
+    state.requests.lock().push(Recorded {
+        method: parts.method.to_string(),
+        path: parts
+            .uri
+            .path_and_query()
+            .map_or("", |path| path.as_str())
+            .to_owned(),
+        headers: headers.collect(),
+        body: body.as_ref().map(|body| body.to_vec()).unwrap_or_default(),
+        at,
+    });
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let mut response = match body {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(_) => {
+            let message = "The body is over 64 KiB or did not arrive whole";
+            failure(StatusCode::PAYLOAD_TOO_LARGE, "validation_error", message)
+        }
+    };
+    set_header(&mut response, "date", &state.date());
+    log_answer(&method, &path, response.status(), at);
+    response
+}
+
+// Never a query, a header or a body: those may hold secrets.
+fn log_answer(method: &Method, path: &str, status: StatusCode, since: Instant) {
+    log::info!(
+        "{method} {path} {} in {} ms",
+        status.as_u16(),
+        since.elapsed().as_millis()
+    );
+}
+
+async fn auth(
+    Shared(state): Shared<Arc<State>>,
+    Extension(connection): Extension<Connection>,
+    body: Bytes,
+) -> Response {
+    let settings = state.settings.lock().clone();
+    let limit = settings.requests_per_minute;
+    let verdict = state
+        .limiter
+        .lock()
+        .count(connection.client, Instant::now(), limit);
+    let fault = state.faults.lock().take(Stage::Request);
+    sleep(settings.latency).await;
+
+    let exchange = Exchange::new(&state, settings, &body);
+    let mut response = match fault {
+        Some(fault) => {
+            log::info!("fault {}", fault.name());
+            match strike(fault, &exchange) {
+                Ok(Effect::Play(steps)) => return play(&connection, steps).await,
+                Ok(Effect::Answer(response)) => response,
+                Err(error) => internal_error(&error),
+            }
+        }
+        None if verdict.is_some_and(|verdict| !verdict.allowed) => too_many_requests(),
+        None => exchange.answer(),
+    };
+    set_rate_limit(&mut response, verdict, &exchange.settings);
+    response
+}
+
+/// Hands the connection over. HTTP never gets an answer: it is dropped while it waits.
+async fn play(connection: &Connection, steps: Vec<Step>) -> Response {
+    // A connection that is already gone needs no script.
+    let _ = connection.scripts.send(steps).await;
+    std::future::pending().await
+}
+
+/// The headers that come with every answer to an auth request.
+fn set_rate_limit(response: &mut Response, verdict: Option<Verdict>, settings: &Settings) {
+    let refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
+    if refused && let Some(value) = &settings.retry_after {
+        set_header(response, "retry-after", value);
+    }
+    if refused && !settings.rate_limit_headers {
+        return;
+    }
+    if let Some(verdict) = verdict {
+        let remaining = if refused { 0 } else { verdict.remaining };
+        set_header(response, "ratelimit-limit", &verdict.limit.to_string());
+        set_header(response, "ratelimit-remaining", &remaining.to_string());
+        set_header(response, "ratelimit-reset", &verdict.reset.to_string());
+    }
+    if refused && let Some(value) = &settings.rate_limit_reset {
+        set_header(response, "ratelimit-reset", value);
+    }
+}
+
+async fn venues(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
+    let token = headers.get("x-token").and_then(|value| value.to_str().ok());
+    match token.and_then(|token| state.signer.verify(token, state.now())) {
+        Some(claims) => {
+            let venue = serde_json::json!({ "id": claims.venue_id, "name": "Sandbox Café" });
+            let body = serde_json::json!({ "success": true, "data": [venue] });
+            json(200, body.to_string())
+        }
+        None => {
+            let message = "The x-token header is missing, not valid or expired";
+            failure(StatusCode::UNAUTHORIZED, "invalid_token", message)
+        }
+    }
+}
+
+async fn not_found() -> Response {
+    failure(StatusCode::NOT_FOUND, "not_found", "No such endpoint")
+}
+
+async fn method_not_allowed() -> Response {
+    let message = "This endpoint does not take that method";
+    failure(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+    )
+}

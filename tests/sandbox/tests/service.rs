@@ -1,0 +1,385 @@
+//! The healthy service: the documented answers, and what tests read from it.
+
+mod client;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use client::{RawClient, agent, ask, credentials, header, read, start, start_with};
+use clopos_sandbox::*;
+use jsonwebtoken::dangerous::insecure_decode;
+use serde_json::{Value, json};
+use ureq::http::Response;
+
+fn with(field: &str, value: impl Into<Value>) -> Value {
+    let mut body = credentials();
+    body[field] = value.into();
+    body
+}
+
+fn venues(sandbox: &Sandbox, token: &str) -> Response<Value> {
+    let url = sandbox.url() + VENUES_PATH;
+    read(
+        agent(sandbox.ca_pem())
+            .get(url)
+            .header("x-token", token)
+            .call(),
+    )
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    now.as_secs()
+        .try_into()
+        .expect("before the year 292 billion")
+}
+
+#[track_caller]
+fn assert_failure(response: &Response<Value>, status: u16, error: &str) {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.body()["success"], false);
+    assert_eq!(response.body()["error"], error);
+    assert!(response.body()["message"].is_string());
+}
+
+#[test]
+fn good_credentials_get_exactly_the_documented_answer() {
+    let sandbox = start();
+    let before = unix_now();
+    let response = ask(&sandbox, &credentials());
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "content-type"), "application/json");
+    let body = response.body().as_object().expect("an object");
+    let mut names: Vec<_> = body.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "expires_at",
+            "expires_in",
+            "message",
+            "success",
+            "token",
+            "token_type"
+        ]
+    );
+    assert_eq!(body["success"], true);
+    assert_eq!(body["token_type"], "Bearer");
+    assert_eq!(body["message"], "Authentication successful");
+    assert_eq!(body["expires_in"], 3600);
+    let expires_at = body["expires_at"].as_i64().expect("a number");
+    assert!((before + 3600..=unix_now() + 3600).contains(&expires_at));
+
+    let token = body["token"].as_str().expect("a string");
+    assert_eq!(sandbox.issued_tokens(), [token]);
+    let jwt = insecure_decode::<Value>(token).expect("a JWT");
+    assert_eq!(jwt.header.alg, jsonwebtoken::Algorithm::HS256);
+    assert_eq!(jwt.claims["brand"], TEST_BRAND);
+    assert_eq!(jwt.claims["integrator_id"], TEST_INTEGRATOR);
+    assert_eq!(jwt.claims["exp"], expires_at);
+    assert_eq!(jwt.claims["iat"], expires_at - 3600);
+    for name in ["token", "stage", "venue_id"] {
+        assert!(!jwt.claims[name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn each_brand_works_with_an_integrator_of_its_environment() {
+    let sandbox = start();
+    assert_eq!(
+        ask(&sandbox, &with("brand", UNICODE_BRAND)).body()["success"],
+        true
+    );
+    let mut production = with("brand", PRODUCTION_BRAND);
+    assert_failure(&ask(&sandbox, &production), 200, "environment_mismatch");
+    production["integrator_id"] = PRODUCTION_INTEGRATOR.into();
+    assert_eq!(ask(&sandbox, &production).body()["success"], true);
+    let mixed = with("integrator_id", PRODUCTION_INTEGRATOR);
+    assert_failure(&ask(&sandbox, &mixed), 200, "environment_mismatch");
+}
+
+#[test]
+fn a_missing_empty_or_wrongly_typed_field_is_a_validation_error() {
+    let sandbox = start();
+    for name in ["client_id", "client_secret", "brand", "integrator_id"] {
+        for value in [Value::Null, json!(""), json!(7)] {
+            assert_failure(&ask(&sandbox, &with(name, value)), 400, "validation_error");
+        }
+    }
+    assert_failure(&ask(&sandbox, &json!([])), 400, "validation_error");
+    let url = sandbox.url() + AUTH_PATH;
+    let response = read(agent(sandbox.ca_pem()).post(url).send("no JSON"));
+    assert_failure(&response, 400, "validation_error");
+}
+
+#[test]
+fn unknown_and_disabled_integrators_and_wrong_credentials_are_refused() {
+    let sandbox = start();
+    let refused = |field, value| ask(&sandbox, &with(field, value));
+    assert_failure(&refused("integrator_id", "nobody"), 400, "validation_error");
+    assert_failure(
+        &refused("integrator_id", DISABLED_INTEGRATOR),
+        401,
+        "integrator_disabled",
+    );
+    assert_failure(&refused("client_id", "other"), 401, "authentication_failed");
+    assert_failure(&refused("brand", "other"), 401, "authentication_failed");
+    let response = refused("client_secret", "other");
+    assert_failure(&response, 401, "authentication_failed");
+    assert_eq!(response.body()["message"], "Invalid credentials");
+}
+
+#[test]
+fn a_venue_id_left_over_from_v1_does_no_harm() {
+    assert_eq!(ask(&start(), &with("venue_id", 1)).body()["success"], true);
+}
+
+#[test]
+fn other_paths_and_methods_are_refused_with_the_failure_body() {
+    let sandbox = start();
+    let agent = agent(sandbox.ca_pem());
+    let response = read(agent.get(sandbox.url() + "/open-api/v2/orders").call());
+    assert_failure(&response, 404, "not_found");
+    let response = read(agent.get(sandbox.url() + AUTH_PATH).call());
+    assert_failure(&response, 405, "method_not_allowed");
+}
+
+#[test]
+fn a_body_over_64_kib_is_refused() {
+    let response = ask(&start(), &with("brand", "x".repeat(64 * 1024)));
+    assert_failure(&response, 413, "validation_error");
+}
+
+#[test]
+fn venues_takes_a_good_token_and_refuses_others() {
+    let sandbox = start();
+    let response = ask(&sandbox, &credentials());
+    let token = response.body()["token"].as_str().expect("a token");
+    assert_eq!(venues(&sandbox, token).body()["data"][0]["id"], 1);
+    assert_failure(&venues(&sandbox, ""), 401, "invalid_token");
+    assert_failure(
+        &venues(&sandbox, &format!("{token}x")),
+        401,
+        "invalid_token",
+    );
+    let other = start();
+    assert_failure(&venues(&other, token), 401, "invalid_token");
+}
+
+#[test]
+fn venues_refuses_a_token_that_expired_on_the_servers_clock() {
+    let sandbox = start();
+    let response = ask(&sandbox, &credentials());
+    let token = response.body()["token"].as_str().expect("a token");
+    sandbox.update(|settings| settings.clock_offset = 3590);
+    assert_eq!(venues(&sandbox, token).status(), 200);
+    sandbox.update(|settings| settings.clock_offset = 3600);
+    assert_failure(&venues(&sandbox, token), 401, "invalid_token");
+}
+
+#[test]
+fn the_rate_limit_is_announced_and_enforced() {
+    let sandbox = start_with(|settings| {
+        settings.requests_per_minute = 2;
+        settings.retry_after = Some("7".into());
+    });
+    let limits = |response: &Response<Value>| {
+        let names = ["ratelimit-limit", "ratelimit-remaining", "retry-after"];
+        names.map(|name| header(response, name).to_owned())
+    };
+    assert_eq!(limits(&ask(&sandbox, &credentials())), ["2", "1", ""]);
+    assert_eq!(
+        limits(&ask(&sandbox, &with("client_secret", "other"))),
+        ["2", "0", ""]
+    );
+    let refused = ask(&sandbox, &credentials());
+    assert_failure(&refused, 429, "rate_limit_exceeded");
+    assert_eq!(limits(&refused), ["2", "0", "7"]);
+    let reset: u64 = header(&refused, "ratelimit-reset")
+        .parse()
+        .expect("seconds");
+    assert!((1..=60).contains(&reset));
+
+    sandbox.update(|settings| settings.rate_limit_reset = Some("12".into()));
+    assert_eq!(
+        header(&ask(&sandbox, &credentials()), "ratelimit-reset"),
+        "12"
+    );
+    sandbox.update(|settings| settings.rate_limit_headers = false);
+    assert_eq!(limits(&ask(&sandbox, &credentials())), ["", "", "7"]);
+    sandbox.update(|settings| settings.requests_per_minute = 0);
+    let free = ask(&sandbox, &credentials());
+    assert_eq!(
+        (free.status().as_u16(), limits(&free)),
+        (200, ["", "", ""].map(String::from))
+    );
+}
+
+#[test]
+fn the_clock_offset_moves_expiry_and_the_date_header() {
+    let day = 86_400;
+    for offset in [-30 * day, 400 * day] {
+        let sandbox = start_with(|settings| settings.clock_offset = offset);
+        let response = ask(&sandbox, &credentials());
+        let server_now = unix_now() + offset;
+        let expires_at = response.body()["expires_at"].as_i64().expect("a number");
+        assert!((server_now + 3590..=server_now + 3600).contains(&expires_at));
+        let date = httpdate::parse_http_date(header(&response, "date")).expect("an HTTP date");
+        let date = date
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+        assert!((server_now - 10..=server_now).contains(&date.try_into().expect("small")));
+    }
+}
+
+#[test]
+fn a_clock_beyond_what_an_http_date_can_name_is_no_crash() {
+    for offset in [i64::MIN, i64::MAX] {
+        let sandbox = start_with(|settings| settings.clock_offset = offset);
+        assert_eq!(ask(&sandbox, &credentials()).status(), 200);
+    }
+}
+
+#[test]
+fn lifetime_latency_and_the_expiry_fields_are_settable_while_it_runs() {
+    let sandbox = start();
+    sandbox.update(|settings| {
+        settings.lifetime = Duration::from_secs(5);
+        settings.latency = Duration::from_millis(80);
+        settings.expires_at = Some(StandIn::Omit);
+    });
+    let before = Instant::now();
+    let response = ask(&sandbox, &credentials());
+    assert!(before.elapsed() >= Duration::from_millis(80));
+    assert_eq!(response.body()["expires_in"], 5);
+    assert!(response.body().get("expires_at").is_none());
+    sandbox.update(|settings| settings.expires_in = Some(StandIn::Value(json!("soon"))));
+    assert_eq!(ask(&sandbox, &credentials()).body()["expires_in"], "soon");
+}
+
+#[test]
+fn requests_are_recorded_and_counted() {
+    let sandbox = start();
+    ask(&sandbox, &credentials());
+    let recorded = sandbox.last_request().expect("a request");
+    assert_eq!(
+        (recorded.method.as_str(), recorded.path.as_str()),
+        ("POST", AUTH_PATH)
+    );
+    assert_eq!(recorded.body, credentials().to_string().into_bytes());
+    let json = ("content-type".to_owned(), "application/json".to_owned());
+    assert!(recorded.headers.contains(&json));
+    venues(&sandbox, "none");
+    assert_eq!(sandbox.requests().len(), 2);
+    assert_eq!(sandbox.auth_requests(), 1);
+    assert_eq!((sandbox.connections(), sandbox.handshakes_full()), (2, 2));
+}
+
+#[test]
+fn both_tls_versions_work_and_resume() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let sandbox = start();
+        let client = RawClient::with_versions(&sandbox, &[version]);
+        for _ in 0..2 {
+            let (bytes, _) = client.see(&sandbox, "close", Duration::from_secs(5));
+            assert!(bytes.starts_with(b"HTTP/1.1 200"));
+        }
+        let handshakes = (sandbox.handshakes_full(), sandbox.handshakes_resumed());
+        assert_eq!(handshakes, (1, 1), "{version:?}");
+    }
+}
+
+#[test]
+fn each_bad_certificate_is_refused_for_its_own_reason() {
+    let reasons = [
+        (Certificate::Expired, "expired"),
+        (Certificate::NotYetValid, "not valid yet"),
+        (Certificate::WrongHost, "not valid for name"),
+        (Certificate::UnknownIssuer, "UnknownIssuer"),
+    ];
+    for (certificate, reason) in reasons {
+        let sandbox = start_with(|settings| settings.certificate = certificate);
+        let sent = agent(sandbox.ca_pem())
+            .get(sandbox.url() + VENUES_PATH)
+            .call();
+        let error = sent.expect_err("a refusal").to_string();
+        assert!(error.contains(reason), "{certificate:?}: {error}");
+    }
+}
+
+#[test]
+fn without_tls_it_serves_plain_http() {
+    let sandbox = start_with(|settings| settings.tls = false);
+    assert_eq!(
+        sandbox.url(),
+        format!("http://localhost:{}", sandbox.port())
+    );
+    assert_eq!(sandbox.ca_pem(), "");
+    let url = sandbox.url() + AUTH_PATH;
+    let sent = ureq::post(url).send(credentials().to_string());
+    assert_eq!(read(sent).body()["success"], true);
+}
+
+#[test]
+fn the_control_port_does_what_the_library_does() {
+    let sandbox = start();
+    let control = |path: &str| sandbox.control_url() + path;
+    let post = |path: &str, body: Value| {
+        let sent = ureq::post(control(path)).content_type("application/json");
+        sent.config()
+            .http_status_as_error(false)
+            .build()
+            .send(body.to_string())
+    };
+    let status = |sent: Result<Response<ureq::Body>, ureq::Error>| sent.expect("sent").status();
+
+    // A connection fault does not strike the port that could heal it.
+    assert_eq!(
+        status(post("/sandbox/faults", json!({ "name": "connect-reset" }))),
+        204
+    );
+    assert_eq!(status(ureq::delete(control("/sandbox/faults")).call()), 204);
+    let twice = json!({ "name": "status-503", "times": 1 });
+    assert_eq!(status(post("/sandbox/faults", twice)), 204);
+    assert_eq!(ask(&sandbox, &credentials()).status(), 503);
+    assert_eq!(
+        status(post("/sandbox/faults", json!({ "name": "unknown" }))),
+        400
+    );
+
+    assert_eq!(
+        status(post("/sandbox/settings", json!({ "lifetime": 60 }))),
+        204
+    );
+    assert_eq!(ask(&sandbox, &credentials()).body()["expires_in"], 60);
+    assert_eq!(
+        status(post("/sandbox/settings", json!({ "lifetimes": 60 }))),
+        422
+    );
+
+    let stats = read(ureq::get(control("/sandbox/stats")).call());
+    assert_eq!(stats.body()["auth_requests"], 2);
+    assert_eq!(stats.body()["tokens_issued"], 1);
+    let ca = ureq::get(control("/sandbox/ca.pem"))
+        .call()
+        .expect("an answer");
+    assert_eq!(
+        ca.into_body().read_to_string().expect("text"),
+        sandbox.ca_pem()
+    );
+}
+
+#[test]
+fn commands_on_the_services_own_port_are_neither_struck_nor_counted() {
+    let sandbox = start();
+    sandbox.fail(Fault::RequestReset);
+    let stats = read(
+        agent(sandbox.ca_pem())
+            .get(sandbox.url() + "/sandbox/stats")
+            .call(),
+    );
+    assert_eq!(stats.body()["auth_requests"], 0);
+    assert!(sandbox.requests().is_empty());
+}
