@@ -433,8 +433,8 @@ clopos_auth_status clopos_auth_config_add_ca_pem(struct clopos_auth_config *conf
 
 /**
  * What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
- * in `clopos_auth_client_new()` or at the first request), "none", or
- * "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes).
+ * in `clopos_auth_client_new()`; localhost never goes through it), "none", or
+ * "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless given).
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
@@ -486,8 +486,9 @@ clopos_auth_status clopos_auth_config_set_log(struct clopos_auth_config *config,
  * `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
  * `err`: may be NULL; receives an error to free on failure, else NULL.
  *
- * Errors: INVALID_ARGUMENT, INVALID_HANDLE (`config`), PROXY (an unusable URL in the environment),
- * INTERNAL.
+ * Errors: INVALID_ARGUMENT (also for settings that do not go together: plain http to another host,
+ * CLOPOS_AUTH_ROOTS_NONE without an added certificate), INVALID_HANDLE (`config`), PROXY (an unusable
+ * URL in the environment), INTERNAL.
  */
 clopos_auth_status clopos_auth_client_new(const char *client_id,
                                           const char *client_secret,

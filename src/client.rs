@@ -85,13 +85,14 @@ impl Client {
         cache: Arc<TokenCache>,
     ) -> Result<Client, Error> {
         process::watch_forks();
-        let process = PerProcess::new(Process::new(config)?);
+        let process = Process::new(config)?;
+        process.exchange.prepare()?;
         Ok(Client {
             shared: Arc::new(Shared {
                 config: config.clone(),
                 credentials: ArcSwapOption::from_pointee(credentials),
                 cache,
-                process,
+                process: PerProcess::new(process),
             }),
         })
     }

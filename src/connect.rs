@@ -23,6 +23,8 @@ mod transport;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -38,14 +40,21 @@ use self::transport::{Deadline, Plain, Socket};
 
 pub(crate) use self::proxy::ProxyUrl;
 
-/// An agent whose connections go through this module. `config` gives time-outs and limits; its
-/// proxy and TLS settings are not looked at, `network` has ours.
-pub(crate) fn agent(network: &Network, config: Config) -> Result<ureq::Agent, crate::Error> {
+/// An agent whose connections go through this module, and the number of connections that it tried to
+/// make. `config` gives time-outs and limits; its proxy and TLS settings are not looked at, `network`
+/// has ours.
+pub(crate) fn agent(
+    network: &Network,
+    config: Config,
+) -> Result<(ureq::Agent, Arc<AtomicU64>), crate::Error> {
+    let dialled = Arc::new(AtomicU64::new(0));
     let connector = Connector {
         routes: Routes::new(&network.proxy)?,
         tls: TlsSettings::new(network)?,
+        dialled: dialled.clone(),
     };
-    Ok(ureq::Agent::with_parts(config, connector, ResolveLater))
+    let agent = ureq::Agent::with_parts(config, connector, ResolveLater);
+    Ok((agent, dialled))
 }
 
 /// Why no connection was made; travels inside `ureq::Error::Other`.
@@ -116,13 +125,12 @@ enum Role {
 }
 
 impl Role {
-    fn failure(self, status: Status, problem: &str, endpoint: &Endpoint, why: &str) -> Failure {
+    fn failure(self, status: Status, problem: &str, whom: &dyn fmt::Display, why: &str) -> Failure {
         match self {
-            Role::Server => Failure::new(status, format!("{problem} {endpoint}: {why}")),
-            Role::Proxy => Failure::new(
-                Status::Proxy,
-                format!("{problem} the proxy {endpoint}: {why}"),
-            ),
+            Role::Server => Failure::new(status, format!("{problem} {whom}: {why}")),
+            Role::Proxy => {
+                Failure::new(Status::Proxy, format!("{problem} the proxy {whom}: {why}"))
+            }
         }
     }
 }
@@ -130,6 +138,7 @@ impl Role {
 struct Connector {
     routes: Routes,
     tls: TlsSettings,
+    dialled: Arc<AtomicU64>,
 }
 
 impl ureq::unversioned::transport::Connector for Connector {
@@ -140,6 +149,7 @@ impl ureq::unversioned::transport::Connector for Connector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
+        self.dialled.fetch_add(1, Ordering::Relaxed);
         let secure = details.needs_tls();
         let target = Endpoint::of(details.uri, if secure { 443 } else { 80 });
         let deadline = Deadline::new(details.timeout);
@@ -177,7 +187,7 @@ fn dial(
             // Not to be blamed on the addresses, none of which was tried.
             Err(_) => Err(format!("took longer than {}", deadline.allowed())),
         })
-        .map_err(|why| role.failure(Status::Dns, "cannot resolve", endpoint, &why))?;
+        .map_err(|why| role.failure(Status::Dns, "cannot resolve", &endpoint.host, &why))?;
     let limit = deadline.left()?;
     let mut dialer = race::dialer(&*details.register_shutdown, addresses.len() == 1, limit);
     let stream = race::race(&race::interleave(&addresses), deadline, &mut dialer).map_err(
@@ -190,7 +200,7 @@ fn dial(
             race::Lost::ShutDown(error) => error,
         },
     )?;
-    Ok(Socket::new(stream)?)
+    Ok(Socket::new(stream))
 }
 
 /// The system's resolver, on this thread: the caller is one that may block.

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use ureq::Agent;
@@ -30,8 +32,21 @@ pub(crate) struct Exchange {
     host: Box<str>,
     user_agent: Box<str>,
     network: Network,
-    /// Made by the first attempt: reading the system's roots takes a while.
-    agent: OnceCell<Agent>,
+    connections: OnceCell<Connections>,
+}
+
+struct Connections {
+    agent: Agent,
+    /// How many connections were tried: unchanged by an attempt that used a kept one.
+    dialled: Arc<AtomicU64>,
+}
+
+/// A response as it came.
+struct Answer {
+    http_status: u16,
+    headers: HeaderMap,
+    /// `None` if it was larger than [`MAX_BODY_BYTES`].
+    body: Option<SecretBuffer>,
 }
 
 /// An attempt that brought no token.
@@ -50,65 +65,90 @@ impl Exchange {
             url,
             user_agent: config.user_agent.clone(),
             network: config.network.clone(),
-            agent: OnceCell::new(),
+            connections: OnceCell::new(),
         })
+    }
+
+    /// Makes everything that the first attempt would make, and says what stands in its way.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.connections().map(drop)
     }
 
     /// Asks the service once, for at most `timeout` (name resolution, which cannot be interrupted,
     /// may take longer; nobody but the flight's own thread waits for it).
     pub fn attempt(&self, credentials: &Credentials, timeout: Duration) -> Result<Grant, Failed> {
-        let agent = self
-            .agent
-            .get_or_try_init(|| self.make_agent())
-            .map_err(|error| Failed {
-                error,
-                connected: false,
-            })?;
+        let connections = self.connections().map_err(|error| Failed {
+            error,
+            connected: false,
+        })?;
+        let started = Instant::now();
+        let dialled = connections.dialled.load(Ordering::Relaxed);
+        let mut answer = self.ask(connections, credentials, timeout);
+        let kept = connections.dialled.load(Ordering::Relaxed) == dialled;
+        if kept && matches!(&answer, Err(ureq::Error::Io(_))) {
+            // The server dropped the kept connection in this very moment: nobody's failure.
+            let left = timeout.saturating_sub(started.elapsed());
+            answer = self.ask(connections, credentials, left);
+        }
+        let answer = answer.map_err(|error| self.explain(error, timeout))?;
+        self.read(&answer, credentials).map_err(|error| Failed {
+            error,
+            connected: true,
+        })
+    }
+
+    fn ask(
+        &self,
+        connections: &Connections,
+        credentials: &Credentials,
+        timeout: Duration,
+    ) -> Result<Answer, ureq::Error> {
         let body = protocol::request_body(credentials);
-        let mut response = agent
+        let mut response = connections
+            .agent
             .post(&self.url)
             .config()
             .timeout_global(Some(timeout))
             .build()
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
-            .send(body.as_slice())
-            .map_err(|error| self.explain(error, timeout))?;
-
-        let http_status = response.status().as_u16();
-        let headers = std::mem::take(response.headers_mut());
+            .send(body.as_slice())?;
         let length = response.body().content_length();
-        let mut reader = response.body_mut().as_reader();
-        let body = read_body(&mut reader, length)
-            .map_err(|error| self.explain(ureq::Error::from(error), timeout))?;
-        let Some(body) = body else {
-            return Err(Failed {
-                error: Error {
-                    http_status: Some(http_status),
-                    ..self.protocol_error("the body is larger than 64 KiB")
-                },
-                connected: true,
+        Ok(Answer {
+            http_status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body: read_body(&mut response.body_mut().as_reader(), length)?,
+        })
+    }
+
+    fn read(&self, answer: &Answer, credentials: &Credentials) -> Result<Grant, Error> {
+        let Some(body) = &answer.body else {
+            return Err(Error {
+                http_status: Some(answer.http_status),
+                ..self.protocol_error("the body is larger than 64 KiB")
             });
         };
-        let head = head(http_status, &headers);
-        let unix_now = self.network.clock.unix_seconds();
-        let secret = &credentials.client_secret;
-        protocol::parse_response(&head, body.as_slice(), unix_now, &self.host, secret).map_err(
-            |error| Failed {
-                error,
-                connected: true,
-            },
+        protocol::parse_response(
+            &answer.head(),
+            body.as_slice(),
+            self.network.clock.unix_seconds(),
+            &self.host,
+            &credentials.client_secret,
         )
     }
 
     /// Breaks off what is in the air and closes the kept connections. There is no way back.
     pub fn shut_down(&self) {
-        if let Some(agent) = self.agent.get() {
-            agent.clone().shutdown();
+        if let Some(connections) = self.connections.get() {
+            connections.agent.clone().shutdown();
         }
     }
 
-    fn make_agent(&self) -> Result<Agent, Error> {
+    fn connections(&self) -> Result<&Connections, Error> {
+        self.connections.get_or_try_init(|| self.connect())
+    }
+
+    fn connect(&self) -> Result<Connections, Error> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -116,8 +156,10 @@ impl Exchange {
             .user_agent(&*self.user_agent)
             .accept_encoding("identity")
             .proxy(None)
+            .max_idle_connections(1)
             .build();
-        connect::agent(&self.network, config)
+        let (agent, dialled) = connect::agent(&self.network, config)?;
+        Ok(Connections { agent, dialled })
     }
 
     /// Puts an error of the HTTP client into this library's words. Never quotes what was received.
@@ -200,15 +242,17 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<S
     }
 }
 
-fn head(http_status: u16, headers: &HeaderMap) -> Head<'_> {
-    fn get(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-        headers.get(name)?.to_str().ok()
-    }
-    Head {
-        http_status,
-        date: get(headers, DATE),
-        location: get(headers, LOCATION),
-        retry_after: get(headers, RETRY_AFTER),
-        rate_limit_reset: get(headers, "ratelimit-reset"),
+impl Answer {
+    fn head(&self) -> Head<'_> {
+        fn get(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+            headers.get(name)?.to_str().ok()
+        }
+        Head {
+            http_status: self.http_status,
+            date: get(&self.headers, DATE),
+            location: get(&self.headers, LOCATION),
+            retry_after: get(&self.headers, RETRY_AFTER),
+            rate_limit_reset: get(&self.headers, "ratelimit-reset"),
+        }
     }
 }

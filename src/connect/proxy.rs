@@ -443,3 +443,234 @@ fn prefix(address: IpAddr, bits: u32) -> u128 {
     };
     value.checked_shr(width(address) - bits).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Endpoint {
+        Endpoint::of(&format!("https://{text}").parse().unwrap(), 443)
+    }
+
+    #[test]
+    fn a_proxy_url_is_read_as_people_write_it() {
+        for (url, host_port, credentials) in [
+            ("http://proxy.lan:3128", "proxy.lan:3128", None),
+            ("HTTP://proxy.lan:3128/", "proxy.lan:3128", None),
+            ("proxy.lan:8080", "proxy.lan:8080", None),
+            ("proxy", "proxy:80", None),
+            ("http://[::1]:3128", "[::1]:3128", None),
+            ("[::1]", "[::1]:80", None),
+            (
+                "http://user:pass@10.0.0.1:1",
+                "10.0.0.1:1",
+                Some("user:pass"),
+            ),
+            ("http://user@proxy:1", "proxy:1", Some("user:")),
+            ("http://:@proxy:1", "proxy:1", Some(":")),
+            ("user:p@ss@proxy:1", "proxy:1", Some("user:p@ss")),
+            ("http://u:%41%2f%zz%@proxy:1", "proxy:1", Some("u:A/%zz%")),
+            ("http://u:%3A%3a@proxy:1", "proxy:1", Some("u:::")),
+        ] {
+            let proxy = ProxyUrl::parse(url).expect(url);
+            assert_eq!(proxy.endpoint.to_string(), host_port);
+            let expected = credentials.map(|plain| Secret::new(&base64(plain.as_bytes())));
+            assert!(proxy.credentials == expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_url_that_cannot_be_used_is_refused_without_repeating_it() {
+        for (url, words) in [
+            ("", "host"),
+            ("http://", "host"),
+            ("https://proxy:3128", "https://"),
+            ("socks5://user:hunter2@proxy:1080", "SOCKS"),
+            ("SOCKS5h://proxy:1080", "SOCKS"),
+            ("ftp://hunter2@proxy", "scheme"),
+            ("http://proxy:3128/hunter2", "behind the port"),
+            ("http://user:hunter2/x@proxy\r\nX:1", "host"),
+            ("http://proxy:0", "65535"),
+            ("http://proxy:65536", "65535"),
+            ("http://proxy:", "65535"),
+            ("http://proxy:+80", "65535"),
+            ("http://hunter2:80:80", "65535"),
+            ("http://[::1", "]"),
+            ("http://[hunter2]:80", "IPv6"),
+            ("http://[::1]80", "65535"),
+            ("http://pro xy:80", "host"),
+            ("http://pr\u{f6}xy:80", "host"),
+        ] {
+            let problem = ProxyUrl::parse(url).expect_err(url);
+            assert!(problem.contains(words), "{url}: {problem}");
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{fb}\u{ff}>?", "w7vDvz4/"),
+        ] {
+            assert_eq!(*base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn no_proxy_covers_what_it_usually_covers() {
+        for (list, covered, not_covered) in [
+            ("*", "a.b [::1]:9 10.0.0.1", ""),
+            (
+                "a.example",
+                "a.example A.Example x.a.example a.example.",
+                "ba.example example",
+            ),
+            (".a.example", "a.example x.a.example", "ba.example"),
+            ("*.a.example", "a.example x.a.example", "ba.example"),
+            ("A.EXAMPLE.", "a.example", "b.example"),
+            (
+                " a.example ,,b.example  c.example",
+                "a.example b.example c.example",
+                "d.example",
+            ),
+            (
+                "a.example:8443",
+                "a.example:8443 x.a.example:8443",
+                "a.example a.example:443",
+            ),
+            ("a.example:443", "a.example", "a.example:8443"),
+            (
+                "10.0.0.1",
+                "10.0.0.1 10.0.0.1:99",
+                "10.0.0.11 x10.0.0.1.example",
+            ),
+            ("0.0.1", "a.0.0.1x.0.0.1", "10.0.0.1"),
+            ("10.0.0.1:99", "10.0.0.1:99", "10.0.0.1"),
+            (
+                "10.0.0.0/8",
+                "10.1.2.3 10.255.255.255",
+                "11.0.0.0 10.example",
+            ),
+            ("10.0.0.0/0", "1.2.3.4", "[2001:db8::1] a.example"),
+            ("10.0.0.0/33,10.0.0.0/x,/8", "", "10.0.0.0"),
+            ("2001:db8::1", "[2001:db8::1]", "[2001:db8::2]"),
+            ("[2001:db8::1]", "[2001:db8::1]:9", "[2001:db8::2]"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9", "[2001:db8::1]"),
+            (
+                "2001:db8::/32",
+                "[2001:db8:ffff::1]",
+                "[2001:db9::1] 32.1.13.184",
+            ),
+            ("a.example:x,:,[", "", "a.example"),
+            // As in Go, this device itself never goes through the environment's proxy.
+            (
+                "",
+                "localhost LOCALHOST 127.0.0.1 127.9.9.9 [::1]",
+                "localhost.example 128.0.0.1",
+            ),
+        ] {
+            let rules = NoProxy::parse(list);
+            for target in covered.split_whitespace() {
+                assert!(rules.covers(&endpoint(target)), "{list:?} covers {target}");
+            }
+            for target in not_covered.split_whitespace() {
+                assert!(!rules.covers(&endpoint(target)), "{list:?} leaves {target}");
+            }
+        }
+    }
+
+    fn routes(variables: &[(&str, &str)]) -> Result<Routes, crate::Error> {
+        Routes::from_variables(|name| {
+            let found = variables.iter().find(|(variable, _)| *variable == name)?;
+            Some(found.1.to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_is_read_as_curl_and_go_do() {
+        for (variables, https, http) in [
+            (&[][..], "-", "-"),
+            (&[("HTTPS_PROXY", "a:1")], "a:1", "-"),
+            (&[("https_proxy", " a:1 ")], "a:1", "-"),
+            (
+                &[("HTTPS_PROXY", "a:1"), ("https_proxy", "b:1")],
+                "a:1",
+                "-",
+            ),
+            (&[("HTTPS_PROXY", ""), ("https_proxy", "b:1")], "b:1", "-"),
+            (&[("ALL_PROXY", "a:1")], "a:1", "a:1"),
+            (
+                &[("all_proxy", "a:1"), ("https_proxy", "b:1")],
+                "b:1",
+                "a:1",
+            ),
+            (&[("http_proxy", "a:1")], "-", "a:1"),
+            (&[("HTTP_PROXY", "a:1")], "-", "-"),
+            (
+                &[("ALL_PROXY", "a:1"), ("NO_PROXY", "b.example,c.example")],
+                "-",
+                "-",
+            ),
+            (&[("ALL_PROXY", "a:1"), ("no_proxy", ".example")], "-", "-"),
+            (
+                &[("ALL_PROXY", "socks5://a:1"), ("no_proxy", "*")],
+                "-",
+                "-",
+            ),
+        ] {
+            let routes = routes(variables).unwrap();
+            for (secure, expected) in [(true, https), (false, http)] {
+                let chosen = routes.choose(&endpoint("c.example"), secure).unwrap();
+                let chosen = chosen.map_or("-".into(), |proxy| proxy.endpoint.to_string());
+                assert_eq!(chosen, expected, "{variables:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unusable_variable_is_named_but_not_quoted() {
+        let Err(error) = routes(&[("https_proxy", "socks5://u:hunter2@a:1")]) else {
+            panic!("accepted");
+        };
+        assert_eq!(error.status(), Status::Proxy);
+        assert!(error.message().contains("https_proxy"), "{error}");
+        assert!(!error.message().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn an_unusable_http_proxy_is_no_problem_for_https() {
+        let routes = routes(&[("http_proxy", "socks5://a:1")]).unwrap();
+        assert!(
+            routes
+                .choose(&endpoint("c.example"), true)
+                .unwrap()
+                .is_none()
+        );
+        let Err(failure) = routes.choose(&endpoint("c.example"), false) else {
+            panic!("accepted");
+        };
+        assert_eq!(failure.status, Status::Proxy);
+    }
+
+    #[test]
+    fn only_a_status_line_has_a_status() {
+        for (head, code) in [
+            ("HTTP/1.1 200 OK", Some(200)),
+            ("HTTP/1.0 407\r\n", Some(407)),
+            ("HTTP/1.1 099 x", None),
+            ("HTTP/1.1 20", None),
+            ("HTTP/1.1  200", None),
+            ("HTTP/2 200 ok", None),
+            ("", None),
+        ] {
+            assert_eq!(status_code(head.as_bytes()), code, "{head}");
+        }
+    }
+}

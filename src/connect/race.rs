@@ -266,3 +266,53 @@ impl Dial for ThreadDial<'_> {
         Some((address, result))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate_beginning_with_the_preferred_one() {
+        for (from, to) in [
+            ("", ""),
+            ("4a", "4a"),
+            ("6a 6b 6c 4a 4b", "6a 4a 6b 4b 6c"),
+            ("4a 4b 4c 6a", "4a 6a 4b 4c"),
+            ("6a 6b", "6a 6b"),
+        ] {
+            let address = |name: &str| {
+                let last = &name[1..];
+                let family = if name.starts_with('4') {
+                    "127.0.0.1"
+                } else {
+                    "[::1]"
+                };
+                let port = u16::from_str_radix(last, 16).unwrap();
+                format!("{family}:{port}").parse().unwrap()
+            };
+            let list = |names: &str| names.split_whitespace().map(address).collect::<Vec<_>>();
+            assert_eq!(interleave(&list(from)), list(to), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_reasons_is_cut() {
+        let reasons: Vec<_> = (1..=6)
+            .map(|i| {
+                (
+                    SocketAddr::from(([127, 0, 0, i], 1)),
+                    "connection refused".into(),
+                )
+            })
+            .collect();
+        let text = listing(&reasons);
+        assert!(
+            text.starts_with("127.0.0.1: connection refused; 127.0.0.2: "),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("127.0.0.4: connection refused; and 2 more"),
+            "{text}"
+        );
+    }
+}

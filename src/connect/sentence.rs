@@ -146,3 +146,48 @@ fn names(presented: &[String]) -> String {
     }
     listed.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{InvalidMessage, PeerMisbehaved};
+
+    #[test]
+    fn names_from_a_certificate_are_listed_without_anything_else() {
+        for (presented, text) in [
+            (vec![], "no host at all"),
+            (vec!["DnsName(\"*.a.example\")"], "*.a.example"),
+            (
+                vec!["a.example", "IpAddress(10.0.0.1)"],
+                "a.example, 10.0.0.1",
+            ),
+            (vec!["a", "b", "c", "d", "e"], "a, b, c, 2 more"),
+            (vec!["a\r\nb \u{1b}[31m"], "ab31m"),
+        ] {
+            let presented: Vec<String> = presented.into_iter().map(String::from).collect();
+            assert_eq!(names(&presented), text);
+        }
+    }
+
+    #[test]
+    fn every_sentence_names_the_host() {
+        for (error, status) in [
+            (CertificateError::Revoked.into(), Status::Tls),
+            (CertificateError::Expired.into(), Status::Clock),
+            (CertificateError::NotValidForName.into(), Status::Tls),
+            (CertificateError::BadEncoding.into(), Status::Tls),
+            (PeerIncompatible::NoCipherSuitesInCommon.into(), Status::Tls),
+            (
+                PeerIncompatible::ServerDoesNotSupportTls12Or13.into(),
+                Status::Tls,
+            ),
+            (PeerMisbehaved::TooManyEmptyFragments.into(), Status::Tls),
+            (InvalidMessage::InvalidContentType.into(), Status::Tls),
+            (Error::DecryptError, Status::Tls),
+        ] {
+            let failure = tls("a.example", &error, b"", 0);
+            assert_eq!(failure.status, status, "{failure}");
+            assert!(failure.message.contains("a.example"), "{failure}");
+        }
+    }
+}

@@ -269,12 +269,7 @@ impl Tls {
     }
 
     /// Tells the server (best effort: the alert that rustls has ready) and the caller.
-    fn fail(
-        &mut self,
-        error: rustls::Error,
-        mut processed: usize,
-        deadline: &Deadline,
-    ) -> ureq::Error {
+    fn fail(&mut self, error: rustls::Error, processed: usize, deadline: &Deadline) -> ureq::Error {
         let failure = match (self.shaken, &error) {
             (false, error) => {
                 let start = self.incoming.filled();
@@ -284,8 +279,9 @@ impl Tls {
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
             (true, _) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
         };
-        loop {
-            self.incoming.discard(processed);
+        self.incoming.discard(processed);
+        // Only while something is queued: rustls panics when it meets the same bytes again.
+        while self.connection.wants_write() {
             let UnbufferedStatus { discard, state, .. } =
                 self.connection.process_tls_records(self.incoming.filled());
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
@@ -293,7 +289,7 @@ impl Tls {
             };
             let room = &mut self.outgoing.bytes[self.outgoing.filled..];
             self.outgoing.filled += data.encode(room).unwrap_or(0);
-            processed = discard;
+            self.incoming.discard(discard);
         }
         let _ = self.flush(deadline);
         self.closed = true;
@@ -310,6 +306,9 @@ impl Transport for Tls {
         if self.buffers.hold_back(amount) {
             let deadline = Deadline::new(timeout);
             while !self.buffers.pending().is_empty() {
+                if self.closed {
+                    return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+                }
                 self.step(&deadline)?;
             }
             self.flush(&deadline)?;

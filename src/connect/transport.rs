@@ -65,13 +65,14 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>) -> io::Result<Socket> {
-        stream.set_nodelay(true)?;
-        Ok(Socket {
+    pub(super) fn new(stream: Arc<TcpStream>) -> Socket {
+        // Each send is a whole message. Where this fails, the first read or write tells why.
+        let _ = stream.set_nodelay(true);
+        Socket {
             stream,
             read_timeout: None,
             write_timeout: None,
-        })
+        }
     }
 
     /// Some bytes; none at the end of the stream.
@@ -324,5 +325,61 @@ impl Transport for Plain {
 impl fmt::Debug for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Plain")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_is_wiped_once_it_was_sent_and_the_answer_once_it_was_read() {
+        let mut buffers = WipedBuffers::new();
+        buffers.output()[..6].copy_from_slice(b"secret");
+        assert!(!buffers.hold_back(6));
+        assert_eq!(buffers.pending(), b"secret");
+        buffers.sent();
+        assert!(buffers.output().iter().all(|byte| *byte == 0));
+
+        assert_eq!(buffers.receive(b"token"), 5);
+        assert!(!buffers.rest());
+        buffers.input_consume(5);
+        assert!(buffers.rest());
+        assert!(buffers.input.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn buffers_neither_move_nor_grow() {
+        let mut buffers = WipedBuffers::new();
+        let (input, output) = (buffers.input.as_ptr(), buffers.output.as_ptr());
+        assert_eq!(buffers.receive(&[1; 3 * INPUT_BYTES]), INPUT_BYTES);
+        assert!(buffers.room().is_err());
+        buffers.input_consume(10);
+        assert_eq!(buffers.receive(&[2; 100]), 10);
+        assert_eq!(buffers.input()[INPUT_BYTES - 11..INPUT_BYTES - 9], [1, 2]);
+        while !buffers.hold_back(100) {}
+        assert!(buffers.output().len() > 1000);
+        assert_eq!(
+            (input, output),
+            (buffers.input.as_ptr(), buffers.output.as_ptr())
+        );
+    }
+
+    #[test]
+    fn a_socket_time_out_is_set_again_only_when_it_is_off_by_more_than_the_slack() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        for (armed, left, expected) in [
+            (None, None, None),
+            (None, ms(5), ms(5)),
+            (ms(5), None, None),
+            (ms(100), ms(98), ms(100)),
+            (ms(98), ms(100), ms(98)),
+            (ms(100), ms(96), ms(96)),
+            (ms(96), ms(100), ms(100)),
+        ] {
+            let mut now = armed;
+            arm(&mut now, left, |_| Ok(())).unwrap();
+            assert_eq!(now, expected, "{armed:?} {left:?}");
+        }
     }
 }

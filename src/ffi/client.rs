@@ -68,8 +68,9 @@ fn no_memory() -> Error {
 /// `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
-/// Errors: INVALID_ARGUMENT, INVALID_HANDLE (`config`), PROXY (an unusable URL in the environment),
-/// INTERNAL.
+/// Errors: INVALID_ARGUMENT (also for settings that do not go together: plain http to another host,
+/// CLOPOS_AUTH_ROOTS_NONE without an added certificate), INVALID_HANDLE (`config`), PROXY (an unusable
+/// URL in the environment), INTERNAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_client_new(
     client_id: *const c_char,

@@ -223,8 +223,8 @@ pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
 }
 
 /// What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
-/// in `clopos_auth_client_new()` or at the first request), "none", or
-/// "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes).
+/// in `clopos_auth_client_new()`; localhost never goes through it), "none", or
+/// "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless given).
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
