@@ -223,7 +223,7 @@ enum clopos_auth_log_level
      */
     CLOPOS_AUTH_LOG_WARN = 2,
     /**
-     * A token was obtained, a client was made or freed.
+     * A token was obtained, or invalidated by the caller.
      */
     CLOPOS_AUTH_LOG_INFO = 3,
     /**

@@ -84,7 +84,7 @@ impl Client {
         config: &Config,
         cache: Arc<TokenCache>,
     ) -> Result<Client, Error> {
-        process::watch_forks();
+        process::settle();
         let process = Process::new(config)?;
         process.exchange.prepare()?;
         Ok(Client {
@@ -346,6 +346,10 @@ impl Shared {
                     if !process.paced().pace.is_worth_waiting() || next >= deadline {
                         return Err(why);
                     }
+                    process.log.line(
+                        LogLevel::Debug,
+                        format_args!("waiting {} ms: {why}", next.since(clock.now()).as_millis()),
+                    );
                     if !process.flights.delay(next, why, clock) {
                         return Err(cancelled());
                     }
@@ -356,6 +360,10 @@ impl Shared {
                 return Err(cancelled());
             };
             attempts += 1;
+            process.log.line(
+                LogLevel::Debug,
+                format_args!("asking {}, attempt {attempts}", process.exchange.host()),
+            );
             let timeout = self.config.attempt_timeout.min(deadline.since(sent));
             let Failed { error, connected } = match process.exchange.attempt(&credentials, timeout)
             {

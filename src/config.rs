@@ -81,7 +81,7 @@ pub enum LogLevel {
     Error = 1,
     /// An attempt failed, the library goes on by itself.
     Warn = 2,
-    /// A token was obtained, a client was made or freed.
+    /// A token was obtained, or invalidated by the caller.
     Info = 3,
     /// Every attempt and every wait.
     Debug = 4,

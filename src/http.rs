@@ -28,7 +28,6 @@ const SMALL_BODY_BYTES: usize = 4 * 1024;
 /// Everything that one attempt needs. Keeps the connection pool and the TLS sessions.
 pub(crate) struct Exchange {
     url: Uri,
-    /// `HOST:PORT` as it stands in the URL, for messages.
     host: Box<str>,
     user_agent: Box<str>,
     network: Network,
@@ -67,6 +66,11 @@ impl Exchange {
             network: config.network.clone(),
             connections: OnceCell::new(),
         })
+    }
+
+    /// `HOST:PORT` as it stands in the URL, for messages.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Makes everything that the first attempt would make, and says what stands in its way.

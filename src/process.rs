@@ -19,9 +19,10 @@ pub(crate) fn generation() -> u64 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Makes [`generation`] notice forks from now on. Children made by a bare `clone` or `vfork` system
+/// Makes [`generation`] notice forks from now on, and the library stay loaded as long as the process:
+/// a request may be in the air on a thread of ours. Children made by a bare `clone` or `vfork` system
 /// call are not noticed: like any code between fork and exec, they must not call this library.
-pub(crate) fn watch_forks() {
+pub(crate) fn settle() {
     #[cfg(unix)]
     {
         static WATCHED: std::sync::Once = std::sync::Once::new();
@@ -34,6 +35,26 @@ pub(crate) fn watch_forks() {
             // (no memory) leaves forks unnoticed, nothing worse.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         });
+    }
+    #[cfg(windows)]
+    {
+        use std::ffi::c_void;
+
+        const FROM_ADDRESS: u32 = 4;
+        const PIN: u32 = 1;
+        #[link(name = "kernel32")]
+        unsafe extern "system" {
+            fn GetModuleHandleExW(
+                flags: u32,
+                address: *const c_void,
+                module: *mut *mut c_void,
+            ) -> i32;
+        }
+        let mut module = std::ptr::null_mut();
+        let here = (&raw const FORKS).cast();
+        // SAFETY: with FROM_ADDRESS the second argument is any address inside the module, and `here`
+        // is; `module` is valid for a write. A failure leaves the module as unloadable as it was.
+        unsafe { GetModuleHandleExW(FROM_ADDRESS | PIN, here, &mut module) };
     }
 }
 
