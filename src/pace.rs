@@ -11,6 +11,37 @@ use crate::{Error, Status};
 /// The span that `requests_per_minute` counts in.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// The first wait after a failure that passes by itself. Short: most are a dropped packet.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// How much longer each further wait is. With 3, twenty-five terminals that boot in front of a failing
+/// service sent 95 requests in their second minute, over the 60 that their address may: the more they
+/// send in the first, the more they are refused with 429 and the more of them still retry quickly
+/// then. With 4, and one counter for 503 and 429, it is 53 (66 or 65 with only one of the two).
+const BACKOFF_FACTOR: u32 = 4;
+
+/// The longest wait where the service failed, whatever it asked for: everybody is back within 75 s of
+/// its return (60 s and the stretch of a `Retry-After`).
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// The longest wait where the service saw nothing: trying costs it nothing, and somebody may just
+/// have plugged the cable in.
+const LONGEST_UNREACHABLE: Duration = Duration::from_secs(5);
+
+/// The first wait after a 429 that does not say how long; doubles up to [`WINDOW`].
+const RATE_LIMITED: Duration = Duration::from_secs(10);
+
+/// The bounds of what the service may ask for, after a 429 or with a rejection. An absurd value, or a
+/// date in the place of seconds, must not put a till out of order for the day.
+const SHORTEST_ASKED: Duration = Duration::from_secs(1);
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
+
+/// The first wait where somebody has to mend something; doubles.
+const MEND: Duration = Duration::from_secs(5);
+const LONGEST_BROKEN: Duration = Duration::from_secs(60);
+/// Longer, since each further rejection may be the one that locks the store out.
+const LONGEST_REJECTED: Duration = Duration::from_secs(300);
+
 /// What a failed attempt says about the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -27,7 +58,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    const COUNT: usize = 5;
+    const COUNTERS: usize = 4;
 
     /// What a failed attempt is. `connected`: whether the service can have seen it.
     pub fn of(error: &Error, connected: bool) -> Trouble {
@@ -46,6 +77,17 @@ impl Trouble {
     pub fn passes(self) -> bool {
         !matches!(self, Trouble::Broken | Trouble::Rejected)
     }
+
+    /// Which counter it moves. What the service itself answers counts together: terminals that are
+    /// refused by turns with 503 and 429 would else start again from the shortest wait.
+    fn counter(self) -> usize {
+        match self {
+            Trouble::Service | Trouble::RateLimited => 0,
+            Trouble::Unreachable => 1,
+            Trouble::Broken => 2,
+            Trouble::Rejected => 3,
+        }
+    }
 }
 
 /// The policy's memory of one client.
@@ -56,18 +98,21 @@ pub struct Pace {
     sent: VecDeque<Instant>,
     not_before: Instant,
     last: Option<Trouble>,
-    /// How often each trouble came since the last success.
-    counts: [u32; Trouble::COUNT],
+    /// How often each kind of trouble came since the last success.
+    counts: [u32; Trouble::COUNTERS],
 }
 
 impl Pace {
+    /// A client that has sent nothing yet and will send at most `requests_per_minute` (at least 1) in
+    /// any sixty seconds.
     pub fn new(requests_per_minute: u32) -> Pace {
+        let requests_per_minute = requests_per_minute.max(1) as usize;
         Pace {
-            requests_per_minute: requests_per_minute as usize,
-            sent: VecDeque::with_capacity(requests_per_minute as usize),
+            requests_per_minute,
+            sent: VecDeque::with_capacity(requests_per_minute),
             not_before: Instant::from_nanos(0),
             last: None,
-            counts: [0; Trouble::COUNT],
+            counts: [0; Trouble::COUNTERS],
         }
     }
 
@@ -97,16 +142,16 @@ impl Pace {
     pub fn succeeded(&mut self) {
         self.not_before = Instant::from_nanos(0);
         self.last = None;
-        self.counts = [0; Trouble::COUNT];
+        self.counts = [0; Trouble::COUNTERS];
     }
 
-    /// The request that left last failed at `now`. `hint` is what the server asked for; `random` is
-    /// uniform in 0..1.
+    /// The request that left last failed at `now`. `hint` is how long the server asked to stay away;
+    /// `random` is uniform in 0..1. A request that the service never saw leaves the window again.
     pub fn failed(&mut self, now: Instant, trouble: Trouble, hint: Option<Duration>, random: f64) {
         if trouble == Trouble::Unreachable {
             self.sent.pop_back();
         }
-        let count = &mut self.counts[trouble as usize];
+        let count = &mut self.counts[trouble.counter()];
         let wait = wait(trouble, *count, hint, random.clamp(0.0, 1.0));
         *count = count.saturating_add(1);
         self.last = Some(trouble);
@@ -114,20 +159,25 @@ impl Pace {
     }
 }
 
-/// How long to stay away after a trouble that came `count` times before.
+/// How long to stay away after a trouble whose kind came `count` times before. Never the same for all:
+/// a wait of our own is anything from a half of it to the whole, one that the service asked for (or
+/// that somebody uses to mend something) is up to a quarter longer, never shorter.
 fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: f64) -> Duration {
-    let secs = Duration::from_secs;
-    let half_to_whole = |wait: Duration| wait.mul_f64(0.5 + random / 2.0);
-    let backoff = |cap: Duration| half_to_whole(grow(Duration::from_millis(500), 3, count, cap));
+    let spread = |wait: Duration| wait.mul_f64(0.5 + random / 2.0);
+    let stretch = |wait: Duration| wait.mul_f64(1.0 + random / 4.0);
+    let backoff = |longest| spread(grow(BACKOFF, BACKOFF_FACTOR, count, longest));
+    let asked = |longest| hint.unwrap_or_default().min(longest);
     match trouble {
-        Trouble::Service => backoff(secs(60)).max(hint.unwrap_or_default().min(secs(60))),
-        Trouble::Unreachable => backoff(secs(5)),
-        Trouble::RateLimited => hint
-            .unwrap_or_else(|| grow(secs(10), 2, count, secs(60)))
-            .clamp(secs(1), secs(600))
-            .mul_f64(1.0 + random / 4.0),
-        Trouble::Broken => grow(secs(5), 2, count, secs(60)),
-        Trouble::Rejected => grow(secs(5), 2, count, secs(300)),
+        Trouble::Service => backoff(LONGEST_BACKOFF).max(stretch(asked(LONGEST_BACKOFF))),
+        Trouble::Unreachable => backoff(LONGEST_UNREACHABLE),
+        Trouble::RateLimited => stretch(
+            hint.unwrap_or_else(|| grow(RATE_LIMITED, 2, count, WINDOW))
+                .clamp(SHORTEST_ASKED, LONGEST_ASKED),
+        ),
+        Trouble::Broken => stretch(grow(MEND, 2, count, LONGEST_BROKEN)),
+        Trouble::Rejected => {
+            stretch(grow(MEND, 2, count, LONGEST_REJECTED).max(asked(LONGEST_ASKED)))
+        }
     }
 }
 
@@ -135,4 +185,48 @@ fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: f64) -> Du
 fn grow(first: Duration, factor: u32, count: u32, cap: Duration) -> Duration {
     let factor = factor.checked_pow(count).unwrap_or(u32::MAX);
     first.checked_mul(factor).unwrap_or(cap).min(cap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_of_an_attempt_is_the_trouble_that_decides_its_pace() {
+        let table = [
+            (Status::Timeout, true, Trouble::Service),
+            (Status::Timeout, false, Trouble::Unreachable),
+            (Status::Connect, true, Trouble::Service),
+            (Status::Connect, false, Trouble::Unreachable),
+            (Status::Dns, false, Trouble::Unreachable),
+            (Status::Proxy, false, Trouble::Unreachable),
+            (Status::Server, true, Trouble::Service),
+            (Status::Internal, true, Trouble::Service),
+            (Status::RateLimited, true, Trouble::RateLimited),
+            (Status::Tls, true, Trouble::Broken),
+            (Status::Clock, true, Trouble::Broken),
+            (Status::Protocol, true, Trouble::Broken),
+            (Status::Rejected, true, Trouble::Rejected),
+        ];
+        for (status, connected, trouble) in table {
+            let error = Error::new(status, "");
+            assert_eq!(Trouble::of(&error, connected), trouble, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_is_broken_and_one_that_fails_is_unreachable() {
+        let table = [
+            (403, Trouble::Broken),
+            (407, Trouble::Broken),
+            (502, Trouble::Unreachable),
+        ];
+        for (http_status, trouble) in table {
+            let error = Error {
+                http_status: Some(http_status),
+                ..Error::new(Status::Proxy, "")
+            };
+            assert_eq!(Trouble::of(&error, false), trouble, "{http_status}");
+        }
+    }
 }

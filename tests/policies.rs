@@ -1,0 +1,447 @@
+//! The pure policies, row by row: when the next request may leave, and when a token is refreshed.
+
+use std::time::Duration;
+
+use clopos_auth::clock::Instant;
+use clopos_auth::freshness::{self, Origin};
+use clopos_auth::pace::{Pace, Trouble};
+use proptest::prelude::*;
+
+const TROUBLES: [Trouble; 5] = [
+    Trouble::Service,
+    Trouble::Unreachable,
+    Trouble::RateLimited,
+    Trouble::Broken,
+    Trouble::Rejected,
+];
+
+const MINUTE: u64 = 60_000;
+/// The default of `requests_per_minute`.
+const LIMIT: u32 = 12;
+
+/// A point on the lifetime clock of a device that has been up for a day.
+fn at(millis: u64) -> Instant {
+    Instant::from_nanos((86_400_000 + millis) * 1_000_000)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The wait after a trouble that came `before` times already, for the least and the largest random
+/// number.
+fn bounds(trouble: Trouble, before: u32, hint: Option<Duration>) -> [f64; 2] {
+    [0.0, 1.0].map(|random| {
+        let mut pace = Pace::new(LIMIT);
+        for _ in 0..before {
+            pace.failed(at(0), trouble, None, 0.5);
+        }
+        pace.failed(at(0), trouble, hint, random);
+        pace.next().since(at(0)).as_secs_f64()
+    })
+}
+
+#[track_caller]
+fn assert_bounds(trouble: Trouble, before: u32, hint: Option<Duration>, expected: [f64; 2]) {
+    let measured = bounds(trouble, before, hint);
+    for (measured, expected) in measured.into_iter().zip(expected) {
+        assert!(
+            (measured - expected).abs() < 1e-6,
+            "{trouble:?}, {before} before, asked for {hint:?}: {measured} s, not {expected} s"
+        );
+    }
+}
+
+// ---- The pace: one failure after the other. ----
+
+#[test]
+fn each_trouble_has_its_own_waits_that_grow_to_a_cap() {
+    use Trouble::*;
+    let table = [
+        (Service, 0, [0.25, 0.5]),
+        (Service, 1, [1.0, 2.0]),
+        (Service, 2, [4.0, 8.0]),
+        (Service, 3, [16.0, 32.0]),
+        (Service, 4, [30.0, 60.0]),
+        (Service, 1000, [30.0, 60.0]),
+        (Unreachable, 0, [0.25, 0.5]),
+        (Unreachable, 1, [1.0, 2.0]),
+        (Unreachable, 2, [2.5, 5.0]),
+        (Unreachable, 1000, [2.5, 5.0]),
+        (RateLimited, 0, [10.0, 12.5]),
+        (RateLimited, 1, [20.0, 25.0]),
+        (RateLimited, 2, [40.0, 50.0]),
+        (RateLimited, 3, [60.0, 75.0]),
+        (RateLimited, 1000, [60.0, 75.0]),
+        (Broken, 0, [5.0, 6.25]),
+        (Broken, 1, [10.0, 12.5]),
+        (Broken, 3, [40.0, 50.0]),
+        (Broken, 4, [60.0, 75.0]),
+        (Broken, 1000, [60.0, 75.0]),
+        (Rejected, 0, [5.0, 6.25]),
+        (Rejected, 1, [10.0, 12.5]),
+        (Rejected, 5, [160.0, 200.0]),
+        (Rejected, 6, [300.0, 375.0]),
+        (Rejected, 1000, [300.0, 375.0]),
+    ];
+    for (trouble, before, expected) in table {
+        assert_bounds(trouble, before, None, expected);
+    }
+}
+
+#[test]
+fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
+    use Trouble::*;
+    let forever = u64::MAX;
+    let table = [
+        // A limit: the server knows best, within 1 s and ten minutes.
+        (RateLimited, 0, [1.0, 1.25]),
+        (RateLimited, 1, [1.0, 1.25]),
+        (RateLimited, 7, [7.0, 8.75]),
+        (RateLimited, 60, [60.0, 75.0]),
+        (RateLimited, 600, [600.0, 750.0]),
+        (RateLimited, 1_767_852_332, [600.0, 750.0]),
+        (RateLimited, forever, [600.0, 750.0]),
+        // A failure: the larger of that and the backoff, within a minute.
+        (Service, 0, [0.25, 0.5]),
+        (Service, 7, [7.0, 8.75]),
+        (Service, 60, [60.0, 75.0]),
+        (Service, 3600, [60.0, 75.0]),
+        (Service, forever, [60.0, 75.0]),
+        // A lock-out.
+        (Rejected, 0, [5.0, 6.25]),
+        (Rejected, 120, [120.0, 150.0]),
+        (Rejected, forever, [600.0, 750.0]),
+        // Nobody who knows said it.
+        (Unreachable, 7, [0.25, 0.5]),
+        (Broken, 3600, [5.0, 6.25]),
+    ];
+    for (trouble, asked, expected) in table {
+        assert_bounds(trouble, 0, Some(secs(asked)), expected);
+    }
+    assert_bounds(Service, 1000, Some(secs(7)), [30.0, 60.0]);
+    assert_bounds(RateLimited, 1000, Some(secs(7)), [7.0, 8.75]);
+}
+
+#[test]
+fn no_wait_is_the_same_for_everybody() {
+    for trouble in TROUBLES {
+        for hint in [None, Some(secs(30))] {
+            let [least, most] = bounds(trouble, 2, hint);
+            assert!(most >= 1.25 * least, "{trouble:?} {hint:?}");
+        }
+    }
+}
+
+#[test]
+fn a_success_clears_everything_but_the_window() {
+    for trouble in TROUBLES {
+        let mut pace = Pace::new(2);
+        pace.sent(at(0));
+        for _ in 0..9 {
+            pace.failed(at(0), trouble, Some(secs(9)), 1.0);
+        }
+        assert!(pace.next() > at(0));
+        assert_eq!(pace.is_worth_waiting(), trouble.passes(), "{trouble:?}");
+        pace.succeeded();
+        assert!(pace.next() <= at(0), "{trouble:?}");
+        assert!(pace.is_worth_waiting(), "{trouble:?}");
+
+        pace.failed(at(1), trouble, None, 1.0);
+        let after = pace.next().since(at(1)).as_secs_f64();
+        assert_eq!(after, bounds(trouble, 0, None)[1], "{trouble:?}");
+    }
+    let mut pace = Pace::new(2);
+    pace.sent(at(0));
+    pace.sent(at(1));
+    pace.succeeded();
+    assert_eq!(pace.next(), at(MINUTE));
+}
+
+#[test]
+fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
+    assert!(Pace::new(LIMIT).is_worth_waiting());
+    for (trouble, expected) in TROUBLES.into_iter().zip([true, true, true, false, false]) {
+        let mut pace = Pace::new(LIMIT);
+        pace.failed(at(0), trouble, None, 0.5);
+        assert_eq!(pace.is_worth_waiting(), expected, "{trouble:?}");
+    }
+}
+
+#[test]
+fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
+    use Trouble::*;
+    let kind = |trouble| match trouble {
+        RateLimited => Service,
+        other => other,
+    };
+    for first in TROUBLES {
+        for second in TROUBLES {
+            let mut pace = Pace::new(LIMIT);
+            pace.failed(at(0), first, None, 1.0);
+            pace.failed(at(0), second, None, 1.0);
+            let before = u32::from(kind(first) == kind(second));
+            let expected = bounds(second, before, None)[1];
+            let measured = pace.next().since(at(0)).as_secs_f64();
+            assert_eq!(measured, expected, "{first:?}, then {second:?}");
+        }
+    }
+}
+
+// ---- The pace: the window. ----
+
+#[test]
+fn the_limit_opens_again_when_the_oldest_request_is_a_minute_old() {
+    for limit in [1, 2, 12, 60] {
+        let mut pace = Pace::new(limit);
+        for request in 0..u64::from(limit) {
+            assert!(pace.next() <= at(request), "{limit}");
+            pace.sent(at(request));
+            pace.succeeded();
+        }
+        assert_eq!(pace.next(), at(MINUTE), "{limit}");
+        pace.sent(at(MINUTE));
+        let second_oldest = if limit == 1 { MINUTE } else { 1 };
+        assert_eq!(pace.next(), at(second_oldest + MINUTE), "{limit}");
+    }
+}
+
+#[test]
+fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
+    let mut pace = Pace::new(2);
+    for second in 0..20 {
+        let now = at(second * 10_000);
+        assert!(pace.next() <= now);
+        pace.sent(now);
+        pace.failed(now, Trouble::Unreachable, None, 1.0);
+    }
+}
+
+#[test]
+fn the_longer_of_backoff_and_window_counts() {
+    let mut pace = Pace::new(1);
+    pace.sent(at(0));
+    pace.failed(at(100), Trouble::Service, None, 1.0);
+    assert_eq!(pace.next(), at(MINUTE));
+    pace.failed(at(100), Trouble::RateLimited, Some(secs(300)), 0.0);
+    assert_eq!(pace.next(), at(300_100));
+}
+
+#[test]
+fn a_limit_of_zero_is_one_and_not_an_endless_loop() {
+    let mut pace = Pace::new(0);
+    assert!(pace.next() <= at(0));
+    pace.sent(at(0));
+    assert_eq!(pace.next(), at(MINUTE));
+}
+
+// ---- The pace: hostile callers. ----
+
+/// The requests in the first and in the tenth minute of callers who ask without a pause, when every
+/// answer is `trouble` and comes at once.
+fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: f64) -> [u32; 2] {
+    let mut pace = Pace::new(LIMIT);
+    let mut requests = [0; 10];
+    for now in 0..10 * MINUTE {
+        if pace.next() > at(now) {
+            continue;
+        }
+        requests[(now / MINUTE) as usize] += 1;
+        pace.sent(at(now));
+        match trouble {
+            Some(trouble) => pace.failed(at(now), trouble, hint, random),
+            None => pace.succeeded(),
+        }
+    }
+    [requests[0], requests[9]]
+}
+
+#[test]
+fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials() {
+    for random in [0.0, 0.5, 1.0] {
+        let [first, tenth] = hammered(Some(Trouble::Rejected), None, random);
+        assert!((1..=4).contains(&first), "{first}");
+        assert!(tenth <= 1, "{tenth}");
+    }
+}
+
+#[test]
+fn a_hostile_caller_sends_at_most_twelve_requests_a_minute_to_a_failing_service() {
+    for random in [0.0, 0.5, 1.0] {
+        for hint in [None, Some(Duration::ZERO), Some(secs(1))] {
+            let [first, tenth] = hammered(Some(Trouble::Service), hint, random);
+            assert!((1..=6).contains(&first), "{first}");
+            assert!(tenth <= 2, "{tenth}");
+        }
+    }
+}
+
+#[test]
+fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service_sees() {
+    for trouble in [
+        None,
+        Some(Trouble::Service),
+        Some(Trouble::RateLimited),
+        Some(Trouble::Broken),
+        Some(Trouble::Rejected),
+    ] {
+        for hint in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
+            let requests = hammered(trouble, hint, 0.0);
+            assert!(requests.iter().all(|&n| n <= LIMIT), "{trouble:?} {hint:?}");
+        }
+    }
+    assert_eq!(hammered(None, None, 0.0), [LIMIT, LIMIT]);
+}
+
+// ---- Clocks that jump. ----
+
+#[test]
+fn a_device_that_slept_may_send_at_once() {
+    let mut pace = Pace::new(1);
+    pace.sent(at(0));
+    pace.failed(at(0), Trouble::Rejected, Some(Duration::MAX), 1.0);
+    assert!(pace.next() > at(9 * MINUTE));
+    assert!(pace.next() <= at(480 * MINUTE));
+}
+
+#[test]
+fn a_device_that_has_just_started_may_send_at_once() {
+    assert_eq!(Pace::new(1).next(), Instant::from_nanos(0));
+}
+
+#[test]
+fn the_end_of_the_clock_is_not_a_panic() {
+    let end = Instant::NEVER;
+    for trouble in TROUBLES {
+        let mut pace = Pace::new(1);
+        pace.sent(end);
+        pace.failed(end, trouble, Some(Duration::MAX), 1.0);
+        assert_eq!(pace.next(), end);
+    }
+    let lifetime = freshness::plan(end, secs(3600), Origin::Scrambled, 0.5);
+    assert_eq!([lifetime.refresh_at, lifetime.ends], [end, end]);
+}
+
+// ---- Freshness. ----
+
+#[test]
+fn short_and_long_tokens_are_refreshed_before_their_margin() {
+    const DAY: u64 = 86_400_000;
+    // Life, the refresh at the earliest and at the latest by origin, fresh until: milliseconds.
+    let table = [
+        (1_000, [700, 800], [50, 800], 900),
+        (30_000, [21_000, 24_000], [1_500, 24_000], 27_000),
+        (600_000, [420_000, 480_000], [30_000, 480_000], 540_000),
+        (
+            3_600_000,
+            [3_150_000, 3_300_000],
+            [75_000, 3_300_000],
+            3_540_000,
+        ),
+        (
+            30 * DAY,
+            [30 * DAY - 450_000, 30 * DAY - 300_000],
+            [75_000, 30 * DAY - 300_000],
+            30 * DAY - 60_000,
+        ),
+    ];
+    for (life, refreshed, scrambled, fresh_until) in table {
+        for (origin, [earliest, latest]) in [
+            (Origin::Refreshed, refreshed),
+            (Origin::Scrambled, scrambled),
+        ] {
+            for (random, refresh_at) in [(0.0, latest), (1.0, earliest)] {
+                let expected = freshness::Lifetime {
+                    refresh_at: at(refresh_at),
+                    fresh_until: at(fresh_until),
+                    ends: at(life),
+                };
+                let planned = freshness::plan(at(0), Duration::from_millis(life), origin, random);
+                assert_eq!(planned, expected, "{life} ms, {origin:?}, {random}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_lives_for_no_time_is_dead_from_the_start() {
+    let lifetime = freshness::plan(at(0), Duration::ZERO, Origin::Scrambled, 0.5);
+    assert_eq!(lifetime.refresh_at, at(0));
+    assert_eq!(lifetime.fresh_until, at(0));
+    assert_eq!(lifetime.ends, at(0));
+}
+
+// ---- Whatever comes. ----
+
+fn any_trouble() -> impl Strategy<Value = Trouble> {
+    prop::sample::select(TROUBLES.to_vec())
+}
+
+fn any_duration() -> impl Strategy<Value = Duration> {
+    (any::<u64>(), 0..1_000_000_000_u32, 0..64_u32)
+        .prop_map(|(secs, nanos, shift)| Duration::new(secs >> shift, nanos))
+}
+
+proptest! {
+    #[test]
+    fn a_token_is_always_refreshed_first_then_stale_then_dead(
+        sent in any::<u64>(),
+        expires_in in any_duration(),
+        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        random in 0.0..=1.0,
+    ) {
+        let sent = Instant::from_nanos(sent);
+        let lifetime = freshness::plan(sent, expires_in, origin, random);
+        prop_assert!(sent <= lifetime.refresh_at);
+        prop_assert!(lifetime.refresh_at <= lifetime.fresh_until);
+        prop_assert!(lifetime.fresh_until <= lifetime.ends);
+        prop_assert_eq!(lifetime.ends, sent + expires_in);
+    }
+
+    #[test]
+    fn no_failure_keeps_a_client_away_for_more_than_thirteen_minutes(
+        limit in 1..=60_u32,
+        now in any::<u64>(),
+        failures in prop::collection::vec(
+            (any_trouble(), prop::option::of(any_duration()), 0.0..=1.0),
+            1..50,
+        ),
+    ) {
+        let now = Instant::from_nanos(now);
+        let mut pace = Pace::new(limit);
+        for (trouble, hint, random) in failures {
+            pace.sent(now);
+            pace.failed(now, trouble, hint, random);
+            prop_assert!(pace.next() > now || now == Instant::NEVER);
+            prop_assert!(pace.next().since(now) <= secs(750));
+        }
+    }
+
+    #[test]
+    fn whatever_is_answered_no_sixty_seconds_see_more_requests_than_the_limit(
+        limit in 1..=60_u32,
+        answers in prop::collection::vec(
+            (prop::option::of(any_trouble()), prop::option::of(0..120_u64), 0.0..=1.0, 0..3000_u64),
+            1..300,
+        ),
+    ) {
+        let mut pace = Pace::new(limit);
+        let mut now = at(0);
+        let mut seen = Vec::new();
+        for (answer, hint, random, latency) in answers {
+            now = now.max(pace.next());
+            pace.sent(now);
+            if answer != Some(Trouble::Unreachable) {
+                seen.push(now);
+            }
+            now = now + Duration::from_millis(latency);
+            match answer {
+                Some(trouble) => pace.failed(now, trouble, hint.map(secs), random),
+                None => pace.succeeded(),
+            }
+        }
+        for window in seen.windows(limit as usize + 1) {
+            prop_assert!(window[limit as usize].since(window[0]) >= secs(60));
+        }
+    }
+}
