@@ -82,6 +82,11 @@
 #define CLOPOS_AUTH_TIMEOUT_DEFAULT UINT32_MAX
 
 /**
+ * No token is longer, in bytes without the NUL: a buffer of this plus 1 always fits.
+ */
+#define CLOPOS_AUTH_TOKEN_MAX 8192
+
+/**
  * What a call came to. `CLOPOS_AUTH_OK` is 0, everything else is a failure.
  *
  * Always 32 bits wide. A newer library may return a number that this header does not know: treat it
@@ -321,7 +326,9 @@ typedef struct clopos_auth_error {
  *
  * Called from any thread, several at once, never with a lock held: it may call this library, even
  * `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
- * `clopos_auth_client_free()` has returned (on the thread that is inside it, it may still finish).
+ * `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
+ * `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
+ * managed runtime), free the client first.
  */
 typedef void (*clopos_auth_log_fn)(int32_t level, const char *line, void *user);
 
@@ -342,8 +349,9 @@ void clopos_auth_token_free(struct clopos_auth_token *token);
 void clopos_auth_error_free(struct clopos_auth_error *error);
 
 /**
- * Makes settings with all defaults. NULL only if memory or handles ran out. Any thread.
- * Free it with `clopos_auth_config_free()`.
+ * Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
+ * `clopos_auth_client_new()` takes NULL for the defaults. Any thread. Free it with
+ * `clopos_auth_config_free()`.
  */
 struct clopos_auth_config *clopos_auth_config_new(void);
 
@@ -511,8 +519,8 @@ void clopos_auth_client_free(struct clopos_auth_client *client);
  * air. The new token replaces the cached one. For a "test the credentials" button; programs that just
  * need a token call `clopos_auth_get_token()`.
  *
- * `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started);
- * CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+ * `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started, whose
+ * token `clopos_auth_get_token()` will give); CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
  * `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
  * `err`: may be NULL; receives an error to free on failure, else NULL.
  *
@@ -549,7 +557,7 @@ clopos_auth_status clopos_auth_get_token(struct clopos_auth_client *client,
  * free, no use of the heap while the token is fresh.
  *
  * `buf`, `cap`: receive the token and a NUL. On failure `buf` holds the empty string (if `cap` is not
- * 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and 8192 at most.
+ * 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and CLOPOS_AUTH_TOKEN_MAX at most.
  * `needed`: may be NULL; receives the bytes that the token and its NUL take, on OK and on
  * BUFFER_TOO_SMALL, else 0.
  * `expires_at`: may be NULL; receives the token's end in Unix seconds on the server's clock; 0 on
@@ -571,7 +579,7 @@ clopos_auth_status clopos_auth_copy_token(struct clopos_auth_client *client,
  * call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
  * report the same 401 and one request follows, and a late report does not harm a newer token.
  *
- * `rejected_value`: the refused token's text; NULL forgets whichever is cached.
+ * `rejected_value`: the refused token's text, not empty; NULL forgets whichever is cached.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
  */
@@ -580,7 +588,8 @@ clopos_auth_status clopos_auth_invalidate(struct clopos_auth_client *client,
 
 /**
  * Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
- * request in the air goes on, for those who call later; the client stays usable.
+ * request in the air goes on, for those who call later; the client stays usable. To end one call only,
+ * give that call a `timeout_ms`.
  *
  * Errors: INVALID_HANDLE. Any thread, never waits.
  */

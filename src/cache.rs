@@ -47,9 +47,15 @@ impl CachedToken {
         now.as_nanos() >= self.look_again_at.load(Ordering::Relaxed)
     }
 
-    /// A refresh is under way, or must wait: readers need not ask before `until`.
+    /// A refresh is under way, or must wait: readers need not ask before `until`. Never makes one
+    /// earlier than planned.
     pub fn look_again_at(&self, until: Instant) {
-        let until = until.min(self.lifetime.fresh_until);
+        let Lifetime {
+            refresh_at,
+            fresh_until,
+            ..
+        } = self.lifetime;
+        let until = until.max(refresh_at).min(fresh_until);
         self.look_again_at
             .store(until.as_nanos(), Ordering::Relaxed);
     }

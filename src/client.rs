@@ -18,7 +18,7 @@ use arc_swap::ArcSwapOption;
 use crate::cache::{CachedToken, TokenCache};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Credentials, LogLevel};
-use crate::flight::{Boarding, Flight, Flights, Ticket, Waited};
+use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
 use crate::freshness::{self, Origin};
 use crate::http::{Exchange, Failed};
 use crate::log::Logger;
@@ -70,6 +70,13 @@ impl Patience {
     fn allows(self, until: Instant) -> bool {
         matches!(self, Patience::Until(deadline) if until < deadline)
     }
+
+    fn but_not_after(self, end: Instant) -> Patience {
+        match self {
+            Patience::None => Patience::None,
+            Patience::Until(deadline) => Patience::Until(deadline.min(end)),
+        }
+    }
 }
 
 impl Client {
@@ -104,19 +111,28 @@ impl Client {
         let shared = &self.shared;
         let patience = shared.patience(timeout);
         let now = shared.clock().now();
-        let cached = shared.cache.load();
-        match cached {
+        // Counted before the cache is looked at.
+        let landings = shared.process().flights.landings();
+        match shared.cache.load() {
             Some(token) if now < token.lifetime.fresh_until => {
                 if token.wants_a_look(now) {
-                    shared.refresh(&token, now);
+                    shared.refresh(&token, landings, now);
                 }
                 Ok(Token::new(token))
             }
-            Some(token) if now < token.lifetime.ends => match shared.ask(patience) {
-                Ok(token) => Ok(Token::new(token)),
-                Err(error) => shared.last_resort().ok_or(error),
-            },
-            _ => shared.ask(patience).map(Token::new),
+            Some(token) if now < token.lifetime.ends => {
+                // With a token in hand nobody waits for the pace, and nobody waits so long for an
+                // answer that nothing of the token is left.
+                let patience = patience.but_not_after(now + token.left() / 2);
+                let outcome = shared
+                    .check_pace(Patience::None)
+                    .and_then(|()| shared.ask(patience, landings));
+                match outcome {
+                    Ok(token) => Ok(Token::new(token)),
+                    Err(error) => shared.last_resort().ok_or(error),
+                }
+            }
+            _ => shared.ask(patience, landings).map(Token::new),
         }
     }
 
@@ -124,7 +140,10 @@ impl Client {
     /// in all. The new token replaces the cached one.
     pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let shared = &self.shared;
-        shared.ask(shared.patience(timeout)).map(Token::new)
+        let landings = shared.process().flights.landings();
+        shared
+            .ask(shared.patience(timeout), landings)
+            .map(Token::new)
     }
 
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is).
@@ -236,37 +255,50 @@ impl Shared {
     }
 
     /// Starts a refresh ahead, if the pace allows one and nobody did. Never waits.
-    fn refresh(self: &Arc<Self>, token: &CachedToken, now: Instant) {
+    fn refresh(self: &Arc<Self>, token: &CachedToken, landings: u64, now: Instant) {
         let next = self.process().paced().pace.next();
         if next > now {
             token.look_again_at(next);
             return;
         }
         token.look_again_at(Instant::NEVER);
-        if let Boarding::Started(ticket) = self.process().flights.board()
-            && self.take_off(&ticket, Purpose::RefreshAhead).is_err()
-        {
-            self.land(&ticket.flight, Purpose::RefreshAhead, Err(no_thread()));
+        match self.process().flights.board(landings) {
+            Boarding::Started(ticket) => {
+                if self.take_off(&ticket, Purpose::RefreshAhead).is_err() {
+                    self.land(&ticket.flight, Err(no_thread()));
+                }
+            }
+            // If that one failed, it is for the next caller to look again.
+            Boarding::Missed => token.look_again_at(now),
+            Boarding::Joined(_) | Boarding::Closed => {}
         }
     }
 
-    /// Gets a new token: waits for the flight in the air, or starts one.
-    fn ask(self: &Arc<Self>, patience: Patience) -> Outcome {
+    /// Gets a new token: waits for the flight in the air, or starts one. A flight that has landed
+    /// since `landings` were counted was in the air during this call, and counts as joined.
+    fn ask(self: &Arc<Self>, patience: Patience, mut landings: u64) -> Outcome {
         let flights = &self.process().flights;
-        let ticket = match flights.join() {
-            Some(ticket) => ticket,
-            None => {
-                self.check_pace(patience)?;
-                match flights.board() {
-                    Boarding::Joined(ticket) => ticket,
-                    Boarding::Started(ticket) => {
-                        if self.take_off(&ticket, Purpose::Wanted).is_err() {
-                            self.fly_here(&ticket, patience);
-                        }
-                        ticket
+        let ticket = loop {
+            match flights.join() {
+                Ok(Some(ticket)) => break ticket,
+                Ok(None) => self.check_pace(patience)?,
+                Err(Closed) => return Err(cancelled()),
+            }
+            match flights.board(landings) {
+                Boarding::Joined(ticket) => break ticket,
+                Boarding::Started(ticket) => {
+                    if self.take_off(&ticket, Purpose::Wanted).is_err() {
+                        self.fly_here(&ticket, patience);
                     }
-                    Boarding::Closed => return Err(cancelled()),
+                    break ticket;
                 }
+                Boarding::Missed => {
+                    landings = flights.landings();
+                    if let Some(outcome) = self.just_landed() {
+                        return outcome;
+                    }
+                }
+                Boarding::Closed => return Err(cancelled()),
             }
         };
         // Without patience the deadline is now: whatever has landed or is delayed is known at once.
@@ -290,6 +322,18 @@ impl Shared {
         }
     }
 
+    /// What the flight that landed last came to, unless it is out of date already.
+    fn just_landed(&self) -> Option<Outcome> {
+        let now = self.clock().now();
+        let paced = self.process().paced();
+        if let Some(error) = &paced.last_error {
+            let wait = paced.pace.next().since(now);
+            return Some(Err(error.clone().with_retry_after(wait)));
+        }
+        let token = self.cache.load()?;
+        (now < token.lifetime.fresh_until).then_some(Ok(token))
+    }
+
     /// Turns away a caller who would only find out that the next request may not leave in time.
     fn check_pace(&self, patience: Patience) -> Result<(), Error> {
         let paced = self.process().paced();
@@ -310,7 +354,7 @@ impl Shared {
         let flight = ticket.flight.clone();
         process::spawn(move || {
             let outcome = shared.fly(purpose, Instant::NEVER);
-            shared.land(&flight, purpose, outcome);
+            shared.land(&flight, outcome);
         })
     }
 
@@ -321,7 +365,7 @@ impl Shared {
             Patience::None => Err(no_thread()),
             Patience::Until(deadline) => self.fly(Purpose::Wanted, deadline),
         };
-        self.land(&ticket.flight, Purpose::Wanted, outcome);
+        self.land(&ticket.flight, outcome);
     }
 
     /// The exchange with all its attempts, until `deadline` at most. A panic becomes an error, so that
@@ -370,9 +414,12 @@ impl Shared {
                 Ok(grant) => {
                     let mut paced = process.paced();
                     paced.pace.succeeded();
-                    paced.last_error = None;
-                    let on_schedule = purpose == Purpose::RefreshAhead && attempts == 1;
-                    return Ok(Arc::new(self.with_lifetime(grant, sent, on_schedule)));
+                    let had_trouble = paced.last_error.take().is_some();
+                    let origin = match purpose {
+                        Purpose::RefreshAhead if !had_trouble => Origin::Refreshed,
+                        _ => Origin::Scrambled,
+                    };
+                    return Ok(Arc::new(self.with_lifetime(grant, sent, origin)));
                 }
                 Err(failed) => failed,
             };
@@ -414,15 +461,14 @@ impl Shared {
         Ok(now)
     }
 
-    fn with_lifetime(&self, grant: Grant, sent: Instant, on_schedule: bool) -> CachedToken {
-        let origin = if on_schedule {
-            Origin::Refreshed
-        } else {
-            Origin::Scrambled
-        };
+    fn with_lifetime(&self, grant: Grant, sent: Instant, origin: Origin) -> CachedToken {
         let mut lifetime = freshness::plan(sent, grant.expires_in, origin, random());
         let is_same = |old: &CachedToken| old.grant.token == grant.token;
-        if self.cache.load().is_some_and(|old| is_same(&old)) {
+        if let Some(old) = self.cache.load().filter(|old| is_same(old)) {
+            // Whatever the server says of its time left, a token does not get younger.
+            if old.grant.expires_at == grant.expires_at && sent < old.lifetime.ends {
+                lifetime.ends = lifetime.ends.min(old.lifetime.ends);
+            }
             // The server has nothing newer: asking again before the end would bring the same.
             lifetime.refresh_at = lifetime.ends;
             lifetime.fresh_until = lifetime.ends;
@@ -431,7 +477,7 @@ impl Shared {
     }
 
     /// Ends the flight: keeps the token, tells the waiters, then the log.
-    fn land(&self, flight: &Flight<Outcome>, purpose: Purpose, outcome: Outcome) {
+    fn land(&self, flight: &Flight<Outcome>, outcome: Outcome) {
         let process = self.process();
         process.flights.land(flight, outcome.clone(), || {
             if let Ok(token) = &outcome {
@@ -446,16 +492,16 @@ impl Shared {
                     token.left().as_secs()
                 ),
             ),
-            Err(error) if purpose == Purpose::RefreshAhead => self.refresh_failed(&error),
-            Err(_) => {}
+            Err(error) => self.refresh_failed(&error),
         }
     }
 
+    /// Whatever the flight was for: says what the caller still has, and when it is tried again.
     fn refresh_failed(&self, error: &Error) {
-        let Some(token) = self.cache.load() else {
+        let now = self.clock().now();
+        let Some(token) = self.cache.load().filter(|old| now < old.lifetime.ends) else {
             return;
         };
-        let now = self.clock().now();
         let retry = now + error.retry_after.unwrap_or(RETRY_WITHOUT_THREAD);
         token.look_again_at(retry);
         self.process().log.line(

@@ -332,7 +332,7 @@ impl fmt::Debug for Config {
 }
 
 /// The rule for every text that a caller gives: not empty, not absurdly long, no control characters.
-fn check_text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error> {
+pub(crate) fn check_text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error> {
     let problem = if text.is_empty() {
         "is empty".into()
     } else if text.len() > max_bytes {
@@ -378,9 +378,13 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
     if authority.as_str().contains('@') {
         return Err(bad("contains a user name or password"));
     }
-    if authority.host().is_empty()
-        || (authority.port().is_some() && authority.port_u16() == Some(0))
-    {
+    // The parser lets anything pass for a port, and takes what is not one for the scheme's.
+    let port = authority.as_str().strip_prefix(authority.host());
+    let port_is_usable = match port.and_then(|port| port.strip_prefix(':')) {
+        Some(text) => !text.starts_with('+') && text.parse::<u16>().is_ok_and(|port| port != 0),
+        None => port == Some(""),
+    };
+    if authority.host().is_empty() || !port_is_usable {
         return Err(bad("has no usable host and port"));
     }
     if uri.query().is_some() || url.contains('#') {
@@ -411,6 +415,19 @@ fn parse_ca_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
             "is DER (binary); convert it: openssl x509 -inform der -in FILE -out FILE.pem",
         ));
     }
+    // Windows editors put a byte order mark in front of a file, and files are joined. It would hide the
+    // certificate behind it.
+    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let joined: Vec<u8>;
+    let mut pem = pem;
+    if pem.windows(3).any(|three| three == BYTE_ORDER_MARK) {
+        // No other use of these bytes is part of a PEM block.
+        joined = pem.iter().copied().filter(u8::is_ascii).collect();
+        pem = &joined;
+    }
+    let begun = pem.windows(BEGIN.len()).filter(|&bytes| bytes == BEGIN);
+    let begun = begun.count();
     let mut certificates = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
         match section {
@@ -431,6 +448,11 @@ fn parse_ca_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     if certificates.is_empty() {
         return Err(bad(
             "contains no BEGIN CERTIFICATE block (the content of the file is expected, not its path)",
+        ));
+    }
+    if certificates.len() != begun {
+        return Err(bad(
+            "has a BEGIN CERTIFICATE line with something else in front of it (blanks, perhaps)",
         ));
     }
     Ok(certificates)

@@ -23,8 +23,8 @@ mod transport;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -32,6 +32,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Either, NextTimeout};
 
 use crate::Status;
+use crate::clock::{Clock, Instant};
 use crate::config::Network;
 
 use self::proxy::Routes;
@@ -40,21 +41,60 @@ use self::transport::{Deadline, Plain, Socket};
 
 pub(crate) use self::proxy::ProxyUrl;
 
-/// An agent whose connections go through this module, and the number of connections that it tried to
-/// make. `config` gives time-outs and limits; its proxy and TLS settings are not looked at, `network`
-/// has ours.
+/// An agent whose connections go through this module, and what it and its user tell each other.
+/// `config` gives time-outs, limits and the user agent; its proxy and TLS settings are not looked at,
+/// `network` has ours.
 pub(crate) fn agent(
     network: &Network,
     config: Config,
-) -> Result<(ureq::Agent, Arc<AtomicU64>), crate::Error> {
-    let dialled = Arc::new(AtomicU64::new(0));
+) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
+    let notes = Arc::new(Notes {
+        dialled: AtomicU64::new(0),
+        server_date: Mutex::new(None),
+        clock: network.clock.clone(),
+    });
     let connector = Connector {
         routes: Routes::new(&network.proxy)?,
-        tls: TlsSettings::new(network)?,
-        dialled: dialled.clone(),
+        tls: TlsSettings::new(network, notes.clone())?,
+        notes: notes.clone(),
     };
     let agent = ureq::Agent::with_parts(config, connector, ResolveLater);
-    Ok((agent, dialled))
+    Ok((agent, notes))
+}
+
+/// What the connections of one agent and the agent's user tell each other.
+pub(crate) struct Notes {
+    dialled: AtomicU64,
+    /// Unix seconds on the server's clock, and when they were read.
+    server_date: Mutex<Option<(i64, Instant)>>,
+    clock: Clock,
+}
+
+impl Notes {
+    /// How many connections were tried: unchanged by an exchange that used a kept one.
+    pub(crate) fn dialled(&self) -> u64 {
+        self.dialled.load(Ordering::Relaxed)
+    }
+
+    /// A server that was who it had to be says what time it is: this may explain a certificate that
+    /// is not valid by this device's date.
+    pub(crate) fn saw_server_date(&self, unix_seconds: i64) {
+        let seen = Some((unix_seconds, self.clock.now()));
+        *self.lock() = seen;
+    }
+
+    /// What the server's clock shows now, if it ever said so; immune to changes of this device's.
+    fn server_now(&self) -> Option<i64> {
+        let (then, seen) = (*self.lock())?;
+        let since = self.clock.now().since(seen).as_secs();
+        Some(then.saturating_add_unsigned(since))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(i64, Instant)>> {
+        self.server_date
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why no connection was made; travels inside `ureq::Error::Other`.
@@ -138,7 +178,7 @@ impl Role {
 struct Connector {
     routes: Routes,
     tls: TlsSettings,
-    dialled: Arc<AtomicU64>,
+    notes: Arc<Notes>,
 }
 
 impl ureq::unversioned::transport::Connector for Connector {
@@ -149,7 +189,7 @@ impl ureq::unversioned::transport::Connector for Connector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        self.dialled.fetch_add(1, Ordering::Relaxed);
+        self.notes.dialled.fetch_add(1, Ordering::Relaxed);
         let secure = details.needs_tls();
         let target = Endpoint::of(details.uri, if secure { 443 } else { 80 });
         let deadline = Deadline::new(details.timeout);
@@ -157,14 +197,15 @@ impl ureq::unversioned::transport::Connector for Connector {
             None => dial(&target, Role::Server, &deadline, details)?,
             Some(proxy) => {
                 let mut socket = dial(proxy.endpoint(), Role::Proxy, &deadline, details)?;
-                proxy.tunnel(&mut socket, &target, &deadline)?;
+                let user_agent = details.config.user_agent();
+                proxy.tunnel(&mut socket, &target, user_agent, &deadline)?;
                 socket
             }
         };
         Ok(Some(if secure {
             Either::B(self.tls.handshake(socket, &target, &deadline)?)
         } else {
-            Either::A(Plain::new(socket))
+            Either::A(Plain::new(socket, self.notes.clock.clone()))
         }))
     }
 }

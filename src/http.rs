@@ -4,17 +4,17 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use ureq::Agent;
 use ureq::http::header::{ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Credentials, Network};
-use crate::connect::{self, Failure};
+use crate::connect::{self, Failure, Notes};
 use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES};
 use crate::secret::SecretBuffer;
 use crate::{Error, Status};
@@ -36,8 +36,7 @@ pub(crate) struct Exchange {
 
 struct Connections {
     agent: Agent,
-    /// How many connections were tried: unchanged by an attempt that used a kept one.
-    dialled: Arc<AtomicU64>,
+    notes: Arc<Notes>,
 }
 
 /// A response as it came.
@@ -86,9 +85,9 @@ impl Exchange {
             connected: false,
         })?;
         let started = Instant::now();
-        let dialled = connections.dialled.load(Ordering::Relaxed);
+        let dialled = connections.notes.dialled();
         let mut answer = self.ask(connections, credentials, timeout);
-        let kept = connections.dialled.load(Ordering::Relaxed) == dialled;
+        let kept = connections.notes.dialled() == dialled;
         if kept && matches!(&answer, Err(ureq::Error::Io(_))) {
             // The server dropped the kept connection in this very moment: nobody's failure.
             let left = timeout.saturating_sub(started.elapsed());
@@ -118,6 +117,12 @@ impl Exchange {
             .header(ACCEPT, "application/json")
             .send(body.as_slice())?;
         let length = response.body().content_length();
+        let date = response.headers().get(DATE);
+        if let Some(date) = date.and_then(|date| protocol::unix_seconds(date.to_str().ok()?))
+            && self.url.scheme() == Some(&Scheme::HTTPS)
+        {
+            connections.notes.saw_server_date(date);
+        }
         Ok(Answer {
             http_status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
@@ -162,8 +167,8 @@ impl Exchange {
             .proxy(None)
             .max_idle_connections(1)
             .build();
-        let (agent, dialled) = connect::agent(&self.network, config)?;
-        Ok(Connections { agent, dialled })
+        let (agent, notes) = connect::agent(&self.network, config)?;
+        Ok(Connections { agent, notes })
     }
 
     /// Puts an error of the HTTP client into this library's words. Never quotes what was received.

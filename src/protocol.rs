@@ -95,7 +95,8 @@ pub(crate) fn retry_hint(head: &Head, unix_now: i64) -> Option<Duration> {
     retry_after.max(reset).map(Duration::from_secs)
 }
 
-fn unix_seconds(http_date: &str) -> Option<i64> {
+/// What an HTTP date stands for.
+pub(crate) fn unix_seconds(http_date: &str) -> Option<i64> {
     let time = httpdate::parse_http_date(http_date.trim()).ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 
+use ureq::config::AutoHeaderValue;
 use ureq::http::StatusCode;
 use zeroize::Zeroizing;
 
@@ -94,6 +95,7 @@ impl ProxyUrl {
         &self,
         socket: &mut Socket,
         target: &Endpoint,
+        user_agent: &AutoHeaderValue,
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let broken = |error| match error {
@@ -106,7 +108,8 @@ impl ProxyUrl {
             )),
             error => self.failure(error.to_string()),
         };
-        self.ask(socket, target, deadline).map_err(broken)?;
+        self.ask(socket, target, user_agent, deadline)
+            .map_err(broken)?;
 
         let mut head = Vec::new();
         let mut chunk = [0; 1024];
@@ -117,6 +120,12 @@ impl ProxyUrl {
                 return Err(self.failure(problem.into()).into());
             }
             head.extend_from_slice(&chunk[..amount]);
+            // What is only informational (1xx) is followed by the answer.
+            while let Some(length) = head_length(&head)
+                && matches!(status_code(&head), Some(100..200))
+            {
+                head.drain(..length);
+            }
             if let Some(length) = head_length(&head) {
                 break length;
             }
@@ -137,11 +146,20 @@ impl ProxyUrl {
         &self,
         socket: &mut Socket,
         target: &Endpoint,
+        user_agent: &AutoHeaderValue,
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let secret = self.credentials.as_ref().map_or("", Secret::expose);
-        let mut request = SecretBuffer::with_capacity(128 + 2 * target.host.len() + secret.len());
+        let product = match user_agent {
+            AutoHeaderValue::Provided(product) => product.as_str(),
+            _ => "",
+        };
+        let capacity = 160 + 2 * target.host.len() + product.len() + secret.len();
+        let mut request = SecretBuffer::with_capacity(capacity);
         write!(request, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n")?;
+        if !product.is_empty() {
+            write!(request, "User-Agent: {product}\r\n")?;
+        }
         if self.credentials.is_some() {
             write!(request, "Proxy-Authorization: Basic {secret}\r\n")?;
         }
@@ -160,10 +178,13 @@ impl ProxyUrl {
             .and_then(|code| code.canonical_reason())
             .unwrap_or("");
         let hint = match code {
-            407 if self.credentials.is_some() => ": it does not accept the user name and password",
+            // 401 is what tinyproxy answers to a wrong password.
+            401 | 407 if self.credentials.is_some() => {
+                ": it does not accept the user name and password"
+            }
             407 => ": it asks for a user name and password",
             403 => ": it does not allow this host",
-            502..=504 => ": it could not reach this host",
+            500 | 502..=504 => ": it could not reach this host",
             _ => "",
         };
         Failure {
@@ -188,10 +209,13 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// The length of the head with the empty line that ends it.
+/// The length of the head with the empty line that ends it. Lines may end in a bare LF, as RFC 9112
+/// recommends to accept.
 fn head_length(bytes: &[u8]) -> Option<usize> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    Some(end + 4)
+    (1..bytes.len())
+        .filter(|&at| bytes[at] == b'\n')
+        .find(|&at| matches!(bytes[..at], [.., b'\n'] | [.., b'\n', b'\r']))
+        .map(|at| at + 1)
 }
 
 /// The code of a status line like `HTTP/1.1 200 Connection established`.
@@ -657,6 +681,22 @@ mod tests {
             panic!("accepted");
         };
         assert_eq!(failure.status, Status::Proxy);
+    }
+
+    #[test]
+    fn a_head_ends_with_an_empty_line_however_lines_end() {
+        for (bytes, length) in [
+            ("", None),
+            ("\n", None),
+            ("a\r\n", None),
+            ("a\r\n\r", None),
+            ("a\r\n\r\n", Some(5)),
+            ("a\n\n", Some(3)),
+            ("a\n\r\n", Some(4)),
+            ("a\r\nb: c\r\n\r\nrest\r\n\r\n", Some(11)),
+        ] {
+            assert_eq!(head_length(bytes.as_bytes()), length, "{bytes:?}");
+        }
     }
 
     #[test]

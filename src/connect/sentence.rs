@@ -24,12 +24,20 @@ pub(super) fn closed(target: &Endpoint, error: Option<&io::Error>) -> Failure {
     )
 }
 
-/// What rustls says about `host`, in words. `start` is what the server's last bytes begin with,
-/// `now` this device's date.
-pub(super) fn tls(host: &str, error: &Error, start: &[u8], now: i64) -> Failure {
+/// What time it is, in Unix seconds.
+#[derive(Clone, Copy)]
+pub(super) struct Dates {
+    /// By this device.
+    pub here: i64,
+    /// By the server, if it ever said so.
+    pub server: Option<i64>,
+}
+
+/// What rustls says about `host`, in words. `start` is what the server's last bytes begin with.
+pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> Failure {
     use PeerIncompatible as Peer;
     let (status, message) = match error {
-        Error::InvalidCertificate(problem) => certificate(host, problem, now),
+        Error::InvalidCertificate(problem) => certificate(host, problem, dates),
         Error::AlertReceived(AlertDescription::ProtocolVersion)
         | Error::PeerIncompatible(
             Peer::ServerDoesNotSupportTls12Or13
@@ -64,15 +72,19 @@ pub(super) fn tls(host: &str, error: &Error, start: &[u8], now: i64) -> Failure 
     Failure::new(status, message)
 }
 
-fn certificate(host: &str, problem: &CertificateError, now: i64) -> (Status, String) {
+fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status, String) {
     let date =
         |time: rustls::pki_types::UnixTime| utc(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-    let here = utc(now);
+    let here = utc(dates.here);
+    // Seen in an answer that came over TLS, and carried on by a clock that nobody can set.
+    let server = dates.server.map_or(String::new(), |now| {
+        format!(" (by the server's clock, as last seen, it is {})", utc(now))
+    });
     match problem {
         CertificateError::ExpiredContext { not_after, .. } => (
             Status::Clock,
             format!(
-                "the certificate of {host} expired on {}, and this device's date is {here}: if \
+                "the certificate of {host} expired on {}, and this device's date is {here}{server}: if \
                  that date is wrong, set it; if it is right, the server needs a new certificate",
                 date(*not_after)
             ),
@@ -80,16 +92,16 @@ fn certificate(host: &str, problem: &CertificateError, now: i64) -> (Status, Str
         CertificateError::NotValidYetContext { not_before, .. } => (
             Status::Clock,
             format!(
-                "the certificate of {host} is valid from {} on, and this device's date is {here}: \
-                 set the device's date",
+                "the certificate of {host} is valid from {} on, and this device's date is {here}\
+                 {server}: set the device's date",
                 date(*not_before)
             ),
         ),
         CertificateError::Expired | CertificateError::NotValidYet => (
             Status::Clock,
             format!(
-                "the certificate of {host} is not valid at this device's date, {here}: set the \
-                 device's date"
+                "the certificate of {host} is not valid at this device's date, {here}{server}: set \
+                 the device's date"
             ),
         ),
         CertificateError::UnknownIssuer => (
@@ -114,6 +126,22 @@ fn certificate(host: &str, problem: &CertificateError, now: i64) -> (Status, Str
         CertificateError::Revoked => (
             Status::Tls,
             format!("the certificate of {host} was revoked"),
+        ),
+        CertificateError::BadSignature => (
+            Status::Tls,
+            format!(
+                "the certificate of {host} was issued by somebody with the name of a CA that is \
+                 trusted here, but with another key: that CA's certificate was replaced, perhaps, \
+                 and the new one has to be added"
+            ),
+        ),
+        // Only its name tells: the type is not one that rustls shows.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => (
+            Status::Tls,
+            format!(
+                "{host} shows a CA's certificate (a self-signed one, perhaps) as its own: it needs \
+                 one that a CA has issued to it"
+            ),
         ),
         other => (
             Status::Tls,
@@ -151,6 +179,7 @@ fn names(presented: &[String]) -> String {
 mod tests {
     use super::*;
     use rustls::{InvalidMessage, PeerMisbehaved};
+    use std::time::Duration;
 
     #[test]
     fn names_from_a_certificate_are_listed_without_anything_else() {
@@ -170,6 +199,39 @@ mod tests {
     }
 
     #[test]
+    fn a_date_that_does_not_fit_is_shown_with_the_certificates_and_the_servers() {
+        let at =
+            |seconds| rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let dates = Dates {
+            here: 0,
+            server: Some(1_767_852_332),
+        };
+        for (problem, date) in [
+            (
+                CertificateError::NotValidYetContext {
+                    time: at(0),
+                    not_before: at(1_735_689_600),
+                },
+                "from 2025-01-01",
+            ),
+            (
+                CertificateError::ExpiredContext {
+                    time: at(0),
+                    not_after: at(1_735_689_600),
+                },
+                "expired on 2025-01-01",
+            ),
+            (CertificateError::Expired, ""),
+        ] {
+            let message = tls("a.example", &problem.into(), b"", dates).message;
+            for part in [date, "1970-01-01 00:00:00", "it is 2026-01-08 06:05:32"] {
+                assert!(message.contains(part), "{message}");
+            }
+            assert!(!message.contains("  "), "{message}");
+        }
+    }
+
+    #[test]
     fn every_sentence_names_the_host() {
         for (error, status) in [
             (CertificateError::Revoked.into(), Status::Tls),
@@ -185,7 +247,11 @@ mod tests {
             (InvalidMessage::InvalidContentType.into(), Status::Tls),
             (Error::DecryptError, Status::Tls),
         ] {
-            let failure = tls("a.example", &error, b"", 0);
+            let dates = Dates {
+                here: 0,
+                server: None,
+            };
+            let failure = tls("a.example", &error, b"", dates);
             assert_eq!(failure.status, status, "{failure}");
             assert!(failure.message.contains("a.example"), "{failure}");
         }

@@ -115,6 +115,27 @@ pub(super) fn wait<'a>(
     }
 }
 
+/// From now on, gives the connection up when something that was sent is not acknowledged for this
+/// long. Best effort: systems without the option go by their own, longer limits.
+pub(super) fn expect_acknowledgement_within(stream: &TcpStream, limit: Duration) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let ms = libc::c_uint::try_from(limit.as_millis()).unwrap_or(libc::c_uint::MAX);
+        // SAFETY: the descriptor is open; the option's value is a c_uint that outlives the call.
+        unsafe {
+            libc::setsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_USER_TIMEOUT,
+                (&raw const ms).cast(),
+                mem::size_of_val(&ms) as libc::socklen_t,
+            );
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (stream, limit);
+}
+
 /// Whether nothing has arrived on the connection, not even its end.
 pub(super) fn is_idle(stream: &TcpStream) -> bool {
     let mut byte = 0u8;

@@ -45,6 +45,7 @@ fn agent_for(network: &Network, timeout_ms: u64) -> ureq::Agent {
         .timeout_global(Some(Duration::from_millis(timeout_ms)))
         .http_status_as_error(false)
         .max_redirects(0)
+        .user_agent("agent/1")
         .proxy(None)
         .build();
     agent(network, config).unwrap().0
@@ -737,7 +738,9 @@ fn tunnelling_proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         log.lock().unwrap().push(head);
         let mut server = TcpStream::connect(target).unwrap();
         client
-            .write_all(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
+            .write_all(
+                b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 Connection established\nVia: x\n\n",
+            )
             .unwrap();
         let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         thread::spawn(move || std::io::copy(&mut from, &mut to));
@@ -770,7 +773,7 @@ fn https_and_http_pass_a_proxy_with_credentials() {
         assert_eq!(
             head,
             format!(
-                "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\
+                "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: agent/1\r\n\
                  Proxy-Authorization: Basic dGlsbEBhOnA6c3M=\r\n\r\n"
             )
         );
@@ -831,6 +834,11 @@ fn what_a_proxy_answers_is_explained() {
             "not answer like an HTTP proxy",
         ),
         (&long, None, "not answer like an HTTP proxy"),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 x\n\nHTTP/1.1 403 Forbidden\n\n",
+            Some(403),
+            "does not allow this host",
+        ),
         (
             b"HTTP/1.1 200",
             None,

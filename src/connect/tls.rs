@@ -25,6 +25,7 @@ use crate::Status;
 use crate::clock::Clock;
 use crate::config::{Network, Roots};
 
+use super::Notes;
 use super::sentence;
 use super::transport::{Deadline, Socket, WipedBuffers};
 use super::{Endpoint, Failure};
@@ -43,13 +44,14 @@ pub(super) struct TlsSettings {
     roots: Roots,
     added: RootCertStore,
     clock: Clock,
+    notes: Arc<Notes>,
     /// Made at the first handshake, because the system's roots are files to be read. It holds the
     /// sessions that can be resumed.
     config: OnceCell<Arc<ClientConfig>>,
 }
 
 impl TlsSettings {
-    pub(super) fn new(network: &Network) -> Result<TlsSettings, crate::Error> {
+    pub(super) fn new(network: &Network, notes: Arc<Notes>) -> Result<TlsSettings, crate::Error> {
         if network.roots == Roots::None && network.added.is_empty() {
             return Err(crate::Error::invalid_argument(
                 "roots: none, and no certificate was added: no server could be trusted",
@@ -59,6 +61,7 @@ impl TlsSettings {
             roots: network.roots,
             added: network.added.clone(),
             clock: network.clock.clone(),
+            notes,
             config: OnceCell::new(),
         })
     }
@@ -88,6 +91,7 @@ impl TlsSettings {
             closed: false,
             host: target.host.as_str().into(),
             clock: self.clock.clone(),
+            notes: self.notes.clone(),
         };
         loop {
             match tls.step(deadline)? {
@@ -169,6 +173,7 @@ pub(super) struct Tls {
     closed: bool,
     host: Box<str>,
     clock: Clock,
+    notes: Arc<Notes>,
 }
 
 /// Where [`Tls::step`] stopped.
@@ -273,7 +278,11 @@ impl Tls {
         let failure = match (self.shaken, &error) {
             (false, error) => {
                 let start = self.incoming.filled();
-                sentence::tls(&self.host, error, start, self.clock.unix_seconds()).into()
+                let dates = sentence::Dates {
+                    here: self.clock.unix_seconds(),
+                    server: self.notes.server_now(),
+                };
+                sentence::tls(&self.host, error, start, dates).into()
             }
             // TLS 1.3 servers refuse a client after the client's handshake is over.
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
@@ -345,7 +354,7 @@ impl Transport for Tls {
             && self.incoming.rest()
             && self.left_over.is_empty()
             && !self.closed
-            && self.socket.is_idle()
+            && self.socket.rest(&self.clock)
     }
 
     fn is_tls(&self) -> bool {

@@ -12,6 +12,8 @@ use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::clock::{self, Clock};
+
 /// Room for a response head, which has to fit in whole.
 pub(super) const INPUT_BYTES: usize = 16 * 1024;
 const OUTPUT_BYTES: usize = 4 * 1024;
@@ -22,6 +24,16 @@ const MIN_OUTPUT_ROOM: usize = OUTPUT_BYTES / 2;
 /// How far a socket's time-out may be from what is left before it is set again: a system call
 /// saved for each of the quick steps of an exchange.
 const TIMEOUT_SLACK: Duration = Duration::from_millis(3);
+
+/// How long a connection may lie idle, on the clock that counts sleep, and be used again. Retries and
+/// calls in a row come within this time; by the next refresh, the server or a router on the way has
+/// long forgotten it.
+const MAX_IDLE: Duration = Duration::from_secs(15);
+
+/// How long a kept connection may leave what was sent unacknowledged before a new one is tried. Enough
+/// for a few retransmissions on a slow mobile link, and far less than a whole attempt.
+#[cfg(unix)]
+const MAX_SILENCE: Duration = Duration::from_secs(3);
 
 /// When an operation has to be over.
 pub(super) struct Deadline {
@@ -62,6 +74,9 @@ pub(super) struct Socket {
     stream: Arc<TcpStream>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// Since when it lies idle, `None` while it is in use.
+    idle_since: Option<clock::Instant>,
+    kept: bool,
 }
 
 impl Socket {
@@ -72,6 +87,8 @@ impl Socket {
             stream,
             read_timeout: None,
             write_timeout: None,
+            idle_since: None,
+            kept: false,
         }
     }
 
@@ -100,6 +117,7 @@ impl Socket {
         mut bytes: &[u8],
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
+        self.idle_since = None;
         while !bytes.is_empty() {
             let left = deadline.left()?;
             arm(&mut self.write_timeout, left, |timeout| {
@@ -115,15 +133,31 @@ impl Socket {
         Ok(())
     }
 
+    /// Asked when an exchange has ended, and again before the next one begins: whether the connection
+    /// can be used for it.
+    pub(super) fn rest(&mut self, clock: &Clock) -> bool {
+        let now = clock.now();
+        let since = *self.idle_since.get_or_insert(now);
+        if now.since(since) > MAX_IDLE || !self.is_idle() {
+            return false;
+        }
+        if !self.kept {
+            self.kept = true;
+            #[cfg(unix)]
+            super::sys::expect_acknowledgement_within(&self.stream, MAX_SILENCE);
+        }
+        true
+    }
+
     /// Whether nothing has arrived, not even the end of the stream: whatever does between two
     /// exchanges makes the connection unusable for the next.
     #[cfg(unix)]
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         super::sys::is_idle(&self.stream)
     }
 
     #[cfg(not(unix))]
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let peeked = self
             .stream
             .set_nonblocking(true)
@@ -280,13 +314,15 @@ impl Buffers for WipedBuffers {
 pub(super) struct Plain {
     socket: Socket,
     buffers: WipedBuffers,
+    clock: Clock,
 }
 
 impl Plain {
-    pub(super) fn new(socket: Socket) -> Plain {
+    pub(super) fn new(socket: Socket, clock: Clock) -> Plain {
         Plain {
             socket,
             buffers: WipedBuffers::new(),
+            clock,
         }
     }
 
@@ -318,7 +354,7 @@ impl Transport for Plain {
     }
 
     fn is_open(&mut self) -> bool {
-        self.buffers.rest() && self.socket.is_idle()
+        self.buffers.rest() && self.socket.rest(&self.clock)
     }
 }
 

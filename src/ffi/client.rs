@@ -9,6 +9,7 @@ use super::config::{clopos_auth_config, settings};
 use super::handle::{Kind, Slot, Table};
 use super::object::{clopos_auth_error, clopos_auth_token, new_token};
 use crate::cache::TokenCache;
+use crate::config::check_text;
 use crate::protocol::{Grant, MAX_TOKEN_BYTES};
 use crate::{Client, Credentials, Error, Status};
 
@@ -21,6 +22,10 @@ pub struct clopos_auth_client {
 
 /// As `timeout_ms`: the time that `clopos_auth_config_set_timeout_ms()` set, by default 30 000 ms.
 pub const CLOPOS_AUTH_TIMEOUT_DEFAULT: u32 = u32::MAX;
+
+/// No token is longer, in bytes without the NUL: a buffer of this plus 1 always fits.
+pub const CLOPOS_AUTH_TOKEN_MAX: usize = 8192;
+const _: () = assert!(CLOPOS_AUTH_TOKEN_MAX == MAX_TOKEN_BYTES);
 
 /// Each slot keeps a token cache that its clients use one after the other: reading it needs no
 /// reference count, which is what does not scale.
@@ -114,8 +119,8 @@ pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
 /// air. The new token replaces the cached one. For a "test the credentials" button; programs that just
 /// need a token call `clopos_auth_get_token()`.
 ///
-/// `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started);
-/// CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+/// `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started, whose
+/// token `clopos_auth_get_token()` will give); CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
 /// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
@@ -181,7 +186,7 @@ pub unsafe extern "C" fn clopos_auth_get_token(
 /// free, no use of the heap while the token is fresh.
 ///
 /// `buf`, `cap`: receive the token and a NUL. On failure `buf` holds the empty string (if `cap` is not
-/// 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and 8192 at most.
+/// 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and CLOPOS_AUTH_TOKEN_MAX at most.
 /// `needed`: may be NULL; receives the bytes that the token and its NUL take, on OK and on
 /// BUFFER_TOO_SMALL, else 0.
 /// `expires_at`: may be NULL; receives the token's end in Unix seconds on the server's clock; 0 on
@@ -253,7 +258,7 @@ unsafe fn wipe(buf: *mut c_char, cap: usize) {
 /// call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
 /// report the same 401 and one request follows, and a late report does not harm a newer token.
 ///
-/// `rejected_value`: the refused token's text; NULL forgets whichever is cached.
+/// `rejected_value`: the refused token's text, not empty; NULL forgets whichever is cached.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]
@@ -267,14 +272,17 @@ pub unsafe extern "C" fn clopos_auth_invalidate(
             client.invalidate(None);
         } else {
             // SAFETY: the caller's contract.
-            client.invalidate(Some(unsafe { text("rejected_value", rejected_value) }?));
+            let rejected = unsafe { text("rejected_value", rejected_value) }?;
+            check_text("rejected_value", rejected, MAX_TOKEN_BYTES)?;
+            client.invalidate(Some(rejected));
         }
         Ok(())
     })
 }
 
 /// Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
-/// request in the air goes on, for those who call later; the client stays usable.
+/// request in the air goes on, for those who call later; the client stays usable. To end one call only,
+/// give that call a `timeout_ms`.
 ///
 /// Errors: INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]

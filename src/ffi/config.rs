@@ -22,7 +22,9 @@ pub struct clopos_auth_config {
 ///
 /// Called from any thread, several at once, never with a lock held: it may call this library, even
 /// `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
-/// `clopos_auth_client_free()` has returned (on the thread that is inside it, it may still finish).
+/// `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
+/// `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
+/// managed runtime), free the client first.
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
@@ -60,8 +62,9 @@ unsafe fn set(
     }
 }
 
-/// Makes settings with all defaults. NULL only if memory or handles ran out. Any thread.
-/// Free it with `clopos_auth_config_free()`.
+/// Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
+/// `clopos_auth_client_new()` takes NULL for the defaults. Any thread. Free it with
+/// `clopos_auth_config_free()`.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_config_new() -> *mut clopos_auth_config {
     let key = std::panic::catch_unwind(|| {

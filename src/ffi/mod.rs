@@ -4,16 +4,18 @@
 //! # Conventions
 //!
 //! 1. Every exported function checks its arguments, calls one method of the core, writes its outputs.
-//!    Its body runs inside [`boundary::guard`], which turns a panic into `INTERNAL`.
-//! 2. `clopos_auth_client *` and `clopos_auth_config *` are keys into a table ([`handle`]), never
+//!    Its body runs inside `boundary::guard`, which turns a panic into `INTERNAL`.
+//! 2. `clopos_auth_client *` and `clopos_auth_config *` are keys into a table (`handle`), never
 //!    addresses: whatever a caller passes, nothing is read from it.
 //! 3. Everything else that C passes is an address and cannot be checked beyond NULL: each function's
 //!    `# Safety` is that such pointers are NULL or valid for what its comment says.
-//! 4. Objects that C receives ([`object`]) are one allocation each, made and freed by this library.
+//! 4. Objects that C receives (`object`) are one allocation each, made and freed by this library.
 //! 5. Numbers that C passes for enums come in as integers and are checked.
 
 // The names are those of the C interface. Safety is convention 3, the same for every function.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
+// The comments are written for the C header, where brackets are no links.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod boundary;
 mod client;

@@ -1,14 +1,12 @@
 //! What each fault does: a script below HTTP, or an answer in HTTP.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustls::ServerConfig;
 use serde_json::{Value, json as value};
 
 use crate::exchange::{
@@ -29,16 +27,13 @@ pub(crate) enum Effect {
 }
 
 /// What a fault does to a new connection.
-pub(crate) fn connection_script(fault: &Fault, tls: Option<&Arc<ServerConfig>>) -> Vec<Step> {
+pub(crate) fn connection_script(fault: &Fault) -> Vec<Step> {
     use Step::{Close, Hang, Read, Reset, Send};
     match fault {
         Fault::ConnectReset => vec![Reset],
         Fault::TlsHang => vec![Read, Hang],
         Fault::TlsGarbage => vec![Read, Send(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec()), Close],
-        Fault::TlsDrip => match tls {
-            Some(config) => vec![Step::DripHandshake(Arc::clone(config), TICK), Hang],
-            None => vec![Hang],
-        },
+        Fault::TlsDrip => vec![Step::Handshake(TICK, 100), Hang],
         Fault::TlsClose => vec![Read, Close],
         Fault::TlsReset => vec![Read, Reset],
         Fault::PlainHttp => {
@@ -49,6 +44,7 @@ pub(crate) fn connection_script(fault: &Fault, tls: Option<&Arc<ServerConfig>>) 
             );
             vec![Read, Send(join(head, text)), Close]
         }
+        Fault::Connection(steps) => steps.clone(),
         // ConnectClose; the other faults wait for a request.
         _ => vec![Close],
     }
@@ -101,7 +97,8 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         | Fault::TlsDrip
         | Fault::TlsClose
         | Fault::TlsReset
-        | Fault::PlainHttp => Ok(Play(connection_script(&fault, None))),
+        | Fault::PlainHttp
+        | Fault::Connection(_) => Ok(Play(connection_script(&fault))),
 
         Fault::RequestHang => Ok(Play(vec![Hang])),
         Fault::RequestReset => Ok(Play(vec![Reset])),
@@ -274,6 +271,15 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             let text = text()?;
             let moment = Sleep(Duration::from_millis(50));
             Ok(Play(vec![Send(join(ok(text.len()), text)), moment, Close]))
+        }
+        Fault::Request(mut steps) => {
+            for step in &mut steps {
+                if *step == Step::Grant {
+                    let text = text()?;
+                    *step = Send(join(ok(text.len()), text));
+                }
+            }
+            Ok(Play(steps))
         }
         Fault::Raw(bytes) => Ok(Play(vec![Send(bytes), Close])),
         Fault::Response {

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::str::FromStr;
 
+use crate::script::Step;
+
 /// Where in the life of a connection a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -23,6 +25,10 @@ macro_rules! faults {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Fault {
             $($(#[doc = concat!("`", $name, "`: ", $meaning, ".")] $variant,)*)*
+            /// Does this to a new connection, before TLS.
+            Connection(Vec<Step>),
+            /// Does this to the connection after an auth request, instead of answering.
+            Request(Vec<Step>),
             /// Sends exactly these bytes instead of a response, then closes.
             Raw(Vec<u8>),
             /// Answers with this response.
@@ -43,6 +49,8 @@ macro_rules! faults {
             fn row(&self) -> (Stage, &'static str, &'static str) {
                 match self {
                     $($(Fault::$variant => (Stage::$stage, $name, $meaning),)*)*
+                    Fault::Connection(_) => (Stage::Connection, "connection", "a given script"),
+                    Fault::Request(_) => (Stage::Request, "request", "a given script"),
                     Fault::Raw(_) => (Stage::Request, "raw", "given bytes instead of a response"),
                     Fault::Response { .. } => (Stage::Request, "response", "a given response"),
                 }

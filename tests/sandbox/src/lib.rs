@@ -63,6 +63,7 @@ pub use exchange::{
     TEST_BRAND, TEST_INTEGRATOR, UNICODE_BRAND,
 };
 pub use faults::Fault;
+pub use script::Step;
 pub use service::{AUTH_PATH, VENUES_PATH};
 pub use settings::{Certificate, Settings, StandIn};
 pub use state::Recorded;
@@ -201,6 +202,12 @@ impl Sandbox {
     /// Auth requests whose whole head arrived.
     pub fn auth_requests(&self) -> u64 {
         self.state.auth_requests.get()
+    }
+
+    /// Faults below HTTP that have done all they do: their connections are closed, unless they went
+    /// on with [`Step::Proceed`].
+    pub fn scripts_ended(&self) -> u64 {
+        self.state.scripts_ended.get()
     }
 
     /// The last request that arrived.

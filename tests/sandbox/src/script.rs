@@ -14,18 +14,27 @@ use tokio_util::either::Either;
 /// A client's connection, with or without TLS.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// One thing done to a connection.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
+/// One thing done to a connection. After the last one, the connection is closed without a good-bye.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
     /// Reads what the client says first. One read is enough on loopback.
     Read,
-    /// Reads a ClientHello and answers it truly, one byte at a time.
-    DripHandshake(Arc<ServerConfig>, Duration),
+    /// Reads a ClientHello and answers it truly, one byte at a time with this pause after each, and
+    /// stops after so many percent of the answer.
+    Handshake(Duration, usize),
+    /// Sends these bytes.
     Send(Vec<u8>),
+    /// Sends these bytes below TLS.
+    SendBelow(Vec<u8>),
+    /// After a request: sends a good answer, with a token.
+    Grant,
+    /// On a new connection: goes on as if nothing had happened. The last step.
+    Proceed,
     /// Sends one byte at a time, with a pause after each.
     Drip(Vec<u8>, Duration),
     /// Sends this again and again.
     Repeat(Vec<u8>, Duration),
+    /// Does nothing for this long.
     Sleep(Duration),
     /// Does nothing until the client goes away.
     Hang,
@@ -37,15 +46,30 @@ pub(crate) enum Step {
 
 /// Plays a script. An error means that the client went away first, which ends the script too.
 /// Every wait is an await, so a runtime that stops also stops a script.
-pub(crate) async fn play(mut stream: Stream, steps: Vec<Step>) -> io::Result<()> {
+///
+/// Returns the stream if the script says [`Step::Proceed`].
+pub(crate) async fn play(
+    mut stream: Stream,
+    steps: Vec<Step>,
+    tls: Option<&Arc<ServerConfig>>,
+) -> io::Result<Option<Stream>> {
     for step in steps {
         match step {
             Step::Read => drop(read_some(&mut stream).await?),
-            Step::DripHandshake(config, pause) => {
+            Step::Handshake(pause, percent) => {
                 let hello = read_some(&mut stream).await?;
-                drip(&mut stream, &server_flight(config, &hello)?, pause).await?;
+                let mut flight = match tls {
+                    Some(config) => server_flight(Arc::clone(config), &hello)?,
+                    None => Vec::new(),
+                };
+                flight.truncate(flight.len() * percent / 100);
+                drip(&mut stream, &flight, pause).await?;
             }
             Step::Send(bytes) => send(&mut stream, &bytes).await?,
+            Step::SendBelow(bytes) => send(tcp_mut(&mut stream), &bytes).await?,
+            // Was put into bytes where the request is known.
+            Step::Grant => {}
+            Step::Proceed => return Ok(Some(stream)),
             Step::Drip(bytes, pause) => drip(&mut stream, &bytes, pause).await?,
             Step::Repeat(bytes, pause) => loop {
                 send(&mut stream, &bytes).await?;
@@ -58,7 +82,14 @@ pub(crate) async fn play(mut stream: Stream, steps: Vec<Step>) -> io::Result<()>
             Step::Reset => tcp(&stream).set_zero_linger()?,
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+fn tcp_mut(stream: &mut Stream) -> &mut TcpStream {
+    match stream {
+        Either::Left(tcp) => tcp,
+        Either::Right(tls) => tls.get_mut().0,
+    }
 }
 
 fn tcp(stream: &Stream) -> &TcpStream {
@@ -86,7 +117,9 @@ async fn drip(
 ) -> io::Result<()> {
     for byte in bytes {
         send(stream, std::slice::from_ref(byte)).await?;
-        sleep(pause).await;
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
     }
     Ok(())
 }

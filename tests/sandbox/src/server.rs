@@ -56,17 +56,19 @@ async fn connection(
     state.connections.add_one();
     tcp.set_nodelay(true)?;
     let fault = state.faults.lock().take(Stage::Connection);
+    let mut stream = Either::Left(tcp);
     if let Some(fault) = fault {
         log::info!("fault {}", fault.name());
-        return play(
-            Either::Left(tcp),
-            connection_script(&fault, state.tls.as_ref()),
-        )
-        .await;
+        let played = play(stream, connection_script(&fault), state.tls.as_ref()).await;
+        state.scripts_ended.add_one();
+        match played? {
+            Some(unharmed) => stream = unharmed,
+            None => return Ok(()),
+        }
     }
-    let stream = match &state.tls {
-        None => Either::Left(tcp),
-        Some(config) => {
+    let stream = match (&state.tls, stream) {
+        (None, stream) | (_, stream @ Either::Right(_)) => stream,
+        (Some(config), Either::Left(tcp)) => {
             let accepting = TlsAcceptor::from(Arc::clone(config)).accept(tcp);
             let tls = accepting
                 .await
@@ -79,7 +81,11 @@ async fn connection(
         }
     };
     match http(stream, client, router).await? {
-        Some((stream, steps)) => play(stream, steps).await,
+        Some((stream, steps)) => {
+            let played = play(stream, steps, state.tls.as_ref()).await;
+            state.scripts_ended.add_one();
+            played.map(drop)
+        }
         None => Ok(()),
     }
 }

@@ -200,7 +200,7 @@ fn is_as_it_says(fault: &Fault, seen: &Seen) -> bool {
                     .contains("location: https://127.0.0.2:1/stolen\r\n")
         }
         DropIdle => seen.token(|_| true),
-        Raw(_) | Response { .. } => unreachable!("they have no name"),
+        Connection(_) | Request(_) | Raw(_) | Response { .. } => unreachable!("they have no name"),
     }
 }
 

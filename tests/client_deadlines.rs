@@ -1,0 +1,225 @@
+//! A call ends when its time is over, wherever the request is stuck. In real time, so this is a program of
+//! its own: cargo runs no other beside it.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use clopos_auth::{Client, Config, Status};
+use clopos_sandbox::Fault;
+
+use support::*;
+
+const DEADLINE: Duration = Duration::from_millis(250);
+
+/// Whatever is wrong with the service: calls keep their deadlines, 0 does not wait, and waiting calls
+/// can be cancelled and their client closed.
+fn keeps_its_deadlines(client: Client) {
+    let client = Arc::new(client);
+    assert_eq!(
+        returns_after(Duration::ZERO, || status(
+            client.get_token(Some(Duration::ZERO))
+        )),
+        Status::WouldWait
+    );
+    // Behind the flight of the call before.
+    assert_eq!(
+        returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
+        Status::Timeout
+    );
+    assert_eq!(
+        returns_after(DEADLINE, || status(client.authenticate(Some(DEADLINE)))),
+        Status::Timeout
+    );
+    for close in [false, true] {
+        let callers = waiters(3, {
+            let client = client.clone();
+            move || status(client.get_token(None))
+        });
+        callers.until_asleep();
+        let wake = || {
+            if close {
+                client.close();
+            } else {
+                client.cancel();
+            }
+        };
+        for status in ends_promptly(wake, callers.threads) {
+            assert_eq!(status, Status::Cancelled);
+        }
+    }
+}
+
+/// The call that starts the flight keeps its deadline, too.
+fn first_call_keeps_its_deadline(client: &Client) {
+    assert_eq!(
+        returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
+        Status::Timeout
+    );
+    client.close();
+}
+
+#[test]
+fn deadlines_hold_while_the_header_or_the_body_stalls_or_drips() {
+    for fault in [
+        Fault::RequestHang,
+        Fault::StatusHang,
+        Fault::HeadersHang,
+        Fault::HeadersDrip,
+        Fault::BodyHang,
+        Fault::BodyDrip,
+    ] {
+        let bench = Bench::start();
+        bench.sandbox.fail(fault);
+        first_call_keeps_its_deadline(&bench.client(&bench.config()));
+        keeps_its_deadlines(bench.client(&bench.config()));
+    }
+}
+
+#[test]
+fn deadlines_hold_while_the_handshake_stalls_or_drips() {
+    for fault in [Fault::TlsHang, Fault::TlsDrip, Fault::RequestHang] {
+        let bench = Bench::with_tls();
+        bench.sandbox.fail(fault);
+        first_call_keeps_its_deadline(&bench.client(&bench.config()));
+        keeps_its_deadlines(bench.client(&bench.config()));
+    }
+}
+
+#[test]
+fn deadlines_hold_while_the_connection_stalls() {
+    let (address, _full) = full_listener();
+    let mut config = Config::new();
+    config
+        .set_base_url(&format!("http://{address}"))
+        .and_then(|config| config.set_proxy("none"))
+        .unwrap();
+    first_call_keeps_its_deadline(&Client::new(credentials(), &config).unwrap());
+    keeps_its_deadlines(Client::new(credentials(), &config).unwrap());
+}
+
+#[test]
+fn deadlines_hold_while_the_name_service_stalls() {
+    const INSIDE: &str = "CLOPOS_TEST_INSIDE_NETWORK_NAMESPACE";
+    if std::env::var_os(INSIDE).is_none() {
+        run_under(
+            &["unshare", "--user", "--map-root-user", "--net", "--mount"],
+            "deadlines_hold_while_the_name_service_stalls",
+            INSIDE,
+        );
+        return;
+    }
+    let _silent = silent_name_server();
+    let mut config = Config::new();
+    config
+        .set_base_url("https://a-till.example")
+        .and_then(|config| config.set_proxy("none"))
+        .unwrap();
+    first_call_keeps_its_deadline(&Client::new(credentials(), &config).unwrap());
+    keeps_its_deadlines(Client::new(credentials(), &config).unwrap());
+}
+
+#[test]
+fn the_configured_deadline_holds_where_a_call_gives_none() {
+    let bench = Bench::start();
+    bench.sandbox.fail(Fault::RequestHang);
+    let mut config = bench.config();
+    config.set_timeout(DEADLINE).unwrap();
+    let client = bench.client(&config);
+    let call = || status(client.get_token(None));
+    assert_eq!(returns_after(DEADLINE, call), Status::Timeout);
+}
+
+#[test]
+fn a_patient_callers_flight_does_not_hold_an_impatient_one() {
+    let bench = Bench::start();
+    bench.sandbox.fail(Fault::RequestHang);
+    let client = Arc::new(bench.client(&bench.config()));
+    let patient = waiters(1, {
+        let client = client.clone();
+        move || status(client.get_token(None))
+    });
+    bench.until_requests(1);
+    let impatient: Vec<_> = [50, 150, 300]
+        .into_iter()
+        .map(|deadline| {
+            let client = client.clone();
+            thread::spawn(move || {
+                let deadline = deadline * MS;
+                returns_after(deadline, || status(client.get_token(Some(deadline))))
+            })
+        })
+        .collect();
+    for caller in impatient {
+        assert_eq!(caller.join().unwrap(), Status::Timeout);
+    }
+    assert_eq!(bench.requests(), 1);
+    client.close();
+    for caller in patient.threads {
+        assert_eq!(caller.join().unwrap().0, Status::Cancelled);
+    }
+}
+
+#[test]
+fn an_attempt_that_hangs_is_given_up_in_its_time_and_the_next_one_succeeds() {
+    let bench = Bench::start();
+    bench.sandbox.fail_times(Fault::BodyDrip, 1);
+    let mut config = bench.config();
+    config.set_attempt_timeout(DEADLINE).unwrap();
+    let client = bench.client(&config);
+    let (came, took) = timed(|| status(client.get_token(None)));
+    assert_eq!(came, Status::Ok);
+    // The attempt, and a pause of up to half a second.
+    assert!(took < DEADLINE + 700 * MS, "{took:?}");
+    assert_eq!(bench.requests(), 2);
+}
+
+/// An address at which connections are neither accepted nor refused.
+fn full_listener() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the descriptor is open and listening; this only shortens its queue.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, 100 * MS) {
+        queue.push(stream);
+    }
+    (address, (listener, queue))
+}
+
+/// Makes a socket that never answers the only name server of this namespace.
+fn silent_name_server() -> UdpSocket {
+    // SAFETY: plain system calls with valid, NUL-terminated arguments that live long enough.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        assert_eq!(libc::ioctl(socket, libc::SIOCSIFFLAGS, &request), 0);
+        libc::close(socket);
+
+        let path = std::env::temp_dir().join(format!("clopos-resolv-{}", std::process::id()));
+        std::fs::write(
+            &path,
+            "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n",
+        )
+        .unwrap();
+        let source = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        let target = c"/etc/resolv.conf".as_ptr();
+        let none = std::ptr::null();
+        assert_eq!(
+            libc::mount(source.as_ptr(), target, none, libc::MS_BIND, none.cast()),
+            0,
+            "{}",
+            std::io::Error::last_os_error()
+        );
+        // The mount keeps it.
+        std::fs::remove_file(path).unwrap();
+    }
+    UdpSocket::bind("127.0.0.1:53").expect("this namespace has no name server")
+}

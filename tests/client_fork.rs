@@ -1,0 +1,348 @@
+//! Children made by `fork`, and processes that can start no thread. The children never return: they
+//! write what they found to a pipe and exit, or are killed by their alarm.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::FromRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clopos_auth::{Client, Error, Token};
+use clopos_sandbox::Fault;
+
+use support::*;
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// A child in which a closure runs.
+struct Child {
+    process: libc::pid_t,
+    found: File,
+}
+
+impl Child {
+    /// Forks. `body` must not panic (its message might wait for a lock) nor use the sandbox.
+    fn fork(body: impl FnOnce() -> String) -> Child {
+        let mut pipe = [0; 2];
+        // SAFETY: `pipe` has room for two descriptors. After `fork`, the child runs on this thread
+        // alone, uses descriptors that it owns, and leaves by `_exit`.
+        unsafe {
+            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC), 0);
+            match libc::fork() {
+                -1 => panic!("{}", std::io::Error::last_os_error()),
+                0 => {
+                    libc::alarm(20);
+                    let found = body();
+                    let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
+                    libc::_exit(i32::from(written.is_err()));
+                }
+                process => {
+                    libc::close(pipe[1]);
+                    let found = File::from_raw_fd(pipe[0]);
+                    Child { process, found }
+                }
+            }
+        }
+    }
+
+    /// What it found.
+    fn found(mut self) -> String {
+        let mut found = String::new();
+        self.found.read_to_string(&mut found).expect("UTF-8");
+        let mut status = 0;
+        // SAFETY: `process` is a child that nobody has waited for.
+        let ended = unsafe { libc::waitpid(self.process, &mut status, 0) };
+        assert_eq!(ended, self.process);
+        assert_eq!(status, 0, "the child was stuck or failed, after {found:?}");
+        found
+    }
+}
+
+/// The token, or the error's text after a `!`.
+fn text_of(came: Result<Token, Error>) -> String {
+    match came {
+        Ok(token) => token.value().to_owned(),
+        Err(error) => {
+            transcribe(&format!("{error} | {error:?}"));
+            format!("!{error}")
+        }
+    }
+}
+
+fn assert_is_own(bench: &Bench, child: &str, parent: &str) {
+    assert!(!child.starts_with('!'), "{child}");
+    assert_ne!(child, parent, "the child used its parent's token");
+    let issued = bench.sandbox.issued_tokens();
+    assert!(issued.iter().any(|token| token == child));
+}
+
+#[test]
+fn a_child_of_a_used_client_gets_a_token_of_its_own_on_a_connection_of_its_own() {
+    for bench in [Bench::start(), Bench::with_tls()] {
+        let client = bench.client(&bench.config());
+        let parents = value(client.get_token(None));
+        assert_eq!(bench.sandbox.connections(), 1);
+        let child = Child::fork(|| {
+            let first = text_of(client.get_token(None));
+            let second = text_of(client.get_token(NOW));
+            if first != second {
+                return "!two tokens".into();
+            }
+            client.close();
+            drop(client.get_token(None));
+            first
+        });
+        assert_is_own(&bench, &child.found(), &parents);
+        assert_eq!(bench.requests(), 2);
+        assert_eq!(bench.sandbox.connections(), 2);
+
+        // The parent has its token still, and its connection, which nobody wrote to.
+        assert_eq!(value(client.get_token(NOW)), parents);
+        assert_ne!(value(client.authenticate(None)), parents);
+        assert_eq!(bench.sandbox.connections(), 2);
+    }
+}
+
+#[test]
+fn a_child_forked_while_a_flight_is_in_the_air_gets_a_token_of_its_own() {
+    let bench = Bench::start();
+    bench.set_latency(300 * MS);
+    let client = Arc::new(bench.client(&bench.config()));
+    let callers = waiters(3, {
+        let client = client.clone();
+        move || value(client.get_token(None))
+    });
+    bench.until_requests(1);
+    callers.until_asleep();
+    let child = Child::fork(|| text_of(client.get_token(None)));
+    let child = child.found();
+    for caller in callers.threads {
+        assert_is_own(&bench, &child, &caller.join().unwrap().0);
+    }
+    assert_eq!(bench.requests(), 2);
+}
+
+#[test]
+fn a_child_does_not_inherit_the_wait_for_the_next_attempt() {
+    let bench = Bench::start();
+    bench.sandbox.fail_times(Fault::Status401, 1);
+    let client = bench.client(&bench.config());
+    assert!(client.get_token(None).is_err());
+    let child = Child::fork(|| text_of(client.get_token(None)));
+    assert_is_own(&bench, &child.found(), "");
+}
+
+#[test]
+fn grandchildren_get_their_own_tokens_too() {
+    let bench = Bench::start();
+    let client = bench.client(&bench.config());
+    let parents = value(client.get_token(None));
+    let child = Child::fork(|| {
+        // The child itself has not used the client.
+        let grandchild = Child::fork(|| text_of(client.get_token(None)));
+        let grandchild = grandchild.found();
+        let own = text_of(client.get_token(None));
+        if own == grandchild {
+            return "!the same".into();
+        }
+        let second = Child::fork(|| text_of(client.get_token(None))).found();
+        if second == own {
+            "!the same".into()
+        } else {
+            second
+        }
+    });
+    assert_is_own(&bench, &child.found(), &parents);
+    assert_eq!(bench.requests(), 4);
+    assert_eq!(value(client.get_token(NOW)), parents);
+}
+
+#[test]
+fn a_child_may_free_what_its_parent_goes_on_using() {
+    let bench = Bench::with_tls();
+    let client = Arc::new(bench.client(&bench.config()));
+    let parents = value(client.get_token(None));
+    let in_child = client.clone();
+    let child = Child::fork(move || {
+        in_child.close();
+        match in_child.get_token(None) {
+            Err(error) => error.status().name().to_owned(),
+            Ok(_) => "!still there".into(),
+        }
+    });
+    assert_eq!(child.found(), "CANCELLED");
+    assert_eq!(value(client.get_token(NOW)), parents);
+    assert_ne!(value(client.authenticate(None)), parents);
+    assert_eq!(bench.sandbox.connections(), 1);
+}
+
+#[test]
+fn forking_from_many_threads_while_others_call_in_harms_neither_side() {
+    let bench = Bench::with_tls();
+    let mut config = bench.config();
+    // Not a name: the child of a process whose threads are inside the system's resolver may find it
+    // locked for ever, which no library can mend.
+    let address = format!("https://127.0.0.1:{}", bench.sandbox.port());
+    config.set_base_url(&address).unwrap();
+    config.set_requests_per_minute(60).unwrap();
+    let client = Arc::new(bench.client(&config));
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..3)
+        .map(|_| {
+            let (client, over) = (client.clone(), over.clone());
+            thread::spawn(move || {
+                let mut tokens = 0;
+                while !over.load(Ordering::Relaxed) {
+                    if client.get_token(NOW).is_ok() {
+                        tokens += 1;
+                    }
+                    client.invalidate(None);
+                    thread::sleep(MS);
+                }
+                tokens
+            })
+        })
+        .collect();
+    let forkers: Vec<_> = (0..4)
+        .map(|_| {
+            let client = client.clone();
+            thread::spawn(move || {
+                for _ in 0..8 {
+                    let child = Child::fork(|| text_of(client.get_token(Some(15 * SECOND))));
+                    let found = child.found();
+                    assert!(!found.starts_with('!'), "{found}");
+                }
+            })
+        })
+        .collect();
+    for forker in forkers {
+        forker.join().unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        assert!(caller.join().unwrap() > 0);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// No thread to be had
+
+/// Makes this process unable to start a thread. Says whether it worked.
+fn forbid_threads() -> bool {
+    const NOBODY: u32 = 65_534;
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: plain system calls; `none` lives long enough.
+    unsafe {
+        // The limit does not bind root.
+        if libc::geteuid() == 0 && (libc::setgid(NOBODY) != 0 || libc::setuid(NOBODY) != 0) {
+            return false;
+        }
+        libc::setrlimit(libc::RLIMIT_NPROC, &none) == 0
+    }
+}
+
+/// Runs `body` in a child that can start no thread.
+fn without_threads(body: impl FnOnce() -> String) -> String {
+    Child::fork(|| {
+        let body = body;
+        if !forbid_threads() || thread::Builder::new().spawn(|| {}).is_ok() {
+            return "!threads can still be started".into();
+        }
+        body()
+    })
+    .found()
+}
+
+#[test]
+fn where_no_thread_can_be_started_calls_work_on_the_callers() {
+    for bench in [Bench::start(), Bench::with_tls()] {
+        let client = bench.client(&bench.config());
+        let found = without_threads(|| {
+            let first = text_of(client.get_token(None));
+            let second = text_of(client.authenticate(None));
+            if first == second || first.starts_with('!') {
+                return format!("!{first}");
+            }
+            second
+        });
+        assert_is_own(&bench, &found, "");
+        assert_eq!(bench.requests(), 2);
+    }
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_call_that_may_not_wait_says_so() {
+    let bench = Bench::start();
+    let client = bench.client(&bench.config());
+    let found = without_threads(|| text_of(client.get_token(NOW)));
+    assert_eq!(
+        found,
+        "!INTERNAL: the system gave no thread for the request"
+    );
+    assert_eq!(bench.requests(), 0);
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_call_retries_and_keeps_its_deadline() {
+    let bench = Bench::start();
+    let client = bench.client(&bench.config());
+    bench.sandbox.fail_times(Fault::Status503, 1);
+    let found = without_threads(|| text_of(client.get_token(None)));
+    assert_is_own(&bench, &found, "");
+    assert_eq!(bench.requests(), 2);
+
+    bench.sandbox.fail(Fault::RequestHang);
+    let found = without_threads(|| {
+        let (came, took) = timed(|| text_of(client.get_token(Some(200 * MS))));
+        format!("{} {came}", took.as_millis())
+    });
+    let (took, came) = found.split_once(' ').unwrap();
+    assert!(came.starts_with("!TIMEOUT"), "{found}");
+    assert!(
+        (199..=300).contains(&took.parse::<u32>().unwrap()),
+        "{found}"
+    );
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_refresh_ahead_waits_until_it_is_needed() {
+    let bench = Bench::start();
+    let clock = ManualClock::new();
+    let client = bench.client(&bench.config_at(&clock));
+    let found = without_threads(|| {
+        let old = text_of(client.get_token(None));
+        clock.advance(HOUR - 300 * SECOND);
+        for _ in 0..3 {
+            if text_of(client.get_token(None)) != old {
+                return "!not the old one".into();
+            }
+            clock.advance(SECOND);
+        }
+        clock.advance(HOUR);
+        let new = text_of(client.get_token(None));
+        if new == old { "!dead".into() } else { new }
+    });
+    assert_is_own(&bench, &found, "");
+    assert_eq!(bench.requests(), 2);
+}
+
+/// Not one more token than callers asked for, in all these processes.
+#[test]
+fn a_client_made_before_a_fork_and_first_used_in_many_children_asks_once_in_each() {
+    let bench = Bench::start();
+    let client: Client = bench.client(&bench.config());
+    let children: Vec<_> = (0..10)
+        .map(|_| Child::fork(|| text_of(client.get_token(None))))
+        .collect();
+    let tokens: std::collections::BTreeSet<_> = children.into_iter().map(Child::found).collect();
+    assert_eq!(tokens.len(), 10);
+    assert_eq!(bench.requests(), 10);
+}
