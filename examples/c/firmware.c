@@ -1,0 +1,161 @@
+/* Signs in from a device's main loop: never blocks it, and uses no heap of its own. The token is
+ * copied into a static buffer, and the library is part of the program:
+ *
+ *     cc -std=c99 firmware.c libclopos_auth.a -lpthread -lm -ldl -o firmware
+ *
+ * The same variables as in login.c say who signs in, where, and whom to trust.
+ */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <clopos_auth.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 20,
+    PATIENCE_TICKS = 60 * 1000 / TICK_MS
+};
+
+static char token[CLOPOS_AUTH_TOKEN_MAX + 1];
+static char ca_pem[64 * 1024];
+static char screen[512]; /* stdout's buffer: without one of ours, it would take one from the heap */
+
+static void log_line(int32_t level, const char *line, void *user)
+{
+    (void)user;
+    fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
+}
+
+static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
+{
+    fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
+            error != NULL ? error->message : "no more is known");
+    clopos_auth_error_free(error);
+}
+
+/* The file's content in `ca_pem`, and its length; -1, with a message, if it cannot be had. A real
+ * device has its CA, if it needs one, as a constant. */
+static ssize_t read_ca(const char *path)
+{
+    ssize_t length = -1;
+    int file = open(path, O_RDONLY);
+
+    if (file >= 0) {
+        length = read(file, ca_pem, sizeof ca_pem);
+        close(file);
+    }
+    if (length < 0)
+        perror(path);
+    return length;
+}
+
+static bool configure(clopos_auth_config *config)
+{
+    const char *base_url = getenv("CLOPOS_BASE_URL");
+    const char *ca_file = getenv("CLOPOS_CA_FILE");
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status;
+
+    status = clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_INFO, log_line, NULL, &error);
+    if (status == CLOPOS_AUTH_OK && base_url != NULL)
+        status = clopos_auth_config_set_base_url(config, base_url, &error);
+    if (status == CLOPOS_AUTH_OK && ca_file != NULL) {
+        ssize_t length = read_ca(ca_file);
+        if (length < 0)
+            return false;
+        status = clopos_auth_config_add_ca_pem(config, ca_pem, (size_t)length, &error);
+        if (status == CLOPOS_AUTH_OK)
+            status = clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error);
+    }
+    if (status != CLOPOS_AUTH_OK)
+        report("configuration", status, error);
+    return status == CLOPOS_AUTH_OK;
+}
+
+static clopos_auth_client *new_client(void)
+{
+    clopos_auth_client *client = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_config *config = clopos_auth_config_new();
+
+    if (config == NULL) {
+        fputs("configuration: out of memory\n", stderr);
+    } else if (configure(config)) {
+        clopos_auth_status status = clopos_auth_client_new(
+            getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
+            getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);
+        if (status != CLOPOS_AUTH_OK)
+            report("client", status, error);
+    }
+    clopos_auth_config_free(config);
+    return client;
+}
+
+/* The device's other work. */
+static void tick(void)
+{
+    static const struct timespec one_tick = {0, TICK_MS * 1000000L};
+
+    nanosleep(&one_tick, NULL);
+}
+
+/* The main loop, until there is a token, or none for too long, or one that nobody will ever give. */
+static bool sign_in(clopos_auth_client *client)
+{
+    int ticks;
+
+    for (ticks = 0; ticks < PATIENCE_TICKS; ticks++) {
+        clopos_auth_error *error = NULL;
+        size_t needed = 0;
+        int64_t expires_at = 0;
+        bool may_come;
+        clopos_auth_status status =
+            clopos_auth_copy_token(client, 0, token, sizeof token, &needed, &expires_at, &error);
+
+        if (status == CLOPOS_AUTH_OK) {
+            printf("token of %zu bytes, ends at %" PRId64 ", came after %d ms\n", needed - 1,
+                   expires_at, ticks * TICK_MS);
+            return true;
+        }
+        /* The log has the details of what passes by itself; WOULD_WAIT is no failure at all. */
+        may_come = error != NULL && error->retryable;
+        if (!may_come) {
+            report("sign in", status, error);
+            return false;
+        }
+        clopos_auth_error_free(error);
+        tick();
+    }
+    fputs("sign in: no token in time\n", stderr);
+    return false;
+}
+
+/* A plain memset() that nobody reads the result of may be optimised away. */
+static void wipe(char *secret, size_t size)
+{
+    volatile char *byte = secret;
+
+    while (size-- > 0)
+        *byte++ = 0;
+}
+
+int main(void)
+{
+    clopos_auth_client *client;
+    bool done = false;
+
+    setvbuf(stdout, screen, _IOLBF, sizeof screen);
+    client = new_client();
+    if (client != NULL)
+        done = sign_in(client);
+    wipe(token, sizeof token);
+    clopos_auth_client_free(client);
+    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+}

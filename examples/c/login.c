@@ -1,0 +1,233 @@
+/* Signs in to Clopos, shows the token, and asks for the venues with it.
+ *
+ *     cc -std=c99 login.c -lclopos_auth -lcurl -o login
+ *
+ * CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
+ * CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only
+ * CA to trust: both for the sandbox.
+ */
+
+#include <clopos_auth.h>
+#include <curl/curl.h>
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SERVICE_URL "https://integrations.clopos.com"
+
+/* The library calls this from any thread, several at once: one fprintf() is one whole line. */
+static void log_line(int32_t level, const char *line, void *user)
+{
+    (void)user;
+    fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
+}
+
+/* Says why a call failed. Frees the error, which is NULL where memory ran out. */
+static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
+{
+    fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
+            error != NULL ? error->message : "no more is known");
+    clopos_auth_error_free(error);
+}
+
+/* The whole file, to be freed; NULL, with a message, if it cannot be had. */
+static char *read_file(const char *path, size_t *length)
+{
+    enum { MAX_BYTES = 1 << 20 };
+    char *content = NULL;
+    FILE *file = fopen(path, "rb");
+
+    if (file != NULL && (content = malloc(MAX_BYTES)) != NULL) {
+        *length = fread(content, 1, MAX_BYTES, file);
+        if (ferror(file)) {
+            free(content);
+            content = NULL;
+        }
+    }
+    if (content == NULL)
+        perror(path);
+    if (file != NULL)
+        fclose(file);
+    return content;
+}
+
+/* Trusts the CAs in this file and no others. */
+static bool trust_only(clopos_auth_config *config, const char *ca_file)
+{
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status;
+    size_t length = 0;
+    char *pem = read_file(ca_file, &length);
+
+    if (pem == NULL)
+        return false;
+    status = clopos_auth_config_add_ca_pem(config, pem, length, &error);
+    free(pem);
+    if (status == CLOPOS_AUTH_OK)
+        status = clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error);
+    if (status != CLOPOS_AUTH_OK)
+        report(ca_file, status, error);
+    return status == CLOPOS_AUTH_OK;
+}
+
+static bool configure(clopos_auth_config *config)
+{
+    const char *base_url = getenv("CLOPOS_BASE_URL");
+    const char *ca_file = getenv("CLOPOS_CA_FILE");
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status;
+
+    status = clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_INFO, log_line, NULL, &error);
+    if (status == CLOPOS_AUTH_OK && base_url != NULL)
+        status = clopos_auth_config_set_base_url(config, base_url, &error);
+    if (status != CLOPOS_AUTH_OK) {
+        report("configuration", status, error);
+        return false;
+    }
+    return ca_file == NULL || trust_only(config, ca_file);
+}
+
+/* A client, to be freed; NULL, with a message, if there can be none. */
+static clopos_auth_client *new_client(void)
+{
+    clopos_auth_client *client = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_config *config = clopos_auth_config_new();
+
+    if (config == NULL) {
+        fputs("configuration: out of memory\n", stderr);
+    } else if (configure(config)) {
+        /* A variable that is not set is NULL: the library names it in its error. */
+        clopos_auth_status status = clopos_auth_client_new(
+            getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
+            getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);
+        if (status != CLOPOS_AUTH_OK)
+            report("client", status, error);
+    }
+    clopos_auth_config_free(config);
+    return client;
+}
+
+/* The current token, to be freed; NULL, with a message, if there is none. */
+static clopos_auth_token *get_token(clopos_auth_client *client)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status =
+        clopos_auth_get_token(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, &error);
+
+    if (status != CLOPOS_AUTH_OK)
+        report("sign in", status, error);
+    return token;
+}
+
+/* Shows a token on the screen, which is what this example is for. Real programs never print one:
+ * whoever reads it can act as this integration until it ends. */
+static bool show_token(clopos_auth_client *client)
+{
+    clopos_auth_token *token = get_token(client);
+    char date[sizeof "2026-01-31 23:59:59"] = "?";
+    const struct tm *utc;
+    time_t end;
+
+    if (token == NULL)
+        return false;
+    end = (time_t)token->expires_at;
+    utc = gmtime(&end);
+    if (utc != NULL)
+        strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", utc);
+    printf("token:   %s\n", token->value);
+    printf("expires: %s UTC, in %" PRId64 " s\n", date, token->expires_in);
+    clopos_auth_token_free(token);
+    return true;
+}
+
+/* GET url with the token in the header x-token; the answer's body goes to stdout. The HTTP status;
+ * 0, with a message, if there was no answer. */
+static long get(const char *url, const char *token)
+{
+    static const char name[] = "x-token: ";
+    const char *ca_file = getenv("CLOPOS_CA_FILE");
+    char problem[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = NULL;
+    CURLcode result = CURLE_OUT_OF_MEMORY;
+    CURL *curl = curl_easy_init();
+    char *header = malloc(sizeof name + strlen(token));
+    long http_status = 0;
+
+    if (header != NULL) {
+        strcpy(header, name);
+        strcat(header, token);
+        headers = curl_slist_append(NULL, header);
+    }
+    if (curl != NULL && headers != NULL) {
+        curl_easy_setopt(curl, CURLOPT_URL, url);
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 30000L);
+        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L); /* no body of a refusal on the screen */
+        if (ca_file != NULL)
+            curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
+        result = curl_easy_perform(curl);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
+    }
+    if (result == CURLE_OK)
+        putchar('\n');
+    else
+        fprintf(stderr, "%s: %s\n", url, *problem ? problem : curl_easy_strerror(result));
+    curl_slist_free_all(headers);
+    free(header);
+    curl_easy_cleanup(curl);
+    return result == CURLE_OK || result == CURLE_HTTP_RETURNED_ERROR ? http_status : 0;
+}
+
+/* How a program uses tokens: it asks for one before every request, and where the service refuses it,
+ * it says so and tries once more with a new one. */
+static bool show_venues(clopos_auth_client *client)
+{
+    static const char path[] = "/open-api/v2/venues";
+    const char *base_url = getenv("CLOPOS_BASE_URL");
+    char url[2048 + sizeof path];
+    long http_status = 401;
+    int attempt;
+
+    if (base_url == NULL)
+        base_url = SERVICE_URL;
+    snprintf(url, sizeof url, "%s%s", base_url, path);
+    for (attempt = 0; attempt < 2 && http_status == 401; attempt++) {
+        clopos_auth_token *token = get_token(client);
+        if (token == NULL)
+            return false;
+        printf("GET %s\n", url);
+        http_status = get(url, token->value);
+        if (http_status == 401) {
+            clopos_auth_status status = clopos_auth_invalidate(client, token->value);
+            if (status != CLOPOS_AUTH_OK)
+                report("invalidate", status, NULL);
+        }
+        clopos_auth_token_free(token);
+    }
+    return http_status == 200;
+}
+
+int main(void)
+{
+    clopos_auth_client *client = NULL;
+    bool done = false;
+
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        fputs("libcurl cannot start\n", stderr);
+        return EXIT_FAILURE;
+    }
+    client = new_client();
+    if (client != NULL)
+        done = show_token(client) && show_venues(client);
+    clopos_auth_client_free(client);
+    curl_global_cleanup();
+    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+}

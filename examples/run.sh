@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Signs in with one of the examples: builds the library, starts the sandbox, compiles the example
+# against both and runs it.
+#
+#     examples/run.sh c
+#
+# With CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID set, the same
+# programs talk to the real service (or to the one at CLOPOS_BASE_URL), and no sandbox is started.
+
+set -eu
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/tools.sh"
+cd "$root"
+
+LANGUAGES=(c)
+CREDENTIALS=(CLOPOS_CLIENT_ID CLOPOS_CLIENT_SECRET CLOPOS_BRAND CLOPOS_INTEGRATOR_ID)
+
+# What a program that links the static library has to name beside it: what
+# `cargo rustc --release --lib -- --print native-static-libs` lists, without what cc adds by itself.
+STATIC_LIBRARIES=(-lpthread -lm -ldl)
+
+# Shows a command that a reader may want to take along, and runs it.
+run() {
+    echo "+ $*" >&2
+    "$@"
+}
+
+usage() {
+    echo "usage: examples/run.sh LANGUAGE, one of: ${LANGUAGES[*]}" >&2
+    exit 2
+}
+
+# Builds the shared and the static library and, for programs, the file that their loader looks for.
+build_library() {
+    run cargo build --release --lib
+    target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+    libraries=$target/release
+    ln -sf libclopos_auth.so "$libraries/libclopos_auth.so.1"
+    export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
+# Sets whom the examples talk to: the real service if there are credentials, else the sandbox.
+choose_service() {
+    local name missing=()
+    for name in "${CREDENTIALS[@]}"; do
+        [ -n "${!name:-}" ] || missing+=("$name")
+    done
+    if [ ${#missing[@]} = 0 ]; then
+        return
+    elif [ ${#missing[@]} != ${#CREDENTIALS[@]} ]; then
+        echo "for the real service, set ${missing[*]} too; for the sandbox, set none of them" >&2
+        exit 2
+    fi
+    start_sandbox
+    export CLOPOS_CLIENT_ID=sandbox_client CLOPOS_CLIENT_SECRET=sandbox_secret
+    export CLOPOS_BRAND=sandbox CLOPOS_INTEGRATOR_ID=test_sandbox
+}
+
+start_sandbox() {
+    local deadline
+    # Unoptimised: it builds in a quarter of the time, and is fast enough.
+    run cargo build -p clopos-sandbox
+    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
+        >"$work/sandbox.out" 2>"$work/sandbox.log" &
+    sandbox=$!
+    deadline=$((SECONDS + 30))
+    until CLOPOS_BASE_URL=$(sed -n 's/^listening on //p' "$work/sandbox.out") &&
+        [ -n "$CLOPOS_BASE_URL" ]; do
+        if ! kill -0 "$sandbox" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+            echo "the sandbox did not start:" >&2
+            cat "$work/sandbox.log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+    export CLOPOS_BASE_URL CLOPOS_CA_FILE=$work/ca.pem
+    # A proxy of this machine does not lead to the sandbox.
+    export NO_PROXY="localhost,${NO_PROXY:-}" no_proxy="localhost,${no_proxy:-}"
+    echo "the sandbox is at $CLOPOS_BASE_URL" >&2
+}
+
+cleanup() {
+    if [ -n "$sandbox" ]; then
+        kill "$sandbox" 2>/dev/null || true
+        wait "$sandbox" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+
+run_c() {
+    local warnings=(-std=c99 -Wall -Wextra -Wpedantic -Werror)
+    need curl-config libcurl4-openssl-dev
+    build_library
+    choose_service
+    run cc "${warnings[@]}" -O2 -Iinclude examples/c/login.c -L"$libraries" -lclopos_auth -lcurl \
+        -o "$work/login"
+    run cc "${warnings[@]}" -O2 -Iinclude examples/c/firmware.c "$libraries/libclopos_auth.a" \
+        "${STATIC_LIBRARIES[@]}" -o "$work/firmware"
+    echo "--- login.c: the shared library"
+    "$work/login"
+    echo "--- firmware.c: the static library, no heap of its own"
+    "$work/firmware"
+}
+
+language=${1:-}
+case " ${LANGUAGES[*]} " in
+*" $language "*) [ $# = 1 ] || usage ;;
+*) usage ;;
+esac
+
+sandbox=
+work=$(mktemp -d)
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+need_rust
+"run_$language"

@@ -1,0 +1,360 @@
+#!/usr/bin/env bash
+# Runs the tests: all of them, or the named parts.
+#
+#     tests/run.sh            everything
+#     tests/run.sh PART...    only these
+#     tests/run.sh --list     what there is
+#
+# Installs the tools that are missing (as root on Debian; elsewhere it names them), says how long each
+# part took, and ends with "N passed, N failed", and ", N skipped" where a tool could not be had.
+# With CI set, a skip is a failure, too.
+#
+# A new part is a function part_NAME and an entry in PARTS. It calls `check` for each of its tests, or
+# counts by itself with `passed`, `failed` and `skipped`.
+
+set -u
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/../examples/tools.sh"
+cd "$root" || exit 1
+
+PARTS=(
+    scripts    # the shell scripts are clean
+    format     # the Rust code is formatted
+    clippy     # and has no warnings
+    docs       # nor has its documentation
+    rust       # the Rust tests
+    simulation # the same library over simulated days, optimised
+    header     # the header is C99 and C++11 without a warning
+    c          # the C interface, from C and from C++
+    memcheck   # the same under valgrind
+    symbols    # what the libraries export and need
+    examples   # the main job, from the outside
+    secrets    # nothing that any of these printed or logged holds a secret
+)
+
+# shellcheck disable=SC2054 # the comma belongs to the option
+VALGRIND=(
+    valgrind --quiet --error-exitcode=99 --leak-check=full --num-callers=40
+    --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect
+    --suppressions=tests/c/valgrind.supp
+)
+
+WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
+
+# What the tests must never log or say, and what they did log and say. A test program appends every log
+# line and error text to a file of its own in the one, and every secret and token to the other.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
+mkdir "$CLOPOS_TEST_TRANSCRIPT"
+
+total_passed=0
+total_failed=0
+total_skipped=0
+passed() { total_passed=$((total_passed + $1)); }
+failed() { total_failed=$((total_failed + $1)); }
+skipped() {
+    total_skipped=$((total_skipped + 1))
+    echo "skipped: $*"
+}
+
+# check NAME COMMAND...: one test. Shows what the command says only if it fails.
+check() {
+    if "${@:2}" >"$work/check.log" 2>&1; then
+        passed 1
+        echo "ok - $1"
+    else
+        failed 1
+        echo "not ok - $1"
+        sed 's/^/    /' "$work/check.log"
+    fi
+}
+
+# tally LABEL STATUS PASSED FAILED IGNORED: what a program of many tests came to; its output is in
+# $work/tests.log.
+tally() {
+    local bad=$4
+    # Not built, or crashed.
+    if [ "$2" != 0 ] && [ "$bad" = 0 ] || [ "$3" = 0 ]; then
+        bad=$((bad + 1))
+    fi
+    if [ "$bad" != 0 ]; then
+        cat "$work/tests.log"
+    fi
+    passed "$3"
+    failed "$bad"
+    [ "$5" = 0 ] || skipped "$5 tests that are ignored in $1"
+    echo "$1: $3 passed, $bad failed"
+}
+
+# cargo_test LABEL ARGUMENT...: counts what `cargo test` says.
+cargo_test() {
+    local status=0 counts
+    cargo test --no-fail-fast "${@:2}" >"$work/tests.log" 2>&1 || status=$?
+    counts=$(awk '/^test result:/ { ok += $4; bad += $6; ignored += $8 }
+        END { print ok + 0, bad + 0, ignored + 0 }' "$work/tests.log")
+    # shellcheck disable=SC2086 # three numbers
+    tally "$1" "$status" $counts
+}
+
+# c_tests LABEL FILTER...: the same for the tests inside the C programs that tests/c.rs runs, and for
+# those of its own tests that run none.
+c_tests() {
+    local status=0 good bad
+    # Two threads at least: with one, cargo's lines and the tests' lines are mixed.
+    cargo test --test c -- --nocapture --test-threads 2 --include-ignored "${@:2}" \
+        >"$work/tests.log" 2>&1 || status=$?
+    good=$(grep -c '^ok - ' "$work/tests.log")
+    bad=$(grep -c '^not ok - ' "$work/tests.log")
+    tally "$1" "$status" "$good" "$bad" 0
+}
+
+has_cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1
+}
+
+# need_cargo_tool TOOL PACKAGE WHAT: comes with the toolchain, or with Debian's package for Debian's.
+need_cargo_tool() {
+    has_cargo_tool "$1" && return
+    case $(command -v cargo) in
+    /usr/bin/*) apt_install "$2" && has_cargo_tool "$1" && return ;;
+    esac
+    skipped "$3: this toolchain has no cargo $1"
+    return 1
+}
+
+part_scripts() {
+    need shellcheck shellcheck || { skipped "no shellcheck"; return; }
+    check "shellcheck has nothing to say" shellcheck -x examples/*.sh tests/*.sh .ci/run
+}
+
+part_format() {
+    need_cargo_tool fmt rustfmt-web "the format" || return
+    check "cargo fmt changes nothing" cargo fmt --all --check
+}
+
+part_clippy() {
+    need_cargo_tool clippy rust-web-clippy "clippy" || return
+    check "clippy has nothing to say" cargo clippy --workspace --all-targets -- -D warnings
+}
+
+part_docs() {
+    RUSTDOCFLAGS="-D warnings" check "the documentation builds without a warning" \
+        cargo doc --no-deps --workspace
+}
+
+part_rust() {
+    # The sandbox's tests send signals.
+    need kill procps || skipped "the sandbox's tests need kill"
+    # Part c counts the tests inside the C programs.
+    cargo_test "cargo test" --workspace -- --skip c_interface
+}
+
+part_simulation() {
+    cargo_test "simulation" --release --test simulation
+}
+
+# check_header COMPILER STANDARD OPTION...: the header alone, twice.
+check_header() {
+    local language=c
+    case $2 in c++*) language=c++ ;; esac
+    printf '%s\n' '#include <clopos_auth.h>' '#include <clopos_auth.h>' \
+        'typedef char status_has_32_bits[sizeof(clopos_auth_status) == 4 ? 1 : -1];' \
+        'int main(void) { return CLOPOS_AUTH_OK; }' >"$work/header.$language"
+    check "the header is $2 for $1 ${*:3}" \
+        "$1" "-std=$2" "${WARNINGS[@]}" "${@:3}" -Iinclude -fsyntax-only "$work/header.$language"
+}
+
+part_header() {
+    local compiler standard
+    for compiler in gcc clang g++ clang++; do
+        if ! need "$compiler" "${compiler/clang++/clang}"; then
+            skipped "the header for $compiler"
+            continue
+        fi
+        case $compiler in
+        *++) for standard in c++11 c++14 c++17 c++20; do check_header "$compiler" "$standard"; done ;;
+        *) for standard in c99 c11 c17; do check_header "$compiler" "$standard"; done ;;
+        esac
+        case $compiler in
+        *++) check_header "$compiler" c++11 -fshort-enums ;;
+        *) check_header "$compiler" c99 -fshort-enums ;;
+        esac
+    done
+}
+
+need_c_tools() {
+    need gcc gcc libc6-dev && need g++ g++ && need curl-config libcurl4-openssl-dev
+}
+
+part_c() {
+    need_c_tools || { skipped "the C interface: no compiler or no libcurl"; return; }
+    c_tests "C interface" --skip memcheck
+}
+
+part_memcheck() {
+    if ! need_c_tools || ! need valgrind valgrind libc6-dbg; then
+        skipped "memcheck: no compiler, no libcurl or no valgrind"
+        return
+    fi
+    # The code that ships, with the names that the suppressions go by.
+    if ! cargo build --lib --profile release-symbols >"$work/tests.log" 2>&1; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
+        CLOPOS_TEST_UNDER=${VALGRIND[*]} \
+        c_tests "memcheck" c99_with_the_shared_library example memcheck
+}
+
+target_directory() {
+    local directory=${CARGO_TARGET_DIR:-target}
+    mkdir -p "$directory" && cd "$directory" && pwd
+}
+
+# Fails if two lists differ, and says how.
+same_lists() {
+    diff --label "$1" --label "$3" "$2" "$4"
+}
+
+# Whether no two libraries in a program can meet over a name of ours: all that the static library
+# defines is the interface, or bears the mark of its origin.
+check_static_names() {
+    nm -g --defined-only "$1" 2>"$work/nm.log" | awk 'NF == 3 { print $3 }' |
+        grep -v -E '^(clopos_auth_|_ZN|_R|ring_core_|rust_|__)' >"$work/stray"
+    if [ -s "$work/stray" ]; then
+        sort -u "$work/stray"
+        return 1
+    fi
+}
+
+part_symbols() {
+    local shared static
+    shared=$(target_directory)/release/libclopos_auth.so
+    static=${shared%.so}.a
+    if ! need nm binutils || ! need readelf binutils; then
+        skipped "the symbols: no binutils"
+        return
+    fi
+    check "the library builds" cargo build --release --lib
+    nm -D --defined-only "$shared" | awk '{ print $3 }' | sort >"$work/exported"
+    grep -o 'clopos_auth_[a-z_]*(' include/clopos_auth.h | tr -d '(' | sort -u >"$work/promised"
+    check "the shared library exports what the header declares and nothing else" \
+        same_lists header "$work/promised" library "$work/exported"
+    readelf -d "$shared" >"$work/dynamic"
+    check "its SONAME is libclopos_auth.so.1" grep -F 'soname: [libclopos_auth.so.1]' "$work/dynamic"
+    check "it cannot be unloaded" grep NODELETE "$work/dynamic"
+    check "the static library's other names cannot meet a program's" check_static_names "$static"
+}
+
+# What a reader is promised to see.
+check_example_output() {
+    check "$1: it shows the token" grep -q -E '^token: +[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.' "$2"
+    check "$1: and its end as a date" grep -q -E '^expires: 20[0-9]{2}-[0-9]{2}-[0-9]{2} ' "$2"
+    check "$1: and the venues" grep -q '"success":true' "$2"
+}
+
+run_example() {
+    examples/run.sh "$1" >"$work/$1.out" 2>"$CLOPOS_TEST_TRANSCRIPT/example-$1.log" </dev/null ||
+        { cat "$work/$1.out" "$CLOPOS_TEST_TRANSCRIPT/example-$1.log"; return 1; }
+    # Its own output is the only place where a token belongs.
+    sed -n 's/^token: *//p' "$work/$1.out" >>"$CLOPOS_TEST_SECRETS"
+}
+
+part_examples() {
+    check "examples/run.sh c signs in" run_example c
+    check_example_output c "$work/c.out"
+    check "firmware.c signs in" grep -q '^token of [0-9]* bytes' "$work/c.out"
+    check "examples/run.sh names what it knows" names_languages
+    check "firmware.c has no use of the heap" has_no_heap
+}
+
+names_languages() {
+    ! examples/run.sh cobol >"$work/usage" 2>&1 && grep -q 'one of: c' "$work/usage"
+}
+
+has_no_heap() {
+    cc -std=c99 -O2 -Iinclude -c examples/c/firmware.c -o "$work/firmware.o" || return
+    ! nm -u "$work/firmware.o" | grep -E ' (malloc|calloc|realloc|free|strdup|fopen|getline)$'
+}
+
+# transcript_is_clean DIRECTORY: no secret and no token in any of its files.
+transcript_is_clean() {
+    ! grep -r -n -F -f "$CLOPOS_TEST_SECRETS" "$1"
+}
+
+finds_a_planted_secret() {
+    local secret
+    for secret in "$(head -n 1 "$CLOPOS_TEST_SECRETS")" "$(tail -n 1 "$CLOPOS_TEST_SECRETS")"; do
+        rm -rf "$work/planted"
+        mkdir "$work/planted"
+        echo "some line with ${secret} in it" >"$work/planted/log"
+        ! transcript_is_clean "$work/planted" || return 1
+    done
+}
+
+at_least() {
+    echo "$2 of at least $1"
+    [ "$2" -ge "$1" ]
+}
+
+part_secrets() {
+    if [ ! -e "$CLOPOS_TEST_SECRETS" ]; then
+        # Nothing else ran: there is nothing to search yet.
+        part_c
+    fi
+    sort -u -o "$CLOPOS_TEST_SECRETS" "$CLOPOS_TEST_SECRETS"
+    sed -i '/^$/d' "$CLOPOS_TEST_SECRETS"
+    check "there are lines to search" at_least 100 \
+        "$(find "$CLOPOS_TEST_TRANSCRIPT" -type f -exec cat {} + | grep -c .)"
+    check "there are secrets to search for" at_least 20 "$(wc -l <"$CLOPOS_TEST_SECRETS")"
+    check "a planted secret is found" finds_a_planted_secret
+    check "no line holds a secret or a token" transcript_is_clean "$CLOPOS_TEST_TRANSCRIPT"
+}
+
+is_part() {
+    case " ${PARTS[*]} " in
+    *" $1 "*) ;;
+    *) return 1 ;;
+    esac
+}
+
+run_part() {
+    local start=$SECONDS good=$total_passed bad=$total_failed missed=$total_skipped
+    echo "=== $1"
+    "part_$1"
+    printf '%-12s %4d passed, %d failed, %d skipped in %d s\n' "$1" $((total_passed - good)) \
+        $((total_failed - bad)) $((total_skipped - missed)) $((SECONDS - start)) |
+        tee -a "$work/durations"
+}
+
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "${PARTS[@]}"
+    exit
+fi
+for part in "$@"; do
+    if ! is_part "$part"; then
+        echo "no part is named $part; there are: ${PARTS[*]}" >&2
+        exit 2
+    fi
+done
+if ! need_rust; then
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+[ $# != 0 ] || set -- "${PARTS[@]}"
+for part in "$@"; do
+    run_part "$part"
+done
+
+echo "=== in all, $SECONDS s"
+cat "$work/durations"
+if [ "$total_skipped" = 0 ]; then
+    echo "$total_passed passed, $total_failed failed"
+else
+    echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+fi
+[ "$total_failed" = 0 ] && [ "$total_passed" != 0 ] || exit 1
+# On CI, everything has to run.
+[ -z "${CI:-}" ] || [ "$total_skipped" = 0 ]
