@@ -12,7 +12,7 @@ use crate::freshness::Lifetime;
 use crate::process;
 use crate::protocol::Grant;
 
-/// A token with its life. Knows its clock, so that a reader needs nothing else.
+/// A token with its life, and the clock that it is counted on.
 #[derive(Debug)]
 pub(crate) struct CachedToken {
     pub grant: Grant,
@@ -66,12 +66,12 @@ impl CachedToken {
 pub(crate) struct TokenCache(ArcSwapOption<CachedToken>);
 
 impl TokenCache {
-    /// The hot path: the token, if it is fresh and nobody needs to think about a refresh.
-    #[inline]
-    pub fn read<R>(&self, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
+    /// The hot path: the token, if it is fresh `now` and nobody needs to think about a refresh. The
+    /// time is read before the token: the other way round, the one would have to wait for the other.
+    #[inline(always)]
+    pub fn read<R>(&self, now: Instant, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
         let guard = self.0.load();
         let token = guard.as_deref()?;
-        let now = token.clock.now();
         if token.wants_a_look(now) || token.generation != process::generation() {
             return None;
         }

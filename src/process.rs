@@ -69,6 +69,15 @@ pub(crate) struct PerProcess<T> {
 }
 
 impl<T> PerProcess<T> {
+    /// For a static, which is there before any fork.
+    pub const fn of_the_first(value: T) -> PerProcess<T> {
+        PerProcess {
+            generation: 0,
+            value,
+            next: OnceBox::new(),
+        }
+    }
+
     pub fn new(value: T) -> PerProcess<T> {
         PerProcess {
             generation: generation(),

@@ -31,7 +31,8 @@ const TIMEOUT_SLACK: Duration = Duration::from_millis(3);
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
 /// How long a kept connection may leave what was sent unacknowledged before a new one is tried. Enough
-/// for a few retransmissions on a slow mobile link, and far less than a whole attempt.
+/// for a retransmission on a slow mobile link, and far less than a whole attempt. Behind a proxy it
+/// is the proxy that acknowledges, and an attempt may still be lost.
 #[cfg(unix)]
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 

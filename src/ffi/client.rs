@@ -1,7 +1,7 @@
 //! The client: made, asked for tokens, freed.
 
 use std::ffi::c_char;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::boundary::{guard, guard_status, invalid_handle, optional_output, output, text};
@@ -9,6 +9,7 @@ use super::config::{clopos_auth_config, settings};
 use super::handle::{Kind, Slot, Table};
 use super::object::{clopos_auth_error, clopos_auth_token, new_token};
 use crate::cache::TokenCache;
+use crate::clock::Clock;
 use crate::config::check_text;
 use crate::protocol::{Grant, MAX_TOKEN_BYTES};
 use crate::{Client, Credentials, Error, Status};
@@ -29,8 +30,7 @@ const _: () = assert!(CLOPOS_AUTH_TOKEN_MAX == MAX_TOKEN_BYTES);
 
 /// Each slot keeps a token cache that its clients use one after the other: reading it needs no
 /// reference count, which is what does not scale.
-static CLIENTS: LazyLock<Table<Client, Arc<TokenCache>>> =
-    LazyLock::new(|| Table::new(Kind::Client));
+static CLIENTS: Table<Client, Arc<TokenCache>> = Table::new(Kind::Client);
 
 type ClientSlot = Slot<Client, Arc<TokenCache>>;
 
@@ -47,13 +47,16 @@ fn timeout(timeout_ms: u32) -> Option<Duration> {
 /// Reads the token of a client: from the slot's cache where it is fresh, without a lock or a
 /// reference count, else through the client. `read` may run although the client is freed in that very
 /// moment; then its result is not used.
+#[inline(always)]
 fn read_token<R>(
     client: *const clopos_auth_client,
     timeout_ms: u32,
     read: impl Fn(&Grant, Duration) -> R,
 ) -> Result<R, Error> {
     let key = client.addr();
-    let fresh = |slot: &ClientSlot| slot.lasting.read(&read).filter(|_| slot.is(key));
+    // C cannot inject a clock.
+    let now = Clock::System.now();
+    let fresh = |slot: &ClientSlot| slot.lasting.read(now, &read).filter(|_| slot.is(key));
     if let Some(result) = CLIENTS.find(key).and_then(fresh) {
         return Ok(result);
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::slice;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::boundary::{guard, invalid_handle, text};
@@ -28,7 +28,7 @@ pub struct clopos_auth_config {
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
-static CONFIGS: LazyLock<Table<Mutex<Config>, ()>> = LazyLock::new(|| Table::new(Kind::Config));
+static CONFIGS: Table<Mutex<Config>, ()> = Table::new(Kind::Config);
 
 /// A copy of the settings behind a handle; NULL stands for the defaults.
 pub(super) fn settings(config: *const clopos_auth_config) -> Result<Config, Error> {

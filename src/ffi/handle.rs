@@ -54,12 +54,12 @@ pub(super) struct Slot<T, L> {
 }
 
 impl<T, L: Default> Table<T, L> {
-    pub fn new(kind: Kind) -> Table<T, L> {
+    pub const fn new(kind: Kind) -> Table<T, L> {
         Table {
             kind,
             chunks: [const { OnceBox::new() }; CHUNKS],
             used: AtomicUsize::new(0),
-            free: PerProcess::new(Mutex::default()),
+            free: PerProcess::of_the_first(Mutex::new(VecDeque::new())),
         }
     }
 
@@ -84,7 +84,7 @@ impl<T, L: Default> Table<T, L> {
 
     /// The slot of a key that is valid now. It may become invalid at any time: whoever reads
     /// [`Slot::lasting`] asks [`Slot::is`] again afterwards.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, key: usize) -> Option<&Slot<T, L>> {
         let (chunk, offset) = place(key >> INDEX_SHIFT & (MAX_SLOTS - 1));
         let slot = self.chunks[chunk].get()?.get(offset)?;
@@ -149,14 +149,14 @@ impl<T, L: Default> Slot<T, L> {
     }
 
     /// Whether this key is valid now.
-    #[inline]
+    #[inline(always)]
     pub fn is(&self, key: usize) -> bool {
         self.key.load(Ordering::Acquire) == key && key != 0
     }
 }
 
 /// The chunk and the place in it: chunk `c` has `FIRST_CHUNK << c` slots.
-#[inline]
+#[inline(always)]
 fn place(index: usize) -> (usize, usize) {
     let shifted = index + FIRST_CHUNK;
     let chunk = (shifted / FIRST_CHUNK).ilog2() as usize;

@@ -14,8 +14,8 @@
 
 // The names are those of the C interface. Safety is convention 3, the same for every function.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
-// The comments are written for the C header, where brackets are no links.
-#![allow(rustdoc::broken_intra_doc_links)]
+// The comments are written for the C header, where brackets are no links and addresses need none.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod boundary;
 mod client;
