@@ -409,8 +409,12 @@ impl Shared {
                 format_args!("asking {}, attempt {attempts}", process.exchange.host()),
             );
             let timeout = self.config.attempt_timeout.min(deadline.since(sent));
-            let Failed { error, connected } = match process.exchange.attempt(&credentials, timeout)
-            {
+            // Whatever leaves counts, even if the server cannot have seen it.
+            let may_ask_again = || self.clear_to_send().is_ok();
+            let attempt = process
+                .exchange
+                .attempt(&credentials, timeout, may_ask_again);
+            let Failed { error, connected } = match attempt {
                 Ok(grant) => {
                     let mut paced = process.paced();
                     paced.pace.succeeded();

@@ -74,12 +74,23 @@ impl Exchange {
 
     /// Makes everything that the first attempt would make, and says what stands in its way.
     pub fn prepare(&self) -> Result<(), Error> {
-        self.connections().map(drop)
+        let connections = self.connections()?;
+        // ureq has a value of its own that the first request makes, under a lock. In a child that is
+        // forked at that moment it would stay locked: so it is made here, before there is a flight,
+        // by a request that ends when it is seen to have no host.
+        let _ = connections.agent.get("/").call();
+        Ok(())
     }
 
     /// Asks the service once, for at most `timeout` (name resolution, which cannot be interrupted,
-    /// may take longer; nobody but the flight's own thread waits for it).
-    pub fn attempt(&self, credentials: &Credentials, timeout: Duration) -> Result<Grant, Failed> {
+    /// may take longer; nobody but the flight's own thread waits for it). Where the server drops the
+    /// kept connection instead of answering, asks on a new one, if `may_ask_again`.
+    pub fn attempt(
+        &self,
+        credentials: &Credentials,
+        timeout: Duration,
+        may_ask_again: impl FnOnce() -> bool,
+    ) -> Result<Grant, Failed> {
         let connections = self.connections().map_err(|error| Failed {
             error,
             connected: false,
@@ -88,8 +99,8 @@ impl Exchange {
         let dialled = connections.notes.dialled();
         let mut answer = self.ask(connections, credentials, timeout);
         let kept = connections.notes.dialled() == dialled;
-        if kept && matches!(&answer, Err(ureq::Error::Io(_))) {
-            // The server dropped the kept connection in this very moment: nobody's failure.
+        if kept && matches!(&answer, Err(ureq::Error::Io(_))) && may_ask_again() {
+            // It was dropped in this very moment, as far as anybody can know: nobody's failure.
             let left = timeout.saturating_sub(started.elapsed());
             answer = self.ask(connections, credentials, left);
         }

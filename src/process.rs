@@ -2,7 +2,7 @@
 //! program: surviving `fork`, and threads that leave the host's signals alone.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use once_cell::race::OnceBox;
@@ -25,16 +25,19 @@ pub(crate) fn generation() -> u64 {
 pub(crate) fn settle() {
     #[cfg(unix)]
     {
-        static WATCHED: std::sync::Once = std::sync::Once::new();
+        // Not a `Once`: a child forked while another thread is inside would wait for it for ever.
+        // Two threads may register twice; a generation is any number that changes.
+        static WATCHED: AtomicBool = AtomicBool::new(false);
         extern "C" fn in_child() {
             FORKS.fetch_add(1, Ordering::Relaxed);
         }
-        WATCHED.call_once(|| {
+        if !WATCHED.load(Ordering::Acquire) {
             // SAFETY: `in_child` only touches an atomic, which is allowed between fork and exec, and
             // lives as long as the process: the library is never unloaded (`-z nodelete`). A failure
             // (no memory) leaves forks unnoticed, nothing worse.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        });
+            WATCHED.store(true, Ordering::Release);
+        }
     }
     #[cfg(windows)]
     {

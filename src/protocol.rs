@@ -182,6 +182,8 @@ fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>> {
         }
         [0xEF, 0xBB, 0xBF, ..] => return Err("the body starts with a byte order mark".into()),
         [0x1F, 0x8B, ..] => return Err("the body is compressed, which was not asked for".into()),
+        // serde would take a list for an object without names.
+        [b'[', ..] => return Err("the JSON is not one object with each field once".into()),
         _ => {}
     }
     // serde_json's own text would quote a field's content in some errors; category and place do not.

@@ -49,7 +49,7 @@ fn keeps_its_deadlines(client: Client) {
                 client.cancel();
             }
         };
-        for status in ends_promptly(wake, callers.threads) {
+        for status in ends_promptly(wake, callers) {
             assert_eq!(status, Status::Cancelled);
         }
     }
@@ -160,8 +160,8 @@ fn a_patient_callers_flight_does_not_hold_an_impatient_one() {
     }
     assert_eq!(bench.requests(), 1);
     client.close();
-    for caller in patient.threads {
-        assert_eq!(caller.join().unwrap().0, Status::Cancelled);
+    for caller in patient.results() {
+        assert_eq!(caller, Status::Cancelled);
     }
 }
 

@@ -344,20 +344,22 @@ pub fn timed<R>(call: impl FnOnce() -> R) -> (R, Duration) {
 pub const PROMPT: Duration = Duration::from_millis(50);
 
 /// Makes a call that has to return after `deadline`, and fails if it takes more than [`PROMPT`] longer.
-/// The scheduler's own lateness is measured on a sleeping thread beside it and is not counted.
+/// What the scheduler of a busy machine adds is measured and not counted.
 pub fn returns_after<R>(deadline: Duration, call: impl FnOnce() -> R) -> R {
     let control = thread::spawn(move || timed(|| thread::sleep(deadline)).1 - deadline);
+    let queued = time_in_queue();
     let (result, took) = timed(call);
-    let noise = control.join().unwrap();
+    let queued = time_in_queue() - queued;
+    let noise = control.join().unwrap() + queued;
     assert!(took + MS >= deadline, "{took:?} is too early");
     let late = took.saturating_sub(deadline);
     assert!(late <= PROMPT + noise, "{late:?} late, noise {noise:?}");
     result
 }
 
-/// Calls `wake` and fails if a thread of `waiters` ends more than [`PROMPT`] later. What a plain
-/// condition variable takes to wake a thread at the same time is not counted.
-pub fn ends_promptly<R>(wake: impl FnOnce(), waiters: Vec<JoinHandle<(R, Stopwatch)>>) -> Vec<R> {
+/// Calls `wake` and fails if a thread of `waiters` ends more than [`PROMPT`] later. What the scheduler
+/// adds, and what a plain condition variable takes to wake a thread at the same time, is not counted.
+pub fn ends_promptly<R>(wake: impl FnOnce(), waiters: Waiters<R>) -> Vec<R> {
     let pair = Arc::new((Mutex::new(false), Condvar::new()));
     let control = thread::spawn({
         let pair = pair.clone();
@@ -369,20 +371,28 @@ pub fn ends_promptly<R>(wake: impl FnOnce(), waiters: Vec<JoinHandle<(R, Stopwat
             Stopwatch::now()
         }
     });
+    let queued = time_in_queue();
     let start = Stopwatch::now();
     wake();
     let control_start = Stopwatch::now();
     *pair.0.lock().unwrap() = true;
     pair.1.notify_all();
-    let ends: Vec<_> = waiters.into_iter().map(|w| w.join().unwrap()).collect();
-    let noise = control.join().unwrap() - control_start;
+    let ends: Vec<_> = waiters.threads.into_iter().map(join).collect();
+    let noise = control.join().unwrap() - control_start + (time_in_queue() - queued);
     ends.into_iter()
-        .map(|(result, end)| {
-            let late = end - start;
+        .map(|(result, end, queued)| {
+            let (late, noise) = (end - start, noise + queued);
             assert!(late <= PROMPT + noise, "{late:?} late, noise {noise:?}");
             result
         })
         .collect()
+}
+
+/// How long this thread has been ready to run while others had the processors.
+fn time_in_queue() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let queued = stat.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(queued.unwrap_or(0))
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -412,8 +422,15 @@ pub fn together<R: Send + 'static>(
 
 /// Threads that make a call, of which it can be said that they are all waiting in it.
 pub struct Waiters<R> {
-    pub threads: Vec<JoinHandle<(R, Stopwatch)>>,
+    threads: Vec<Waiter<R>>,
     ids: Vec<i32>,
+}
+
+/// With when the call ended, and how long the thread was kept from running since it began.
+type Waiter<R> = JoinHandle<(R, Stopwatch, Duration)>;
+
+fn join<R>(waiter: Waiter<R>) -> (R, Stopwatch, Duration) {
+    waiter.join().unwrap()
 }
 
 pub fn waiters<R: Send + 'static>(
@@ -428,8 +445,10 @@ pub fn waiters<R: Send + 'static>(
             thread::spawn(move || {
                 // SAFETY: takes no arguments and cannot fail.
                 sender.send(unsafe { libc::gettid() }).unwrap();
+                let queued = time_in_queue();
                 let result = call();
-                (result, Stopwatch::now())
+                let end = Stopwatch::now();
+                (result, end, time_in_queue() - queued)
             })
         })
         .collect();
@@ -438,6 +457,11 @@ pub fn waiters<R: Send + 'static>(
 }
 
 impl<R> Waiters<R> {
+    /// What the calls came to.
+    pub fn results(self) -> Vec<R> {
+        self.threads.into_iter().map(|w| join(w).0).collect()
+    }
+
     /// Waits until every thread sleeps and goes on sleeping.
     pub fn until_asleep(&self) {
         for id in &self.ids {

@@ -1,0 +1,708 @@
+//! One exchange on the wire: what is sent, what is accepted, and how everything else is refused.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use clopos_auth::{Config, Credentials, Error, Status, Token};
+use clopos_sandbox::{
+    AUTH_PATH, CLIENT_ID, CLIENT_SECRET, Fault, PRODUCTION_BRAND, Recorded, Sandbox, TEST_BRAND,
+    TEST_INTEGRATOR, UNICODE_BRAND,
+};
+
+use support::*;
+
+const HOST: &str = "localhost:";
+
+/// What one attempt of a new client comes to.
+fn attempt(bench: &Bench) -> Result<Token, Error> {
+    noted(bench.client(&single(bench)).get_token(None))
+}
+
+fn single(bench: &Bench) -> Config {
+    let mut config = bench.config();
+    config.set_max_attempts(1).unwrap();
+    config
+}
+
+/// What it comes to if the service answers with this.
+fn answered(
+    bench: &Bench,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Token, Error> {
+    let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+    bench.sandbox.fail(Fault::Response {
+        status,
+        headers: headers.iter().map(own).collect(),
+        body: body.to_vec(),
+    });
+    attempt(bench)
+}
+
+fn refused(came: Result<Token, Error>, case: &str) -> Error {
+    match came {
+        Ok(token) => panic!("{case}: accepted, {token:?}"),
+        Err(error) => error,
+    }
+}
+
+fn good_body(token: &str) -> String {
+    format!(
+        r#"{{"success":true,"token":"{token}","token_type":"Bearer","expires_in":3600,"expires_at":1793939000}}"#
+    )
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is sent
+
+fn header<'a>(request: &'a Recorded, name: &str) -> &'a str {
+    let mut values = request.headers.iter().filter(|(n, _)| n == name);
+    let value = values.next().map_or("", |(_, value)| value);
+    assert!(values.next().is_none(), "{name} stands twice");
+    value
+}
+
+#[test]
+fn the_request_is_one_post_with_the_headers_that_it_needs_and_no_other() {
+    for bench in [Bench::start(), Bench::with_tls()] {
+        attempt(&bench).unwrap();
+        let request = bench.sandbox.last_request().unwrap();
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.path, AUTH_PATH);
+        let headers: BTreeMap<_, _> = request.headers.iter().cloned().collect();
+        assert_eq!(headers.len(), request.headers.len());
+        let expected = [
+            ("accept", "application/json".to_owned()),
+            ("accept-encoding", "identity".to_owned()),
+            ("content-length", request.body.len().to_string()),
+            ("content-type", "application/json".to_owned()),
+            ("host", format!("{HOST}{}", bench.sandbox.port())),
+            (
+                "user-agent",
+                format!("libclopos_auth/{}", env!("CARGO_PKG_VERSION")),
+            ),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(headers, BTreeMap::from(expected));
+    }
+}
+
+#[test]
+fn the_body_has_the_four_texts_once_and_nothing_else() {
+    let bench = Bench::start();
+    attempt(&bench).unwrap();
+    let request = bench.sandbox.last_request().unwrap();
+    let expected = format!(
+        r#"{{"client_id":"{CLIENT_ID}","client_secret":"{CLIENT_SECRET}","brand":"{TEST_BRAND}","integrator_id":"{TEST_INTEGRATOR}"}}"#
+    );
+    assert_eq!(String::from_utf8(request.body).unwrap(), expected);
+}
+
+#[test]
+fn texts_arrive_as_they_were_given_whatever_is_in_them() {
+    let bench = Bench::start();
+    let longest = "\"\\".repeat(512);
+    let table = [
+        r#"quote " backslash \ slash / brace } comma , end"#,
+        "çay-evi Ünïcödé ÀÉÎÕÜ",
+        "日本語 العربية עברית",
+        "emoji 🧾☕️👩‍🍳 and \u{10FFFF}",
+        "'; DROP TABLE tills; --",
+        " spaces around ",
+        "\u{2028}line\u{2029}separators",
+        &longest,
+    ];
+    for text in table {
+        let credentials = Credentials::new(text, text, text, text).unwrap();
+        let client = bench.client_for(credentials, &single(&bench));
+        assert_eq!(status(client.get_token(None)), Status::Rejected);
+        let request = bench.sandbox.last_request().unwrap();
+        let body: BTreeMap<String, String> = serde_json::from_slice(&request.body).unwrap();
+        let fields = ["brand", "client_id", "client_secret", "integrator_id"];
+        let expected = fields.map(|field| (field.to_owned(), text.to_owned()));
+        assert_eq!(body, BTreeMap::from(expected));
+        assert_eq!(
+            header(&request, "content-length"),
+            request.body.len().to_string()
+        );
+    }
+    let credentials =
+        Credentials::new(CLIENT_ID, CLIENT_SECRET, UNICODE_BRAND, TEST_INTEGRATOR).unwrap();
+    let client = bench.client_for(credentials, &single(&bench));
+    assert_eq!(status(client.get_token(None)), Status::Ok);
+}
+
+#[test]
+fn the_host_program_may_name_itself_and_the_service_may_have_a_prefix() {
+    let bench = Bench::start();
+    let mut config = single(&bench);
+    config
+        .set_user_agent("TillPro/7.2 (kiosk)")
+        .and_then(|config| config.set_base_url(&format!("{}/gateway/", bench.sandbox.url())))
+        .unwrap();
+    let error = failed(bench.client(&config).get_token(None));
+    assert_eq!(error.http_status(), Some(404));
+    let request = bench.sandbox.last_request().unwrap();
+    assert_eq!(request.path, "/gateway/open-api/v2/auth");
+    let own = format!(
+        "TillPro/7.2 (kiosk) libclopos_auth/{}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(header(&request, "user-agent"), own);
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is accepted
+
+#[test]
+fn a_good_answer_is_handed_on_as_it_is() {
+    let bench = Bench::with_tls();
+    let token = attempt(&bench).unwrap();
+    assert_eq!(token.value(), bench.sandbox.issued_tokens()[0]);
+    assert_eq!(token.token_type(), "Bearer");
+    assert!(token.expires_in() <= HOUR && token.expires_in() > HOUR - 5 * SECOND);
+}
+
+#[test]
+fn tokens_of_one_to_8192_visible_characters_are_accepted() {
+    let bench = Bench::start();
+    let all: String = (b'!'..=b'~').map(char::from).collect();
+    let escaped = all.replace('\\', "\\\\").replace('"', "\\\"");
+    for (given, expected) in [
+        ("x".to_owned(), "x".to_owned()),
+        ("a".repeat(8192), "a".repeat(8192)),
+        (escaped, all),
+        (r"a\/b\u0041\u007e".to_owned(), "a/bA~".to_owned()),
+    ] {
+        let token = answered(&bench, 200, &[], good_body(&given).as_bytes()).unwrap();
+        assert_eq!(token.value(), expected);
+        assert!(!format!("{token:?}").contains(&expected) || expected == "x");
+    }
+}
+
+#[test]
+fn an_answer_of_exactly_64_kib_is_read_and_one_byte_more_is_not() {
+    let bench = Bench::start();
+    let body = good_body("the.long.one");
+    for chunked in [false, true] {
+        let answer = |size: usize| {
+            let padding = "x".repeat(size - body.len() - r#","padding":"""#.len());
+            let body = body.replace('}', &format!(r#","padding":"{padding}"}}"#));
+            assert_eq!(body.len(), size);
+            bench.sandbox.fail(Fault::Raw(if chunked {
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                format!("{head}{size:x}\r\n{body}\r\n0\r\n\r\n").into_bytes()
+            } else {
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: ";
+                format!("{head}{size}\r\n\r\n{body}").into_bytes()
+            }));
+            attempt(&bench)
+        };
+        assert_eq!(answer(65_536).unwrap().value(), "the.long.one");
+        let error = refused(answer(65_537), "64 KiB + 1");
+        assert_eq!(error.status(), Status::Protocol);
+        assert_eq!(error.http_status(), Some(200));
+        assert!(error.message().contains("larger than 64 KiB"), "{error}");
+    }
+}
+
+#[test]
+fn fields_that_are_not_known_do_not_matter_nor_does_their_order() {
+    let bench = Bench::start();
+    let body = r#" { "new": {"deep": [1, 2, {"a": null}]}, "expires_at": 1793939000, "venues": [],
+        "expires_in": 60, "token": "t.o.k", "message": 5, "success": true, "error": null }
+        "#;
+    let token = answered(
+        &bench,
+        200,
+        &[("content-type", "text/plain")],
+        body.as_bytes(),
+    )
+    .unwrap();
+    assert_eq!(token.value(), "t.o.k");
+    assert_eq!(token.token_type(), "Bearer");
+    assert!(answered(&bench, 201, &[], body.as_bytes()).is_ok());
+    // Ten thousand arrays in each other stand in a field that nobody reads.
+    bench.sandbox.fail(Fault::Nesting);
+    assert!(attempt(&bench).is_ok());
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is refused
+
+#[test]
+fn every_answer_that_is_not_one_of_the_service_is_refused_and_the_message_says_why() {
+    use Status::{Connect, Protocol};
+    let table = [
+        (Fault::BodyEmpty, Protocol, "the body is empty"),
+        (Fault::BodyTruncatedJson, Protocol, "cut off"),
+        (Fault::BodyWrongLength, Protocol, "cut off"),
+        (Fault::BodyGarbage, Protocol, "not JSON"),
+        (Fault::BodyHtml, Protocol, "captive portal"),
+        (Fault::BodyBom, Protocol, "byte order mark"),
+        (Fault::BodyGzip, Protocol, "compressed"),
+        (Fault::BodyOversize, Protocol, "larger than 64 KiB"),
+        (Fault::BodyEndless, Protocol, "larger than 64 KiB"),
+        (Fault::DuplicateKeys, Protocol, "each field once"),
+        (
+            Fault::NumbersAsStrings,
+            Protocol,
+            "\"expires_in\" is not a whole number",
+        ),
+        (
+            Fault::ExpiresHuge,
+            Protocol,
+            "\"expires_in\" is not a whole number",
+        ),
+        (
+            Fault::ExpiresFraction,
+            Protocol,
+            "\"expires_in\" is not a whole number",
+        ),
+        (Fault::ExpiresNegative, Protocol, "neither a positive"),
+        (Fault::ExpiresZero, Protocol, "neither a positive"),
+        (Fault::ExpiresMissing, Protocol, "neither a positive"),
+        (Fault::TokenMissing, Protocol, "no \"token\""),
+        (Fault::TokenEmpty, Protocol, "visible ASCII"),
+        (Fault::TokenNul, Protocol, "visible ASCII"),
+        (Fault::TokenCrlf, Protocol, "visible ASCII"),
+        (Fault::TokenSpace, Protocol, "visible ASCII"),
+        (Fault::TokenNumber, Protocol, "visible ASCII"),
+        (Fault::TokenOversize, Protocol, "1 to 8192"),
+        (Fault::SuccessMissing, Protocol, "no \"success\""),
+        (Fault::SuccessString, Protocol, "neither true nor false"),
+    ];
+    for bench in [Bench::start(), Bench::with_tls()] {
+        for (fault, expected, reason) in &table {
+            bench.sandbox.fail(fault.clone());
+            let error = refused(attempt(&bench), fault.name());
+            let case = format!("{}: {error}", fault.name());
+            assert_eq!(error.status(), *expected, "{case}");
+            assert_eq!(error.http_status(), Some(200), "{case}");
+            assert!(error.message().contains(reason), "{case}");
+            assert!(error.message().contains(HOST), "{case}");
+        }
+        // No whole response came, so there is no HTTP status.
+        for (fault, expected, reason) in [
+            (Fault::BodyTruncated, Connect, "broke before"),
+            (Fault::BodyReset, Connect, "broke before"),
+            (Fault::HeadersTruncated, Connect, "broke before"),
+            (Fault::HeadersReset, Connect, "broke before"),
+            (Fault::RequestClose, Connect, "broke before"),
+            (Fault::RequestReset, Connect, "broke before"),
+            (Fault::StatusGarbage, Protocol, "not HTTP"),
+            (
+                Fault::HeadersOversize,
+                Protocol,
+                "headers are larger than 16 KiB",
+            ),
+        ] {
+            bench.sandbox.fail(fault.clone());
+            let error = refused(attempt(&bench), fault.name());
+            let case = format!("{}: {error}", fault.name());
+            assert_eq!(error.status(), expected, "{case}");
+            assert_eq!(error.http_status(), None, "{case}");
+            assert!(error.message().contains(reason), "{case}");
+            assert!(error.message().contains(HOST), "{case}");
+        }
+    }
+}
+
+#[test]
+fn bodies_that_are_json_but_no_answer_are_refused() {
+    let bench = Bench::start();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let deep_token = good_body("x").replace("\"x\"", &deep);
+    let table: [(&str, &str); 16] = [
+        ("null", "not one object"),
+        ("[]", "not one object"),
+        ("\"text\"", "not one object"),
+        ("5", "not one object"),
+        ("{}", "no \"success\""),
+        (r#"{"success":null}"#, "\"success\""),
+        (r#"{"success":1}"#, "neither true nor false"),
+        (
+            r#"[true,"a.b.c","Bearer",3600,1793939000]"#,
+            "not one object",
+        ),
+        (r#"{"success":true}"#, "no \"token\""),
+        (r#"{"success":true,"success":false}"#, "each field once"),
+        (r#"{"success":true} {"success":true}"#, "not JSON"),
+        (r#"{"success":true,}"#, "not JSON"),
+        (r#"{"Success":true,"Token":"a"}"#, "no \"success\""),
+        ("{\"success\":true,\"token\":\"a\nb\"}", "not JSON"),
+        (&deep, "JSON"),
+        (&deep_token, "\"token\" is not a text"),
+    ];
+    for (body, reason) in table {
+        let error = refused(answered(&bench, 200, &[], body.as_bytes()), body);
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+        assert!(error.message().contains(reason), "{error}");
+        assert!(error.message().len() < 300, "{error}");
+    }
+    // Escapes and bytes that would end up in a header.
+    for token in [
+        r"a\nb",
+        r"a\u0000b",
+        r"a\u000d\u000ax-evil: 1",
+        r"a\tb",
+        r"a\u0020b",
+        r"a\u007fb",
+        r"a\u00e9b",
+        "aéb",
+        r"\ud83d\ude00",
+        r"\ud800",
+        r"a\u004",
+        "\u{7f}",
+    ] {
+        let error = refused(
+            answered(&bench, 200, &[], good_body(token).as_bytes()),
+            token,
+        );
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+    }
+    // Not UTF-8, in a field that is read and in one that is not.
+    for field in ["token", "other"] {
+        let mut body = format!(r#"{{"success":true,"{field}":"a"#).into_bytes();
+        body.extend_from_slice(b"\xff\xfe\"}");
+        let error = refused(answered(&bench, 200, &[], &body), field);
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+    }
+}
+
+#[test]
+fn raw_bytes_that_are_no_http_are_refused() {
+    let bench = Bench::start();
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(2_000));
+    for raw in [
+        "\r\n\r\n",
+        "HTTP/9.9 200 OK\r\n\r\n",
+        "HTTP/1.1 2OO OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n{}\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}\r\n0\r\n\r\n",
+        "<html>",
+        &long,
+        &many,
+    ] {
+        bench.sandbox.fail(Fault::Raw(raw.into()));
+        let (came, took) = timed(|| attempt(&bench));
+        let error = refused(came, raw);
+        let statuses = [Status::Protocol, Status::Connect];
+        assert!(statuses.contains(&error.status()), "{raw:.60}: {error}");
+        assert!(took < 5 * SECOND, "{raw:.60}: {took:?}");
+    }
+}
+
+#[test]
+fn an_answer_in_small_chunks_or_until_the_close_is_as_good_as_another() {
+    let bench = Bench::start();
+    let body = good_body("in.pieces");
+    let chunks: String = body.chars().map(|c| format!("1\r\n{c}\r\n")).collect();
+    for raw in [
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"),
+        format!("HTTP/1.0 200 OK\r\n\r\n{body}"),
+        format!(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    ] {
+        bench.sandbox.fail(Fault::Raw(raw.clone().into_bytes()));
+        let token = attempt(&bench).unwrap_or_else(|error| panic!("{raw:.70}: {error}"));
+        assert_eq!(token.value(), "in.pieces");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Redirects
+
+#[test]
+fn no_redirect_is_followed_so_no_other_host_ever_sees_the_secret() {
+    let thief = Bench::start();
+    let tls_thief = Bench::with_tls();
+    for bench in [Bench::start(), Bench::with_tls()] {
+        for target in [&thief, &tls_thief, &bench] {
+            let to = format!("{}{AUTH_PATH}", target.sandbox.url());
+            bench.sandbox.update(|settings| settings.redirect_to = to);
+            for (fault, http_status) in [
+                (Fault::Redirect301, 301),
+                (Fault::Redirect302, 302),
+                (Fault::Redirect307, 307),
+                (Fault::Redirect308, 308),
+            ] {
+                let before = bench.requests();
+                bench.sandbox.fail(fault);
+                let error = refused(attempt(&bench), "redirect");
+                assert_eq!(error.status(), Status::Protocol);
+                assert_eq!(error.http_status(), Some(http_status));
+                assert!(error.message().contains("redirect"), "{error}");
+                assert_eq!(bench.requests(), before + 1);
+            }
+        }
+    }
+    assert_eq!(thief.sandbox.connections(), 0);
+    assert_eq!(tls_thief.sandbox.connections(), 0);
+}
+
+#[test]
+fn a_redirect_that_carries_a_good_answer_is_still_none() {
+    let bench = Bench::start();
+    let headers = [("location", "https://example.com/")];
+    for http_status in [300, 303, 304, 399] {
+        let body = good_body("from.a.redirect");
+        let error = refused(
+            answered(&bench, http_status, &headers, body.as_bytes()),
+            "redirect",
+        );
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Failures that the service reports
+
+#[test]
+fn every_http_status_has_its_library_status() {
+    use Status::{Protocol, RateLimited, Rejected, Server};
+    let table = [
+        (200, Rejected),
+        (201, Rejected),
+        (400, Rejected),
+        (401, Rejected),
+        (403, Rejected),
+        (404, Protocol),
+        (405, Protocol),
+        (408, Protocol),
+        (410, Protocol),
+        (418, Protocol),
+        (422, Rejected),
+        (429, RateLimited),
+        (451, Protocol),
+        (500, Server),
+        (501, Server),
+        (502, Server),
+        (503, Server),
+        (504, Server),
+        (520, Server),
+        (599, Server),
+    ];
+    let bench = Bench::start();
+    for (http_status, expected) in table {
+        let body = br#"{"success":false,"error":"some_code","message":"Some words"}"#;
+        let error = refused(answered(&bench, http_status, &[], body), "failure");
+        assert_eq!(error.status(), expected, "{http_status}");
+        assert_eq!(error.http_status(), Some(http_status));
+        assert_eq!(error.server_code(), Some("some_code"), "{http_status}");
+        assert!(error.message().contains("Some words"), "{error}");
+        assert!(
+            error.message().contains(&http_status.to_string()),
+            "{error}"
+        );
+        assert_eq!(error.is_retryable(), expected != Rejected, "{http_status}");
+        assert!(error.retry_after().is_some());
+
+        // What is not JSON, or claims success, changes nothing about a failure.
+        if http_status >= 400 {
+            let good = good_body("from.a.failure");
+            for body in ["", "<html>gateway</html>", "Bad Gateway", "{", &good] {
+                let error = refused(answered(&bench, http_status, &[], body.as_bytes()), body);
+                assert_eq!(error.status(), expected, "{http_status} {body}: {error}");
+                assert_eq!(error.http_status(), Some(http_status));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_documented_failures_come_with_their_code_and_words() {
+    let bench = Bench::start();
+    let table = [
+        (Fault::Status400, Status::Rejected, 400, "validation_error"),
+        (
+            Fault::Status401,
+            Status::Rejected,
+            401,
+            "authentication_failed",
+        ),
+        (Fault::Status403, Status::Rejected, 403, "forbidden"),
+        (Fault::Status404, Status::Protocol, 404, "not_found"),
+        (Fault::Status422, Status::Rejected, 422, "unprocessable"),
+        (
+            Fault::Status429,
+            Status::RateLimited,
+            429,
+            "rate_limit_exceeded",
+        ),
+        (Fault::Status500, Status::Server, 500, "internal_error"),
+        (Fault::Status503, Status::Server, 503, "unavailable"),
+        (Fault::Status504, Status::Server, 504, "gateway_timeout"),
+        (
+            Fault::SuccessFalse,
+            Status::Rejected,
+            200,
+            "environment_mismatch",
+        ),
+    ];
+    for (fault, expected, http_status, code) in table {
+        bench.sandbox.fail(fault.clone());
+        let error = refused(attempt(&bench), fault.name());
+        assert_eq!(error.status(), expected, "{}", fault.name());
+        assert_eq!(error.http_status(), Some(http_status));
+        assert_eq!(error.server_code(), Some(code));
+    }
+    bench.sandbox.fail(Fault::Status502Html);
+    let error = refused(attempt(&bench), "502");
+    assert_eq!(
+        (error.status(), error.http_status()),
+        (Status::Server, Some(502))
+    );
+    assert!(error.message().contains("web page"), "{error}");
+}
+
+#[test]
+fn real_refusals_say_which_credential_is_wrong_where_the_service_does() {
+    let bench = Bench::start();
+    let ask = |client_id: &str, secret: &str, brand: &str, integrator: &str| {
+        let credentials = Credentials::new(client_id, secret, brand, integrator).unwrap();
+        failed(
+            bench
+                .client_for(credentials, &single(&bench))
+                .get_token(None),
+        )
+    };
+    for (error, code) in [
+        (
+            ask("wrong", CLIENT_SECRET, TEST_BRAND, TEST_INTEGRATOR),
+            "authentication_failed",
+        ),
+        (
+            ask(CLIENT_ID, "wrong", TEST_BRAND, TEST_INTEGRATOR),
+            "authentication_failed",
+        ),
+        (
+            ask(CLIENT_ID, CLIENT_SECRET, "wrong", TEST_INTEGRATOR),
+            "authentication_failed",
+        ),
+        (
+            ask(CLIENT_ID, CLIENT_SECRET, TEST_BRAND, "wrong"),
+            "validation_error",
+        ),
+        (
+            ask(
+                CLIENT_ID,
+                CLIENT_SECRET,
+                TEST_BRAND,
+                clopos_sandbox::DISABLED_INTEGRATOR,
+            ),
+            "integrator_disabled",
+        ),
+        (
+            ask(CLIENT_ID, CLIENT_SECRET, PRODUCTION_BRAND, TEST_INTEGRATOR),
+            "environment_mismatch",
+        ),
+    ] {
+        assert_eq!(error.status(), Status::Rejected, "{error}");
+        assert_eq!(error.server_code(), Some(code), "{error}");
+    }
+}
+
+#[test]
+fn a_pause_that_the_server_asks_for_is_reported() {
+    let bench = Bench::start();
+    let body = br#"{"success":false,"error":"busy","message":"Later"}"#;
+    let wait = |http_status, headers: &[(&str, &str)]| {
+        refused(answered(&bench, http_status, headers, body), "busy")
+            .retry_after()
+            .unwrap()
+    };
+    let asked = wait(429, &[("retry-after", "33")]);
+    assert!((33 * SECOND..42 * SECOND).contains(&asked), "{asked:?}");
+    let asked = wait(503, &[("retry-after", "20")]);
+    assert!((20 * SECOND..26 * SECOND).contains(&asked), "{asked:?}");
+    let asked = wait(429, &[("retry-after", "33"), ("ratelimit-reset", "55")]);
+    assert!((55 * SECOND..70 * SECOND).contains(&asked), "{asked:?}");
+    // The library's own, where the server asks for nothing.
+    let own = wait(503, &[]);
+    assert!(own <= SECOND, "{own:?}");
+}
+
+// ---------------------------------------------------------------------------------------------
+// Hostile words
+
+fn is_one_clean_line(text: &str) -> bool {
+    let is_bidi = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !text.chars().any(|c| c.is_control() || is_bidi(c))
+}
+
+#[test]
+fn hostile_words_of_the_server_become_one_clean_short_line_without_the_secret() {
+    let bench = Bench::start();
+    bench.sandbox.fail(Fault::MessageHostile);
+    let error = refused(attempt(&bench), "hostile");
+    assert_eq!(error.status(), Status::Rejected);
+    assert!(is_one_clean_line(error.message()), "{error:?}");
+    assert!(error.message().contains("your secret is ***"), "{error}");
+    // 512 bytes of the server's, and the library's own words around them.
+    assert!(
+        error.message().len() < 512 + 150,
+        "{}",
+        error.message().len()
+    );
+
+    for (message, expected) in [
+        // Control characters between the secret's letters do not hide it.
+        (CLIENT_SECRET.split_at(4), "***"),
+        (("plain", "words"), "plainwords"),
+        (("日本", "語"), "日本語"),
+    ] {
+        for between in ["", "\\u0000", "\\r\\n", "\\u001b", "\\u202e", "\\u0085"] {
+            let words = format!("{}{between}{}", message.0, message.1);
+            let body = format!(r#"{{"success":false,"error":"{words}","message":"{words}"}}"#);
+            let error = refused(answered(&bench, 400, &[], body.as_bytes()), &words);
+            assert_eq!(error.server_code(), Some(expected), "{between}");
+            assert!(error.message().ends_with(expected), "{error}");
+            assert!(is_one_clean_line(error.message()));
+        }
+    }
+    // Cut at 512 bytes, but never inside a character, nor so that half of the secret stays.
+    for (unit, len) in [("x", 512), ("é", 512), ("日", 510), ("🧾", 512)] {
+        let words = unit.repeat(5000 / unit.len());
+        let body = format!(r#"{{"success":false,"error":"{words}","message":"{words}"}}"#);
+        let error = refused(answered(&bench, 400, &[], body.as_bytes()), unit);
+        assert_eq!(error.server_code().map(str::len), Some(len));
+    }
+    let words = format!("{}{CLIENT_SECRET}", "x".repeat(505));
+    let body = format!(r#"{{"success":false,"message":"{words}"}}"#);
+    let error = refused(answered(&bench, 400, &[], body.as_bytes()), "cut");
+    assert!(!error.message().contains(&CLIENT_SECRET[..5]), "{error}");
+    // Not texts at all.
+    for other in ["null", "5", "{}", "[\"a\"]", "true", "\"\"", "\" \""] {
+        let body = format!(r#"{{"success":false,"error":{other},"message":{other}}}"#);
+        let error = refused(answered(&bench, 400, &[], body.as_bytes()), other);
+        assert_eq!(error.server_code(), None);
+        assert_eq!(error.status(), Status::Rejected);
+    }
+}
+
+#[test]
+fn a_sandbox_that_is_gone_is_a_connection_that_cannot_be_made() {
+    let sandbox = Sandbox::start(clopos_sandbox::Settings::default()).unwrap();
+    let mut config = Config::new();
+    config
+        .set_base_url(&sandbox.url())
+        .and_then(|config| config.set_proxy("none"))
+        .and_then(|config| config.set_max_attempts(1))
+        .unwrap();
+    drop(sandbox);
+    let client = clopos_auth::Client::new(credentials(), &config).unwrap();
+    let error = failed(client.get_token(None));
+    assert_eq!(error.status(), Status::Connect);
+    assert_eq!(error.http_status(), None);
+    assert!(error.message().contains(HOST), "{error}");
+}
