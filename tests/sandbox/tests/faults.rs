@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{End, RawClient, ask, credentials, start, start_with};
-use clopos_sandbox::{CLIENT_SECRET, Fault, Sandbox};
+use clopos_sandbox::{CLIENT_SECRET, Fault, Sandbox, Step};
 use serde_json::Value;
 
 /// How long a connection that should stay silent is watched.
@@ -333,6 +333,28 @@ fn raw_bytes_and_whole_responses_are_sent_as_given() {
         seen.head
     );
     assert_eq!(seen.text(), "short and stout");
+}
+
+#[test]
+fn a_script_is_played_on_a_connection_or_after_a_request() {
+    let sandbox = start();
+    let client = RawClient::new(&sandbox);
+    let steps = vec![Step::Sleep(Duration::from_millis(30)), Step::Proceed];
+    sandbox.fail_times(Fault::Connection(steps), 1);
+    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).good(&sandbox));
+    assert_eq!(sandbox.scripts_ended(), 1);
+
+    sandbox.fail_times(Fault::Request(vec![Step::Grant, Step::Close]), 1);
+    assert!(Seen::of(client.see(&sandbox, "keep-alive", PATIENTLY)).good(&sandbox));
+    wait_until("the script ended", || sandbox.scripts_ended() == 2);
+
+    // Half of a handshake, and bytes that no TLS can read.
+    let half = vec![Step::Handshake(Duration::ZERO, 50), Step::Close];
+    sandbox.fail_times(Fault::Connection(half), 1);
+    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).empty(End::Closed));
+    let below = vec![Step::SendBelow(vec![0xFF; 100]), Step::Hang];
+    sandbox.fail_times(Fault::Request(below), 1);
+    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).empty(End::NoTls));
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! A name server that a test controls: what each name has, and how asking for it goes wrong.
+#![allow(dead_code)] // Every test program uses a part of it.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::lab::{Lab, STORE_V4};
+
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    None,
+    /// With this code: 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
+    Code(u8),
+    /// Not at all.
+    Silent,
+    /// With bytes that are no DNS.
+    Garbage,
+    /// Cut off; over TCP, the connection is reset after the question.
+    ResetTcp,
+    /// Cut off; over TCP, the answer ends in the middle.
+    CutTcp,
+    /// Cut off; over TCP, a byte comes every 100 ms.
+    DripTcp,
+    /// Cut off; over TCP, 3000 addresses of which only the first is of use.
+    Oversize,
+    /// So late.
+    Slow(Duration),
+    /// NXDOMAIN, so many times.
+    Flap(u32),
+}
+
+#[derive(Clone)]
+struct Name {
+    addresses: Vec<IpAddr>,
+    trouble: Trouble,
+}
+
+/// Dropping it leaves its threads to the end of the process.
+#[derive(Clone)]
+pub struct NameServer {
+    names: Arc<Mutex<HashMap<String, Name>>>,
+}
+
+impl NameServer {
+    /// Answers in the store, where the till's `resolv.conf` expects it.
+    pub fn start(lab: &Lab) -> NameServer {
+        let server = NameServer {
+            names: Arc::default(),
+        };
+        lab.in_store(|| {
+            let udp = UdpSocket::bind((STORE_V4, 53)).expect("port 53 is free");
+            let tcp = TcpListener::bind((STORE_V4, 53)).expect("port 53 is free");
+            let on_udp = server.clone();
+            thread::spawn(move || on_udp.serve_udp(&udp));
+            let on_tcp = server.clone();
+            thread::spawn(move || {
+                for stream in tcp.incoming().flatten() {
+                    let server = on_tcp.clone();
+                    thread::spawn(move || server.serve_tcp(stream));
+                }
+            });
+        });
+        server
+    }
+
+    pub fn set(&self, name: &str, addresses: &[IpAddr]) {
+        self.trouble(name, addresses, Trouble::None);
+    }
+
+    pub fn trouble(&self, name: &str, addresses: &[IpAddr], trouble: Trouble) {
+        let name = name.to_ascii_lowercase();
+        let addresses = addresses.to_vec();
+        let entry = Name { addresses, trouble };
+        self.names.lock().unwrap().insert(name, entry);
+    }
+
+    fn serve_udp(&self, socket: &UdpSocket) {
+        let mut buffer = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let Some(question) = Question::parse(&buffer[..length]) else {
+                continue;
+            };
+            let answer = match self.consult(&question) {
+                (_, Trouble::Silent) => continue,
+                (_, Trouble::Garbage) => vec![0xFF; 40],
+                (_, Trouble::Code(code)) => question.answer(&[], code, false),
+                (_, Trouble::ResetTcp | Trouble::CutTcp | Trouble::DripTcp | Trouble::Oversize) => {
+                    question.answer(&[], 0, true)
+                }
+                (addresses, Trouble::Slow(time)) => {
+                    let answer = question.answer(&addresses, 0, false);
+                    let socket = socket.try_clone().unwrap();
+                    thread::spawn(move || {
+                        thread::sleep(time);
+                        socket.send_to(&answer, from)
+                    });
+                    continue;
+                }
+                (addresses, Trouble::None | Trouble::Flap(_)) => {
+                    question.answer(&addresses, 0, false)
+                }
+            };
+            let _: Result<usize, _> = socket.send_to(&answer, from);
+        }
+    }
+
+    fn serve_tcp(&self, mut stream: TcpStream) {
+        let mut length = [0; 2];
+        while stream.read_exact(&mut length).is_ok() {
+            let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+            if stream.read_exact(&mut bytes).is_err() {
+                return;
+            }
+            let Some(question) = Question::parse(&bytes) else {
+                return;
+            };
+            let (mut addresses, trouble) = self.consult(&question);
+            if trouble == Trouble::ResetTcp {
+                return reset(&stream);
+            }
+            if trouble == Trouble::Oversize && question.kind == A {
+                let unused = IpAddr::from([198, 51, 100, 1]);
+                addresses.resize(3000, unused);
+            }
+            let answer = question.answer(&addresses, 0, false);
+            let mut bytes = (answer.len() as u16).to_be_bytes().to_vec();
+            bytes.extend(answer);
+            if trouble == Trouble::CutTcp {
+                bytes.truncate(bytes.len() / 2);
+            }
+            let step = match trouble {
+                Trouble::DripTcp => 1,
+                _ => bytes.len(),
+            };
+            for part in bytes.chunks(step) {
+                if stream.write_all(part).is_err() {
+                    return;
+                }
+                if trouble == Trouble::DripTcp {
+                    thread::sleep(Duration::from_millis(100));
+                }
+            }
+            if trouble == Trouble::CutTcp {
+                return;
+            }
+        }
+    }
+
+    fn consult(&self, question: &Question) -> (Vec<IpAddr>, Trouble) {
+        let mut names = self.names.lock().unwrap();
+        let Some(name) = names.get_mut(&question.name) else {
+            return (Vec::new(), Trouble::Code(3));
+        };
+        let mut trouble = name.trouble;
+        if let Trouble::Flap(times) = trouble
+            && times > 0
+        {
+            if question.kind == A {
+                name.trouble = Trouble::Flap(times - 1);
+            }
+            trouble = Trouble::Code(3);
+        }
+        let wanted = |address: &IpAddr| match address {
+            IpAddr::V4(_) => question.kind == A,
+            IpAddr::V6(_) => question.kind == AAAA,
+        };
+        let addresses = name.addresses.iter().copied().filter(wanted).collect();
+        (addresses, trouble)
+    }
+}
+
+/// Ends a connection with an RST.
+pub fn reset(stream: &TcpStream) {
+    use std::os::fd::AsRawFd;
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: the descriptor is open; the option's value is a linger that outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of_val(&linger) as libc::socklen_t,
+        )
+    };
+    assert_eq!(set, 0);
+}
+
+struct Question {
+    id: [u8; 2],
+    /// Everything behind the header, up to where an answer begins.
+    section: Vec<u8>,
+    name: String,
+    kind: u16,
+}
+
+impl Question {
+    fn parse(bytes: &[u8]) -> Option<Question> {
+        let mut at = 12;
+        let mut labels = Vec::new();
+        loop {
+            let length = usize::from(*bytes.get(at)?);
+            at += 1;
+            if length == 0 {
+                break;
+            }
+            let label = bytes.get(at..at + length)?;
+            labels.push(String::from_utf8_lossy(label).to_ascii_lowercase());
+            at += length;
+        }
+        let kind = bytes.get(at..at + 2)?;
+        Some(Question {
+            id: [bytes[0], bytes[1]],
+            section: bytes.get(12..at + 4)?.to_vec(),
+            name: labels.join("."),
+            kind: u16::from_be_bytes([kind[0], kind[1]]),
+        })
+    }
+
+    fn answer(&self, addresses: &[IpAddr], code: u8, cut_off: bool) -> Vec<u8> {
+        let flags = 0x84 | if cut_off { 0x02 } else { 0 };
+        let count = (addresses.len() as u16).to_be_bytes();
+        let mut bytes = vec![self.id[0], self.id[1], flags | 0x01, 0x80 | code];
+        bytes.extend([0, 1, count[0], count[1], 0, 0, 0, 0]);
+        bytes.extend(&self.section);
+        for address in addresses {
+            bytes.extend([0xC0, 12]);
+            bytes.extend(self.kind.to_be_bytes());
+            bytes.extend([0, 1, 0, 0, 0, 0]);
+            match address {
+                IpAddr::V4(v4) => {
+                    bytes.extend([0, 4]);
+                    bytes.extend(v4.octets());
+                }
+                IpAddr::V6(v6) => {
+                    bytes.extend([0, 16]);
+                    bytes.extend(v6.octets());
+                }
+            }
+        }
+        bytes
+    }
+}

@@ -1,0 +1,120 @@
+//! Settings that cannot work are refused where they are made, in words that say what to do instead.
+
+use clopos_auth::{Config, Error, Status};
+use clopos_sandbox::{Sandbox, Settings};
+
+use crate::support::noted;
+
+fn is_refused(what: &str, result: Result<&mut Config, Error>, words: &str) {
+    let Err(error) = result.map(drop) else {
+        panic!("{what} was accepted");
+    };
+    let error = noted(error);
+    assert_eq!(error.status(), Status::InvalidArgument, "{what}: {error}");
+    assert!(error.message().contains(words), "{what}: {error}");
+    assert!(!error.message().contains("hunter2"), "{what}: {error}");
+}
+
+#[test]
+fn a_proxy_url_of_a_wrong_kind_is_refused_at_the_setter() {
+    let long = format!("http://{}:3128", "x".repeat(3000));
+    for (url, words) in [
+        ("", "empty"),
+        (" ", "host"),
+        ("http://", "host"),
+        ("http://:3128", "host"),
+        ("https://proxy:3128", "https://"),
+        ("socks5://u:hunter2@proxy:1080", "SOCKS"),
+        ("socks4a://proxy", "SOCKS"),
+        ("ftp://u:hunter2@proxy", "scheme"),
+        ("file:///etc/proxy.pac", "scheme"),
+        ("http//proxy:3128", "behind the port"),
+        ("http://proxy:3128/proxy.pac", "behind the port"),
+        ("http://proxy:3128?x", "behind the port"),
+        ("http://proxy:0", "65535"),
+        ("http://proxy:65536", "65535"),
+        ("http://proxy:-1", "65535"),
+        ("http://proxy:port", "65535"),
+        ("http://proxy:3128:3129", "65535"),
+        ("http://[::1:3128", "]"),
+        ("http://[proxy]:3128", "IPv6"),
+        ("http://u:hunter2@", "host"),
+        ("http://u:hunter2@pro xy:1", "host"),
+        ("http://pr\u{f6}xy:3128", "host"),
+        ("http://proxy:3128\n", "control"),
+        ("http://u:hunter2\r\nX: y@proxy:1", "control"),
+        ("Environment", ""),
+        (&long, "2048"),
+    ] {
+        if url == "Environment" {
+            // A name like any other, so it has to be accepted.
+            assert!(Config::new().set_proxy(url).is_ok());
+            continue;
+        }
+        is_refused(url, Config::new().set_proxy(url), words);
+    }
+}
+
+#[test]
+fn pem_that_is_none_is_refused_at_the_setter() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let pem = sandbox.ca_pem();
+    let cut = &pem[..pem.len() / 2];
+    let key = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n";
+    let old_key = key.replace("PRIVATE", "RSA PRIVATE");
+    let with_key = format!("{pem}{key}");
+    let locked = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    let huge = pem.repeat(10 * 1024 * 1024 / pem.len());
+    let spaces = " ".repeat(10 * 1024 * 1024);
+    let not_base64 = pem.replace('M', "*");
+    let no_certificate = "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n";
+    let request = key.replace("PRIVATE KEY", "CERTIFICATE REQUEST");
+    let indented = format!("{pem}\n  {pem}");
+    let der: Vec<u8> = {
+        use rustls::pki_types::pem::PemObject;
+        rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes())
+            .unwrap()
+            .to_vec()
+    };
+    let utf16: Vec<u8> = pem.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (what, bytes, words) in [
+        ("nothing", &b""[..], "empty"),
+        ("blanks", b" \r\n\t", "no BEGIN CERTIFICATE"),
+        ("half a certificate", cut.as_bytes(), "cut off"),
+        ("a private key", key.as_bytes(), "private key"),
+        ("an RSA key", old_key.as_bytes(), "private key"),
+        ("a locked key", locked.as_bytes(), "no BEGIN CERTIFICATE"),
+        ("a key beside it", with_key.as_bytes(), "private key"),
+        ("10 MiB", huge.as_bytes(), "1 MiB"),
+        ("10 MiB of blanks", spaces.as_bytes(), "1 MiB"),
+        ("a path", b"/etc/ssl/certs/ca.pem", "not its path"),
+        ("a Windows path", br"C:\ProgramData\ca.pem", "not its path"),
+        ("a request", request.as_bytes(), "no BEGIN CERTIFICATE"),
+        ("a damaged one", not_base64.as_bytes(), "damaged"),
+        (
+            "something else in one",
+            no_certificate.as_bytes(),
+            "cannot be used",
+        ),
+        ("an indented one", indented.as_bytes(), "in front of it"),
+        ("DER", &der, "DER (binary)"),
+        ("UTF-16", &utf16, "no BEGIN CERTIFICATE"),
+        ("garbage", &[0xFF; 1000], "no BEGIN CERTIFICATE"),
+    ] {
+        is_refused(what, Config::new().add_ca_pem(bytes), words);
+    }
+}
+
+#[test]
+fn what_was_refused_leaves_the_settings_as_they_were() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let mut config = Config::new();
+    config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
+    config.set_proxy("http://proxy.lan:3128").unwrap();
+    let before = format!("{config:?}");
+    assert!(config.add_ca_pem(b"/etc/ca.pem").is_err());
+    let half = format!("{0}{1}", sandbox.ca_pem(), &sandbox.ca_pem()[..300]);
+    assert!(config.add_ca_pem(half.as_bytes()).is_err());
+    assert!(config.set_proxy("socks5://proxy").is_err());
+    assert_eq!(format!("{config:?}"), before);
+}

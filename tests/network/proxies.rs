@@ -1,0 +1,451 @@
+//! Proxies: real ones from Debian, and ones that go wrong.
+
+use std::fs::{self, File, Permissions};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use clopos_auth::{Client, Config, Error, Roots, Status, Token};
+use clopos_sandbox::Sandbox;
+
+use crate::lab::{self, Lab, STORE_V4};
+use crate::support::{MS, credentials, failed, noted, until, value};
+
+const USER: &str = "till";
+/// Every character that has a meaning in a URL, and one that is not ASCII.
+const PASSWORD: &str = "p@ss:w/o%rd\u{e9}";
+/// tinyproxy's settings take no others.
+const SIMPLE_PASSWORD: &str = "swordfish";
+const PASSWORD_IN_URL: &str = "p%40ss%3Aw%2Fo%25rd%C3%A9";
+
+/// A running proxy in the store, killed when dropped.
+struct Proxy {
+    process: Child,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Proxy {
+    fn start(
+        lab: &Lab,
+        name: &str,
+        command: impl FnOnce(&Path, u16) -> Command + Send,
+    ) -> Option<Proxy> {
+        let found = |path: &str| Path::new(path).join(name).exists();
+        if !["/usr/bin", "/usr/sbin"].into_iter().any(found) {
+            lab::skip(&format!("{name} is not installed"));
+            return None;
+        }
+        let directory = std::env::temp_dir().join(format!("clopos-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        // Proxies give up being root, and write their logs afterwards.
+        fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+        let (process, port) = lab.in_store(|| {
+            let port = TcpListener::bind((STORE_V4, 0))
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            let output = File::create(directory.join("output")).unwrap();
+            let process = command(&directory, port)
+                .stdin(Stdio::null())
+                .stdout(output.try_clone().unwrap())
+                .stderr(output)
+                .spawn()
+                .unwrap();
+            (process, port)
+        });
+        let proxy = Proxy {
+            process,
+            directory,
+            port,
+        };
+        until("the proxy listens", || {
+            TcpStream::connect((STORE_V4, port)).is_ok()
+        });
+        Some(proxy)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn url(&self, user_info: &str) -> String {
+        format!("http://{user_info}{STORE_V4}:{}", self.port)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for file in ["output", "log", "cache.log"] {
+                let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
+                eprintln!("--- {file}\n{text}");
+            }
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn tinyproxy(directory: &Path, port: u16, allowed_port: u16, with_password: bool) -> Command {
+    let log = directory.join("log");
+    let mut settings = format!(
+        "Port {port}\nListen {STORE_V4}\nTimeout 30\nMaxClients 10\nConnectPort {allowed_port}\n\
+         LogFile \"{}\"\nLogLevel Info\n",
+        log.display()
+    );
+    if with_password {
+        settings += &format!("BasicAuth {USER} {SIMPLE_PASSWORD}\n");
+    }
+    let path = directory.join("settings");
+    fs::write(&path, settings).unwrap();
+    let mut command = Command::new("tinyproxy");
+    command.arg("-d").arg("-c").arg(path);
+    command
+}
+
+fn squid(directory: &Path, port: u16, allowed_port: u16) -> Command {
+    let hash = Command::new("openssl")
+        .args(["passwd", "-apr1", PASSWORD])
+        .output()
+        .unwrap();
+    let hash = String::from_utf8(hash.stdout).unwrap();
+    fs::write(directory.join("users"), format!("{USER}:{hash}")).unwrap();
+    let at = directory.display();
+    let settings = format!(
+        "http_port {STORE_V4}:{port}\nvisible_hostname proxy.{}\n\
+         auth_param basic program /usr/lib/squid/basic_ncsa_auth {at}/users\n\
+         auth_param basic children 1\nauth_param basic utf8 on\n\
+         acl known proxy_auth REQUIRED\nacl ours port {allowed_port} 1\n\
+         http_access deny !ours\nhttp_access allow known\nhttp_access deny all\n\
+         logformat short %>Hs %rm %ru %un \"%{{User-Agent}}>h\"\n\
+         access_log stdio:{at}/log short\ncache_log {at}/cache.log\ncache deny all\n\
+         pid_filename none\ncoredump_dir {at}\nshutdown_lifetime 0 seconds\n\
+         forward_timeout 2 seconds\nconnect_timeout 1 second\n",
+        lab::DOMAIN
+    );
+    let path = directory.join("settings");
+    fs::write(&path, settings).unwrap();
+    let mut command = Command::new("squid");
+    command.args(["-N", "-f"]).arg(path);
+    command
+}
+
+fn config(sandbox: &Sandbox, proxy: &str) -> Config {
+    let mut config = Config::new();
+    config
+        .set_base_url(&format!("https://{STORE_V4}:{}", sandbox.port()))
+        .unwrap()
+        .set_proxy(proxy)
+        .unwrap()
+        .set_user_agent("Till/7")
+        .unwrap()
+        .set_max_attempts(1)
+        .unwrap();
+    config.set_roots(Roots::None);
+    config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
+    config
+}
+
+fn sign_in(config: &Config) -> Result<Token, Error> {
+    noted(
+        Client::new(credentials(), config)
+            .unwrap()
+            .authenticate(None),
+    )
+}
+
+fn is_refused(config: &Config, http_status: Option<u16>, words: &[&str]) {
+    let error = failed(sign_in(config));
+    lab::announce(format_args!("| {error}"));
+    assert_eq!(error.status(), Status::Proxy, "{error}");
+    assert_eq!(error.http_status(), http_status, "{error}");
+    for word in words {
+        assert!(error.message().contains(word), "no {word:?} in {error}");
+    }
+    for secret in [PASSWORD, PASSWORD_IN_URL, "wrong-secret"] {
+        assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+    }
+}
+
+#[test]
+fn tinyproxy_is_passed_and_its_refusals_are_explained() {
+    lab::run(tinyproxy_is_passed_and_its_refusals_are_explained, |lab| {
+        let sandbox = lab.sandbox(|_| ());
+        let port = sandbox.port();
+        let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, false);
+        let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
+            return;
+        };
+        let config = config(&sandbox, &proxy.url(""));
+        value(sign_in(&config));
+        let connect = format!("CONNECT {STORE_V4}:{port} HTTP/1.1");
+        until("the proxy logs it", || proxy.log().contains(&connect));
+        // With credentials that nobody asked for, too; they are not the service's business.
+        let mut config = config.clone();
+        config.set_proxy(&proxy.url("a:b@")).unwrap();
+        value(sign_in(&config));
+        let request = sandbox.last_request().unwrap();
+        assert!(
+            request
+                .headers
+                .iter()
+                .all(|(name, _)| !name.starts_with("proxy-"))
+        );
+
+        // A port that it does not allow, and a host that it cannot reach.
+        config
+            .set_base_url(&format!("https://{STORE_V4}:444"))
+            .unwrap();
+        is_refused(
+            &config,
+            Some(403),
+            &["does not allow this host", &format!("{STORE_V4}:444")],
+        );
+        drop(sandbox);
+        config
+            .set_base_url(&format!("https://{STORE_V4}:{port}"))
+            .unwrap();
+        let error = failed(sign_in(&config));
+        lab::announce(format_args!("| {error}"));
+        assert_eq!(error.status(), Status::Proxy);
+        assert!(matches!(error.http_status(), Some(500..600)), "{error:?}");
+        assert!(error.is_retryable());
+    });
+}
+
+#[test]
+fn tinyproxy_takes_the_user_name_and_password_of_the_url() {
+    lab::run(
+        tinyproxy_takes_the_user_name_and_password_of_the_url,
+        |lab| {
+            let sandbox = lab.sandbox(|_| ());
+            let port = sandbox.port();
+            let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, true);
+            let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
+                return;
+            };
+            value(sign_in(&config(
+                &sandbox,
+                &proxy.url(&format!("{USER}:sword%66ish@")),
+            )));
+            is_refused(
+                &config(&sandbox, &proxy.url("")),
+                Some(407),
+                &["asks for a user name"],
+            );
+            is_refused(
+                &config(&sandbox, &proxy.url("till:wrong-secret@")),
+                Some(401),
+                &["does not accept the user name and password"],
+            );
+        },
+    );
+}
+
+#[test]
+fn squid_is_passed_with_credentials_and_its_refusals_are_explained() {
+    lab::run(
+        squid_is_passed_with_credentials_and_its_refusals_are_explained,
+        |lab| {
+            let sandbox = lab.sandbox(|_| ());
+            let port = sandbox.port();
+            let command = |directory: &Path, own: u16| squid(directory, own, port);
+            let Some(proxy) = Proxy::start(lab, "squid", command) else {
+                return;
+            };
+            let known = proxy.url(&format!("{USER}:{PASSWORD_IN_URL}@"));
+            let mut config = config(&sandbox, &known);
+            let client = Client::new(credentials(), &config).unwrap();
+            value(client.authenticate(None));
+            // The tunnel is kept, too.
+            value(client.authenticate(None));
+            assert_eq!(sandbox.connections(), 1);
+            drop(client);
+            let version = clopos_auth_version();
+            let line =
+                format!("200 CONNECT {STORE_V4}:{port} {USER} \"Till/7 libclopos_auth/{version}\"");
+            until("the proxy logs it", || proxy.log().contains(&line));
+
+            config.set_proxy(&proxy.url("")).unwrap();
+            is_refused(&config, Some(407), &["asks for a user name and password"]);
+            config.set_proxy(&proxy.url("till:wrong-secret@")).unwrap();
+            is_refused(
+                &config,
+                Some(407),
+                &["does not accept the user name and password"],
+            );
+            config.set_proxy(&known).unwrap();
+            config
+                .set_base_url(&format!("https://{STORE_V4}:444"))
+                .unwrap();
+            is_refused(&config, Some(403), &["does not allow this host"]);
+            // Allowed, but nobody is there.
+            config
+                .set_base_url(&format!("https://{STORE_V4}:1"))
+                .unwrap();
+            is_refused(&config, Some(503), &["could not reach this host"]);
+        },
+    );
+}
+
+fn clopos_auth_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+#[test]
+fn a_proxy_that_hangs_is_named_when_the_attempt_is_over() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = Sandbox::start(clopos_sandbox::Settings::default()).unwrap();
+    let proxy = format!("http://u:wrong-secret@{}", silent.local_addr().unwrap());
+    let mut config = config(&sandbox, &proxy);
+    config.set_base_url(&sandbox.url()).unwrap();
+    config.set_attempt_timeout(300 * MS).unwrap();
+    let start = Instant::now();
+    is_refused(
+        &config,
+        None,
+        &["the proxy 127.0.0.1", "did not answer within"],
+    );
+    let took = start.elapsed();
+    assert!((300 * MS..500 * MS).contains(&took), "{took:?}");
+}
+
+#[test]
+fn the_environment_chooses_the_proxy_and_what_goes_without() {
+    const SCENE: &str = "CLOPOS_TEST_ENVIRONMENT_PROXY";
+    let test = the_environment_chooses_the_proxy_and_what_goes_without;
+    // In a process of its own, with one setting of the environment.
+    if let Ok(scene) = std::env::var(SCENE) {
+        let (url, ca_file) = scene.split_once(' ').unwrap();
+        let mut config = Config::new();
+        config
+            .set_base_url(url)
+            .unwrap()
+            .set_max_attempts(1)
+            .unwrap();
+        config.set_roots(Roots::None);
+        config.add_ca_pem(&fs::read(ca_file).unwrap()).unwrap();
+        if let Ok(choice) = std::env::var("CLOPOS_TEST_ENVIRONMENT_CHOICE") {
+            config.set_proxy(&choice).unwrap();
+        }
+        let client = match Client::new(credentials(), &config) {
+            Ok(client) => client,
+            Err(error) => return println!("came: not made, {error}"),
+        };
+        match client.authenticate(None) {
+            Ok(_) => println!("came: a token"),
+            Err(error) => println!("came: {error}"),
+        }
+        return;
+    }
+    lab::run(test, |lab| {
+        let sandbox = lab.sandbox(|_| ());
+        let port = sandbox.port();
+        let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, false);
+        let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
+            return;
+        };
+        let ca_file = proxy.directory.join("ca.pem");
+        fs::write(&ca_file, sandbox.ca_pem()).unwrap();
+        let good = proxy.url("");
+        let tunnels = || proxy.log().matches("CONNECT 192.0.2.2").count();
+        let mut seen = 0;
+        let variables = [
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+            "HTTP_PROXY",
+            "http_proxy",
+            "NO_PROXY",
+            "no_proxy",
+        ];
+        let dead = "http://u:wrong-secret@192.0.2.2:9";
+        let (port_rule, other_rule) = (format!("192.0.2.2:{port}"), "192.0.2.2:1".to_owned());
+        let proxied = "a token through the proxy";
+        for (settings, expected) in [
+            (&[("HTTPS_PROXY", good.as_str())][..], proxied),
+            (&[("https_proxy", &good)], proxied),
+            (&[("ALL_PROXY", &good)], proxied),
+            (&[("all_proxy", &good)], proxied),
+            (&[("HTTPS_PROXY", &good), ("ALL_PROXY", dead)], proxied),
+            (&[("HTTP_PROXY", dead), ("http_proxy", dead)], "a token"),
+            (&[("HTTPS_PROXY", "")], "a token"),
+            (&[], "a token"),
+            (
+                &[("HTTPS_PROXY", dead)],
+                "PROXY: cannot connect to the proxy 192.0.2.2:9",
+            ),
+            (
+                &[("HTTPS_PROXY", "socks5://u:wrong-secret@p:1")],
+                "not made, PROXY: the environment's HTTPS_PROXY",
+            ),
+            (&[("HTTPS_PROXY", dead), ("NO_PROXY", "*")], "a token"),
+            (
+                &[("HTTPS_PROXY", dead), ("NO_PROXY", "192.0.2.2")],
+                "a token",
+            ),
+            (
+                &[
+                    ("HTTPS_PROXY", dead),
+                    ("no_proxy", "a.example, 192.0.2.0/24"),
+                ],
+                "a token",
+            ),
+            (
+                &[("HTTPS_PROXY", dead), ("NO_PROXY", &port_rule)],
+                "a token",
+            ),
+            (
+                &[("HTTPS_PROXY", &good), ("NO_PROXY", &other_rule)],
+                proxied,
+            ),
+            (
+                &[("HTTPS_PROXY", &good), ("NO_PROXY", "192.0.2.1,.example")],
+                proxied,
+            ),
+            (
+                &[
+                    ("HTTPS_PROXY", dead),
+                    ("CLOPOS_TEST_ENVIRONMENT_CHOICE", "none"),
+                ],
+                "a token",
+            ),
+            (
+                &[
+                    ("HTTPS_PROXY", dead),
+                    ("NO_PROXY", "*"),
+                    ("CLOPOS_TEST_ENVIRONMENT_CHOICE", &good),
+                ],
+                proxied,
+            ),
+        ] {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            for name in variables {
+                command.env_remove(name);
+            }
+            let scene = format!("https://{STORE_V4}:{port} {}", ca_file.display());
+            command.env(SCENE, scene).envs(settings.iter().copied());
+            let output = lab::again(&mut command, test);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let came = text.split_once("came: ").expect(&text).1;
+            let came = came.lines().next().unwrap();
+            let wanted = expected.trim_end_matches(" through the proxy");
+            assert!(came.starts_with(wanted), "{settings:?}: {came}");
+            assert!(!text.contains("wrong-secret"), "{settings:?}: {text}");
+            if expected == proxied {
+                seen += 1;
+                until("the proxy logs it", || tunnels() == seen);
+            }
+            assert_eq!(tunnels(), seen, "{settings:?}");
+        }
+        lab::announce(format_args!(
+            "| 18 settings of the environment, {seen} through the proxy"
+        ));
+    });
+}
