@@ -41,8 +41,8 @@
  *   A client may be used by any number of threads at any time, also freed while others are inside its
  *   calls: they return CANCELLED at once. A config belongs to one thread at a time. Tokens and errors
  *   never change: any thread may read them. There is no error state per thread or per client; each
- *   failure is in its own object. Requests run on a thread of the library's own, which receives no
- *   signals and exists only while a request is under way. No function is safe in a signal handler.
+ *   failure is in its own object. Requests run on a thread of the library's own, which receives none of
+ *   the process's signals and exists only while a request is under way. No function is safe in a signal handler.
  *
  *   After fork() the child's first call starts clean, with its own request and its own connection.
  *   The library stays loaded: dlclose() and FreeLibrary() do not unload it.
@@ -246,8 +246,9 @@ typedef int32_t clopos_auth_log_level;
 
 /**
  * Signs in to the service and keeps the token. Opaque: a key, not an address, so a stale or made-up
- * one gives INVALID_HANDLE, never a crash. Any number of threads may use one client at any time, and
- * one may free it while others are inside its calls.
+ * one gives INVALID_HANDLE, never a crash. (For bindings: keep it as an integer or as a pointer to an
+ * incomplete type, since its value may look like an address in a collector's heap.) Any number of
+ * threads may use one client at any time, and one may free it while others are inside its calls.
  */
 typedef struct clopos_auth_client clopos_auth_client;
 
@@ -277,7 +278,8 @@ typedef struct clopos_auth_token {
      */
     const char *token_type;
     /**
-     * When the token ends, in Unix seconds on the *server's* clock; this device's may differ.
+     * When the token ends, in Unix seconds on the *server's* clock; this device's may differ. At most
+     * 253402300799, the end of the year 9999.
      */
     int64_t expires_at;
     /**

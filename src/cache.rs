@@ -107,3 +107,96 @@ impl TokenCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// Refreshed from 50 on, fresh until 90, dead at 100.
+    fn token(value: &str) -> Arc<CachedToken> {
+        let grant = Grant {
+            token: Secret::new(value),
+            token_type: "Bearer".into(),
+            expires_in: Duration::from_secs(100),
+            expires_at: 1_793_939_000,
+        };
+        let lifetime = Lifetime {
+            refresh_at: at(50),
+            fresh_until: at(90),
+            ends: at(100),
+        };
+        Arc::new(CachedToken::new(grant, lifetime, Clock::System))
+    }
+
+    fn read(cache: &TokenCache, seconds: u64) -> Option<(String, u64)> {
+        cache.read(at(seconds), |grant, left| {
+            (grant.token.expose().to_owned(), left.as_secs())
+        })
+    }
+
+    #[test]
+    fn the_hot_path_serves_a_token_until_somebody_has_to_look() {
+        let cache = TokenCache::default();
+        assert_eq!(read(&cache, 0), None);
+        cache.store(token("a"));
+        assert_eq!(read(&cache, 10), Some(("a".into(), 90)));
+        assert_eq!(read(&cache, 49), Some(("a".into(), 51)));
+        assert_eq!(read(&cache, 50), None);
+        cache.clear();
+        assert_eq!(read(&cache, 10), None);
+    }
+
+    #[test]
+    fn a_look_can_be_put_off_but_not_past_the_margin_nor_before_its_time() {
+        let token = token("a");
+        token.look_again_at(Instant::NEVER);
+        assert!(!token.wants_a_look(at(89)));
+        assert!(token.wants_a_look(at(90)));
+        token.look_again_at(at(70));
+        assert!(!token.wants_a_look(at(69)));
+        assert!(token.wants_a_look(at(70)));
+        token.look_again_at(at(10));
+        assert!(!token.wants_a_look(at(49)));
+        assert!(token.wants_a_look(at(50)));
+    }
+
+    #[test]
+    fn only_the_rejected_token_is_dropped() {
+        let cache = TokenCache::default();
+        let is = |value: &'static str| move |grant: &Grant| grant.token.expose() == value;
+        assert!(!cache.clear_if(is("a")));
+        cache.store(token("a"));
+        assert!(!cache.clear_if(is("b")));
+        assert!(cache.load().is_some());
+        assert!(cache.clear_if(is("a")));
+        assert!(!cache.clear_if(is("a")));
+        assert!(cache.load().is_none());
+    }
+
+    #[test]
+    fn a_token_that_comes_while_the_old_one_is_being_dropped_stays() {
+        let cache = TokenCache::default();
+        cache.store(token("a"));
+        let dropped = cache.clear_if(|grant| {
+            cache.store(token("b"));
+            grant.token.expose() == "a"
+        });
+        assert!(!dropped);
+        assert_eq!(read(&cache, 10), Some(("b".into(), 90)));
+    }
+
+    #[test]
+    fn the_token_of_another_process_is_not_there() {
+        let cache = TokenCache::default();
+        let mut parents = Arc::into_inner(token("a")).expect("the only one");
+        parents.generation += 1;
+        cache.store(Arc::new(parents));
+        assert_eq!(read(&cache, 10), None);
+        assert!(cache.load().is_none());
+    }
+}

@@ -91,3 +91,95 @@ impl Drop for Running<'_> {
         self.0.idle.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn logger(
+        level: LogLevel,
+        function: impl Fn(LogLevel, &str) + Send + Sync + 'static,
+    ) -> Arc<Logger> {
+        Arc::new(Logger::new(Some((level, Arc::new(function)))))
+    }
+
+    #[test]
+    fn lines_above_the_level_are_not_passed_on() {
+        let (lines, received) = mpsc::channel();
+        let log = logger(LogLevel::Warn, move |level, line| {
+            lines.send((level, line.to_owned())).unwrap();
+        });
+        log.line(LogLevel::Info, format_args!("nobody wants this"));
+        log.line(LogLevel::Warn, format_args!("line {}", 1));
+        log.line(LogLevel::Error, format_args!("line {}", 2));
+        log.close();
+        log.line(LogLevel::Error, format_args!("too late"));
+        drop(log);
+        let expected = [
+            (LogLevel::Warn, "line 1".to_owned()),
+            (LogLevel::Error, "line 2".to_owned()),
+        ];
+        assert_eq!(received.iter().collect::<Vec<_>>(), expected);
+        Logger::new(None).line(LogLevel::Error, format_args!("to nobody"));
+    }
+
+    #[test]
+    fn a_close_waits_for_a_function_that_runs_on_another_thread() {
+        let (started, start) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let (gate, ended) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
+        let counted = ended.clone();
+        let log = logger(LogLevel::Debug, move |_, _| {
+            started.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let logging = thread::spawn({
+            let log = log.clone();
+            move || log.line(LogLevel::Info, format_args!("a line"))
+        });
+        start.recv().unwrap();
+        let closing = thread::spawn({
+            let log = log.clone();
+            move || {
+                log.close();
+                ended.load(Ordering::SeqCst)
+            }
+        });
+        while !log.state.lock().unwrap().closed {
+            thread::yield_now();
+        }
+        release.send(()).unwrap();
+        assert_eq!(closing.join().unwrap(), 1, "it closed while the line ran");
+        logging.join().unwrap();
+    }
+
+    #[test]
+    fn two_functions_that_close_their_own_log_at_once_do_not_wait_for_each_other() {
+        static LOG: OnceLock<Arc<Logger>> = OnceLock::new();
+        let both = std::sync::Barrier::new(2);
+        let log = LOG.get_or_init(|| {
+            logger(LogLevel::Debug, move |_, _| {
+                both.wait();
+                LOG.get().expect("it is logging").close();
+            })
+        });
+        let others = thread::spawn(|| log.line(LogLevel::Info, format_args!("one")));
+        log.line(LogLevel::Info, format_args!("two"));
+        others.join().unwrap();
+        assert_eq!(log.state.lock().unwrap().running, 0);
+    }
+
+    #[test]
+    fn a_function_that_panics_does_not_keep_the_log_open() {
+        let log = logger(LogLevel::Debug, |_, _| std::panic::panic_any(()));
+        let logging = log.clone();
+        let came = thread::spawn(move || logging.line(LogLevel::Info, format_args!("a line")));
+        assert!(came.join().is_err());
+        log.close();
+    }
+}

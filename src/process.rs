@@ -100,8 +100,10 @@ impl<T> PerProcess<T> {
     }
 }
 
-/// Starts a detached thread that no signal is delivered to: the host's handlers expect the host's
-/// threads and their stacks.
+/// Starts a detached thread that none of the signals is delivered to that are sent to a process: the
+/// host's handlers expect the host's threads and their stacks. Those that a runtime sends to a thread
+/// of its choice stay open: Mono, for one, stops every thread that ever called into it that way, and
+/// would wait for ever for one that does not listen.
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
@@ -115,10 +117,14 @@ fn without_signals<R>(body: impl FnOnce() -> R) -> R {
 
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigfillset` initialises `all`, and `pthread_sigmask` with a valid `how` initialises
+    // SAFETY: `sigfillset` initialises `all`, the signals taken out of it exist, and `pthread_sigmask` with a valid `how` initialises
     // `before`; neither can fail with these arguments. A new thread inherits the mask.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGPWR, libc::SIGXCPU]) {
+            libc::sigdelset(all.as_mut_ptr(), signal);
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
     }
     let result = body();
@@ -130,4 +136,71 @@ fn without_signals<R>(body: impl FnOnce() -> R) -> R {
 #[cfg(not(unix))]
 fn without_signals<R>(body: impl FnOnce() -> R) -> R {
     body()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_process_keeps_its_value() {
+        let value = PerProcess::new(1);
+        assert_eq!(*value.get(|| 2), 1);
+    }
+
+    #[test]
+    fn another_process_makes_its_own_value_once() {
+        let parents = PerProcess {
+            generation: generation() + 1,
+            value: 1,
+            next: OnceBox::new(),
+        };
+        assert_eq!(*parents.get(|| 2), 2);
+        assert_eq!(*parents.get(|| 3), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_processs_signals_are_not_delivered_to_a_thread_of_ours_and_the_starter_keeps_its_mask() {
+        let blocked = || {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: with no new mask this only writes the current one to `set`.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+                let set = set.assume_init();
+                [libc::SIGINT, libc::SIGTERM, libc::SIGPROF, libc::SIGCHLD]
+                    .map(|signal| libc::sigismember(&set, signal) == 1)
+            }
+        };
+        let before = blocked();
+        let (sender, receiver) = mpsc::channel();
+        spawn(move || sender.send(blocked()).unwrap()).unwrap();
+        assert_eq!(receiver.recv().unwrap(), [true; 4]);
+        assert_eq!(blocked(), before);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_runtime_can_stop_a_thread_of_ours_by_signal() {
+        let (sender, receiver) = mpsc::channel();
+        spawn(move || {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: with no new mask this only writes the current one to `set`.
+            let blocked = unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+                let set = set.assume_init();
+                [
+                    libc::SIGRTMIN(),
+                    libc::SIGRTMAX(),
+                    libc::SIGPWR,
+                    libc::SIGXCPU,
+                ]
+                .map(|signal| libc::sigismember(&set, signal))
+            };
+            sender.send(blocked).unwrap();
+        })
+        .unwrap();
+        assert_eq!(receiver.recv().unwrap(), [0; 4]);
+    }
 }

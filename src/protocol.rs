@@ -23,6 +23,8 @@ pub(crate) const MAX_TOKEN_BYTES: usize = 8192;
 const MAX_SERVER_TEXT_BYTES: usize = 512;
 /// Longer lifetimes than ten years are taken for ten years, so that no arithmetic overflows.
 const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
+/// The end of the year 9999, the latest that the dates of .NET and Python can tell.
+const MAX_EXPIRES_AT: i64 = 253_402_300_799;
 
 /// What the service granted.
 #[derive(Clone, Debug)]
@@ -229,7 +231,7 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
         token,
         token_type: token_type.expose().into(),
         expires_in: Duration::from_secs(expires_in.unsigned_abs()),
-        expires_at,
+        expires_at: expires_at.min(MAX_EXPIRES_AT),
     })
 }
 

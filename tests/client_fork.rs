@@ -1,78 +1,20 @@
 //! Children made by `fork`, and processes that can start no thread. The children never return: they
-//! write what they found to a pipe and exit, or are killed by their alarm.
+//! write what they found to a pipe and exit, or are killed by their alarm. Forking from many threads at
+//! once is in `fork_storm.rs`.
 #![cfg(target_os = "linux")]
 
 mod support;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::FromRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clopos_auth::{Client, Error, Token};
+use clopos_auth::Client;
 use clopos_sandbox::Fault;
 
 use support::*;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
-
-/// A child in which a closure runs.
-struct Child {
-    process: libc::pid_t,
-    found: File,
-}
-
-impl Child {
-    /// Forks. `body` must not panic (its message might wait for a lock) nor use the sandbox.
-    fn fork(body: impl FnOnce() -> String) -> Child {
-        let mut pipe = [0; 2];
-        // SAFETY: `pipe` has room for two descriptors. After `fork`, the child runs on this thread
-        // alone, uses descriptors that it owns, and leaves by `_exit`.
-        unsafe {
-            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC), 0);
-            match libc::fork() {
-                -1 => panic!("{}", std::io::Error::last_os_error()),
-                0 => {
-                    libc::alarm(20);
-                    let found = body();
-                    let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
-                    libc::_exit(i32::from(written.is_err()));
-                }
-                process => {
-                    libc::close(pipe[1]);
-                    let found = File::from_raw_fd(pipe[0]);
-                    Child { process, found }
-                }
-            }
-        }
-    }
-
-    /// What it found.
-    fn found(mut self) -> String {
-        let mut found = String::new();
-        self.found.read_to_string(&mut found).expect("UTF-8");
-        let mut status = 0;
-        // SAFETY: `process` is a child that nobody has waited for.
-        let ended = unsafe { libc::waitpid(self.process, &mut status, 0) };
-        assert_eq!(ended, self.process);
-        assert_eq!(status, 0, "the child was stuck or failed, after {found:?}");
-        found
-    }
-}
-
-/// The token, or the error's text after a `!`.
-fn text_of(came: Result<Token, Error>) -> String {
-    match came {
-        Ok(token) => token.value().to_owned(),
-        Err(error) => {
-            transcribe(&format!("{error} | {error:?}"));
-            format!("!{error}")
-        }
-    }
-}
 
 fn assert_is_own(bench: &Bench, child: &str, parent: &str) {
     assert!(!child.starts_with('!'), "{child}");
@@ -179,53 +121,6 @@ fn a_child_may_free_what_its_parent_goes_on_using() {
     assert_eq!(value(client.get_token(NOW)), parents);
     assert_ne!(value(client.authenticate(None)), parents);
     assert_eq!(bench.sandbox.connections(), 1);
-}
-
-#[test]
-fn forking_from_many_threads_while_others_call_in_harms_neither_side() {
-    let bench = Bench::with_tls();
-    let mut config = bench.config();
-    // Not a name: the child of a process whose threads are inside the system's resolver may find it
-    // locked for ever, which no library can mend.
-    let address = format!("https://127.0.0.1:{}", bench.sandbox.port());
-    config.set_base_url(&address).unwrap();
-    config.set_requests_per_minute(60).unwrap();
-    let client = Arc::new(bench.client(&config));
-    let over = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..3)
-        .map(|_| {
-            let (client, over) = (client.clone(), over.clone());
-            thread::spawn(move || {
-                let mut tokens = 0;
-                while !over.load(Ordering::Relaxed) {
-                    if client.get_token(NOW).is_ok() {
-                        tokens += 1;
-                    }
-                    client.invalidate(None);
-                    thread::sleep(MS);
-                }
-                tokens
-            })
-        })
-        .collect();
-    let forkers: Vec<_> = (0..4)
-        .map(|_| {
-            let client = client.clone();
-            thread::spawn(move || {
-                for _ in 0..8 {
-                    let child = Child::fork(|| text_of(client.get_token(Some(15 * SECOND))));
-                    let found = child.found();
-                    assert!(!found.starts_with('!'), "{found}");
-                }
-            })
-        })
-        .collect();
-    for forker in forkers {
-        forker.join().unwrap();
-    }
-    over.store(true, Ordering::Relaxed);
-    let tokens: u32 = callers.into_iter().map(|c| c.join().unwrap()).sum();
-    assert!(tokens > 0);
 }
 
 // ---------------------------------------------------------------------------------------------

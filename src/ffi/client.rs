@@ -15,8 +15,9 @@ use crate::protocol::{Grant, MAX_TOKEN_BYTES};
 use crate::{Client, Credentials, Error, Status};
 
 /// Signs in to the service and keeps the token. Opaque: a key, not an address, so a stale or made-up
-/// one gives INVALID_HANDLE, never a crash. Any number of threads may use one client at any time, and
-/// one may free it while others are inside its calls.
+/// one gives INVALID_HANDLE, never a crash. (For bindings: keep it as an integer or as a pointer to an
+/// incomplete type, since its value may look like an address in a collector's heap.) Any number of
+/// threads may use one client at any time, and one may free it while others are inside its calls.
 pub struct clopos_auth_client {
     _opaque: [u8; 0],
 }

@@ -26,7 +26,8 @@ pub struct clopos_auth_token {
     pub value_len: usize,
     /// "Bearer", as the service says; the header `x-token` does not want it.
     pub token_type: *const c_char,
-    /// When the token ends, in Unix seconds on the *server's* clock; this device's may differ.
+    /// When the token ends, in Unix seconds on the *server's* clock; this device's may differ. At most
+    /// 253402300799, the end of the year 9999.
     pub expires_at: i64,
     /// Seconds that the token had left when it was handed out, whatever the device's date says.
     pub expires_in: i64,

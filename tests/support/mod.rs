@@ -2,8 +2,9 @@
 //! states, and the one place through which everything that the library says passes.
 #![allow(dead_code)] // Every test program uses a part of it.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::FromRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, Weak};
@@ -515,4 +516,62 @@ pub fn run_under(wrapper: &[&str], name: &str, variable: &str) -> Option<()> {
     assert!(run.status.success(), "{stdout}{stderr}");
     assert!(stdout.contains("1 passed"), "{stdout}");
     Some(())
+}
+
+// ---------------------------------------------------------------------------------------------
+// Processes
+
+/// A child in which a closure runs.
+pub struct Child {
+    process: libc::pid_t,
+    found: File,
+}
+
+impl Child {
+    /// Forks. `body` must not panic (its message might wait for a lock) nor use the sandbox.
+    pub fn fork(body: impl FnOnce() -> String) -> Child {
+        let mut pipe = [0; 2];
+        // SAFETY: `pipe` has room for two descriptors. After `fork`, the child runs on this thread
+        // alone, uses descriptors that it owns, and leaves by `_exit`.
+        unsafe {
+            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC), 0);
+            match libc::fork() {
+                -1 => panic!("{}", std::io::Error::last_os_error()),
+                0 => {
+                    libc::alarm(20);
+                    let found = body();
+                    let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
+                    libc::_exit(i32::from(written.is_err()));
+                }
+                process => {
+                    libc::close(pipe[1]);
+                    let found = File::from_raw_fd(pipe[0]);
+                    Child { process, found }
+                }
+            }
+        }
+    }
+
+    /// What it found.
+    pub fn found(mut self) -> String {
+        let mut found = String::new();
+        self.found.read_to_string(&mut found).expect("UTF-8");
+        let mut status = 0;
+        // SAFETY: `process` is a child that nobody has waited for.
+        let ended = unsafe { libc::waitpid(self.process, &mut status, 0) };
+        assert_eq!(ended, self.process);
+        assert_eq!(status, 0, "the child was stuck or failed, after {found:?}");
+        found
+    }
+}
+
+/// The token, or the error's text after a `!`.
+pub fn text_of(came: Result<Token, Error>) -> String {
+    match came {
+        Ok(token) => token.value().to_owned(),
+        Err(error) => {
+            transcribe(&format!("{error} | {error:?}"));
+            format!("!{error}")
+        }
+    }
 }
