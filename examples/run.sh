@@ -2,7 +2,7 @@
 # Signs in with one of the examples: builds the library, starts the sandbox, compiles the example
 # against both and runs it.
 #
-#     examples/run.sh c
+#     examples/run.sh c|cpp|go|dotnet|python
 #
 # With CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID set, the same
 # programs talk to the real service (or to the one at CLOPOS_BASE_URL), and no sandbox is started.
@@ -11,8 +11,10 @@ set -eu
 # shellcheck source=examples/tools.sh
 . "$(dirname "$0")/tools.sh"
 cd "$root"
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
 
-LANGUAGES=(c)
+LANGUAGES=(c cpp go dotnet python)
 CREDENTIALS=(CLOPOS_CLIENT_ID CLOPOS_CLIENT_SECRET CLOPOS_BRAND CLOPOS_INTEGRATOR_ID)
 
 # What a program that links the static library has to name beside it: what
@@ -100,6 +102,49 @@ run_c() {
     "$work/login"
     echo "--- firmware.c: the static library, no heap of its own"
     "$work/firmware"
+}
+
+run_cpp() {
+    need g++ g++
+    need cmake cmake make
+    need curl-config libcurl4-openssl-dev
+    build_library
+    choose_service
+    run cmake -S examples/cpp -B "$work/cpp" -DCMAKE_BUILD_TYPE=Release \
+        -DCLOPOS_AUTH_LIBRARY="$libraries/libclopos_auth.so" >&2
+    run cmake --build "$work/cpp" >&2
+    "$work/cpp/login"
+}
+
+run_go() {
+    need_go
+    build_library
+    choose_service
+    local directories=(env CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="-L$libraries")
+    run "${directories[@]}" go build -C examples/go -o "$work/login" ./login
+    run "${directories[@]}" go build -C examples/go -tags clopos_auth_static -o "$work/login-static" \
+        ./login
+    echo "--- login: the shared library"
+    "$work/login"
+    echo "--- login: the static library"
+    "$work/login-static"
+}
+
+run_dotnet() {
+    need_dotnet
+    build_library
+    choose_service
+    # MSBuild writes beside the sources.
+    cp -R examples/dotnet "$work/"
+    run dotnet build --nologo -v quiet -c Release -o "$work/login" "$work/dotnet/Login" >&2
+    dotnet "$work/login/Login.dll"
+}
+
+run_python() {
+    need python3 python3
+    build_library
+    choose_service
+    CLOPOS_AUTH_LIBRARY=$libraries/libclopos_auth.so run python3 examples/python/clopos_auth.py
 }
 
 language=${1:-}

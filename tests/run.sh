@@ -16,6 +16,8 @@ set -u
 # shellcheck source=examples/tools.sh
 . "$(dirname "$0")/../examples/tools.sh"
 cd "$root" || exit 1
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
 
 PARTS=(
     scripts    # the shell scripts are clean
@@ -29,6 +31,8 @@ PARTS=(
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
     symbols    # what the libraries export and need
+    wrappers   # one list of behaviours, in every language
+    gotest     # what Go's package tests by itself
     examples   # the main job, from the outside
     secrets    # nothing that any of these printed or logged holds a secret
 )
@@ -49,6 +53,9 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
 mkdir "$CLOPOS_TEST_TRANSCRIPT"
+# Some tests become nobody on the way.
+chmod 711 "$work"
+chmod 1777 "$CLOPOS_TEST_TRANSCRIPT"
 
 total_passed=0
 total_failed=0
@@ -129,7 +136,8 @@ need_cargo_tool() {
 
 part_scripts() {
     need shellcheck shellcheck || { skipped "no shellcheck"; return; }
-    check "shellcheck has nothing to say" shellcheck -x examples/*.sh tests/*.sh .ci/run
+    check "shellcheck has nothing to say" shellcheck -x examples/*.sh tests/*.sh \
+        tests/*/*.sh tests/wrappers/*/build .ci/run
 }
 
 part_format() {
@@ -163,6 +171,12 @@ part_rust() {
 
 part_simulation() {
     cargo_test "simulation" --release --test simulation
+}
+
+part_loom() {
+    # Another compiler flag builds everything anew, so in a place of its own.
+    RUSTFLAGS="--cfg clopos_loom" cargo_test "loom" --profile quick --lib \
+        --target-dir "$(target_directory)/loom" flight::model
 }
 
 # check_header COMPILER STANDARD OPTION...: the header alone, twice.
@@ -258,6 +272,49 @@ part_symbols() {
     check "the static library's other names cannot meet a program's" check_static_names "$static"
 }
 
+part_wrappers() {
+    local languages=(c cpp) status=0 good bad
+    need_c_tools || { skipped "the wrappers: no compiler"; return; }
+    languages+=(c-asan cpp-asan)
+    if need clang clang; then languages+=(cpp-clang); else skipped "C++ with clang"; fi
+    if need python3 python3; then languages+=(python); else skipped "Python"; fi
+    if need_go; then
+        languages+=(go go-static go-race)
+        if need pkg-config pkg-config; then languages+=(go-pkgconfig); else skipped "pkg-config"; fi
+    else
+        skipped "Go"
+    fi
+    if need_dotnet; then
+        languages+=(dotnet)
+        if need_mono; then languages+=(dotnet-mono); else skipped "Mono"; fi
+    else
+        skipped ".NET"
+    fi
+    tests/wrappers/run.sh "${languages[@]}" >"$work/tests.log" 2>&1 || status=$?
+    good=$(grep -c '^ok - ' "$work/tests.log")
+    bad=$(grep -c '^not ok - ' "$work/tests.log")
+    tally "wrappers (${languages[*]})" "$status" "$good" "$bad" 0
+}
+
+go_test() {
+    local target
+    target=$(target_directory)
+    cargo build --release --lib && cargo build -p clopos-sandbox || return
+    ln -sf libclopos_auth.so "$target/release/libclopos_auth.so.1"
+    CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="-L$target/release" \
+        LD_LIBRARY_PATH="$target/release" CLOPOS_SANDBOX="$target/debug/clopos-sandbox" \
+        "$@"
+}
+
+part_gotest() {
+    need_go || { skipped "Go"; return; }
+    check "go vet has nothing to say" go_test go vet -C examples/go ./...
+    check "go test passes with the race detector" \
+        go_test go test -C examples/go -count=1 -race ./...
+    check "go test passes with cgo's checks" \
+        go_test env GODEBUG=cgocheck=1 go test -C examples/go -count=1 ./...
+}
+
 # What a reader is promised to see.
 check_example_output() {
     check "$1: it shows the token" grep -q -E '^token: +[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.' "$2"
@@ -276,6 +333,11 @@ part_examples() {
     check "examples/run.sh c signs in" run_example c
     check_example_output c "$work/c.out"
     check "firmware.c signs in" grep -q '^token of [0-9]* bytes' "$work/c.out"
+    local language
+    for language in cpp go dotnet python; do
+        check "examples/run.sh $language signs in" run_example "$language"
+        check_example_output "$language" "$work/$language.out"
+    done
     check "examples/run.sh names what it knows" names_languages
     check "firmware.c has no use of the heap" has_no_heap
 }
@@ -334,6 +396,10 @@ run_part() {
     local start=$SECONDS good=$total_passed bad=$total_failed missed=$total_skipped
     echo "=== $1"
     "part_$1"
+    if [ $((total_passed + total_failed + total_skipped)) = $((good + bad + missed)) ]; then
+        echo "not ok - the part $1 ran no test"
+        failed 1
+    fi
     printf '%-12s %4d passed, %d failed, %d skipped in %d s\n' "$1" $((total_passed - good)) \
         $((total_failed - bad)) $((total_skipped - missed)) $((SECONDS - start)) |
         tee -a "$work/durations"

@@ -1,0 +1,101 @@
+using System;
+
+namespace Clopos.Auth
+{
+    /// <summary>Which root certificates are trusted, beside <see cref="CloposAuthSettings.CaPem"/>.</summary>
+    public enum CloposRoots
+    {
+        /// <summary>Mozilla's, compiled into the library.</summary>
+        Bundled = 0,
+
+        /// <summary>The system's.</summary>
+        System = 1,
+
+        /// <summary>None: with <see cref="CloposAuthSettings.CaPem"/>, pinning to it.</summary>
+        None = 2,
+    }
+
+    /// <summary>How important a log line is.</summary>
+    public enum CloposLogLevel
+    {
+        /// <summary>Somebody has to do something.</summary>
+        Error = 1,
+
+        /// <summary>An attempt failed, the library goes on by itself.</summary>
+        Warning = 2,
+
+        /// <summary>A token was obtained or invalidated.</summary>
+        Information = 3,
+
+        /// <summary>Every attempt and every wait.</summary>
+        Debug = 4,
+    }
+
+    /// <summary>Who signs in, and how. <c>clopos_auth.h</c> tells the limits of each setting.</summary>
+    public sealed class CloposAuthSettings
+    {
+        /// <summary>Where the service is, unless <see cref="BaseUrl"/> says otherwise.</summary>
+        public const string DefaultBaseUrl = "https://integrations.clopos.com";
+
+        /// <summary>Settings for these credentials, as issued by Clopos.</summary>
+        public CloposAuthSettings(string clientId, string clientSecret, string brand, string integratorId)
+        {
+            ClientId = clientId;
+            ClientSecret = clientSecret;
+            Brand = brand;
+            IntegratorId = integratorId;
+        }
+
+        /// <summary>The client id.</summary>
+        public string ClientId { get; }
+
+        internal string ClientSecret { get; }
+
+        /// <summary>The brand.</summary>
+        public string Brand { get; }
+
+        /// <summary>The integrator id.</summary>
+        public string IntegratorId { get; }
+
+        /// <summary>"https://HOST[:PORT][/PREFIX]".</summary>
+        public string BaseUrl { get; set; } = DefaultBaseUrl;
+
+        /// <summary>How long a call may take that says nothing else.</summary>
+        public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(30);
+
+        /// <summary>How long one attempt may take.</summary>
+        public TimeSpan AttemptTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
+        /// <summary>How many attempts one exchange may take.</summary>
+        public int MaxAttempts { get; set; } = 3;
+
+        /// <summary>The most requests in any minute, whatever the callers do.</summary>
+        public int RequestsPerMinute { get; set; } = 12;
+
+        /// <summary>Which root certificates are trusted.</summary>
+        public CloposRoots Roots { get; set; }
+
+        /// <summary>More root certificates: the content of a PEM file.</summary>
+        public byte[]? CaPem { get; set; }
+
+        /// <summary>"environment", "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]".</summary>
+        public string Proxy { get; set; } = "environment";
+
+        /// <summary>Names the program: "MyTill/4.2".</summary>
+        public string? UserAgent { get; set; }
+
+        /// <summary>Permits "http://" to other hosts than this device: for test benches only.</summary>
+        public bool AllowPlainHttp { get; set; }
+
+        /// <summary>
+        /// Receives the library's log lines, none of which holds a secret. Called from any thread, several
+        /// at once; what it throws is dropped. Never called after
+        /// <see cref="CloposAuthClient.Dispose"/> has returned. A client lives as long as what this refers
+        /// to, so dispose a client whose log refers to it.
+        /// </summary>
+        public Action<CloposLogLevel, string>? Log { get; set; }
+
+        /// <summary>The least important level that <see cref="Log"/> receives.</summary>
+        public CloposLogLevel LogLevel { get; set; } = CloposLogLevel.Information;
+    }
+}

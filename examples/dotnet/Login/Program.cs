@@ -1,0 +1,116 @@
+// Signs in to Clopos, shows the token, and asks for the venues with it.
+//
+// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
+// CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only CA to
+// trust: both for the sandbox.
+
+using System;
+using System.IO;
+using System.Linq;
+using System.Net.Http;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using System.Threading;
+using System.Threading.Tasks;
+using Clopos.Auth;
+
+internal static class Program
+{
+    private static async Task<int> Main()
+    {
+        using var interrupted = new CancellationTokenSource();
+        Console.CancelKeyPress += (_, pressed) =>
+        {
+            pressed.Cancel = true;
+            interrupted.Cancel();
+        };
+        try
+        {
+            using var clopos = new CloposAuthClient(SettingsFromEnvironment());
+            ShowToken(await clopos.GetTokenAsync(interrupted.Token));
+            return await ShowVenues(clopos, interrupted.Token) ? 0 : 1;
+        }
+        catch (CloposAuthException failure) when (failure.Status == CloposAuthStatus.Rejected)
+        {
+            Console.Error.WriteLine("check the credentials: " + failure.Message);
+        }
+        catch (Exception failure) when (failure is CloposAuthException || failure is HttpRequestException
+            || failure is IOException || failure is OperationCanceledException)
+        {
+            Console.Error.WriteLine(failure.Message);
+        }
+        return 1;
+    }
+
+    private static CloposAuthSettings SettingsFromEnvironment()
+    {
+        // A variable that is not set is empty: the library names it in its error.
+        var settings = new CloposAuthSettings(
+            Variable("CLOPOS_CLIENT_ID") ?? "", Variable("CLOPOS_CLIENT_SECRET") ?? "",
+            Variable("CLOPOS_BRAND") ?? "", Variable("CLOPOS_INTEGRATOR_ID") ?? "")
+        {
+            BaseUrl = Variable("CLOPOS_BASE_URL") ?? CloposAuthSettings.DefaultBaseUrl,
+            UserAgent = "clopos-login-example/1.0",
+            Log = (level, line) => Console.Error.WriteLine($"{level}: {line}"),
+        };
+        if (Variable("CLOPOS_CA_FILE") is string caFile)
+        {
+            settings.CaPem = File.ReadAllBytes(caFile);
+            settings.Roots = CloposRoots.None;
+        }
+        return settings;
+    }
+
+    // Shows a token on the screen, which is what this example is for. Real programs never print one:
+    // whoever reads it can act as this integration until it ends.
+    private static void ShowToken(CloposToken token)
+    {
+        Console.WriteLine($"token:   {token.Value}");
+        Console.WriteLine($"expires: {token.ExpiresAt:yyyy-MM-dd HH:mm:ss} UTC, in {token.ExpiresIn.TotalSeconds} s");
+    }
+
+    // How a program uses tokens: it leaves them to the handler.
+    private static async Task<bool> ShowVenues(CloposAuthClient clopos, CancellationToken cancellationToken)
+    {
+        using var inner = new HttpClientHandler { AllowAutoRedirect = false };
+        if (Variable("CLOPOS_CA_FILE") is string caFile)
+        {
+            var ca = new X509Certificate2(caFile);
+            inner.ServerCertificateCustomValidationCallback =
+                (_, certificate, chain, problems) => IsIssuedBy(ca, certificate, problems);
+        }
+        using var http = new HttpClient(new CloposTokenHandler(clopos, inner));
+        var url = new Uri(clopos.BaseUrl, "/open-api/v2/venues");
+        Console.WriteLine($"GET {url}");
+        using HttpResponseMessage response = await http.GetAsync(url, cancellationToken);
+        if (!response.IsSuccessStatusCode)
+        {
+            Console.Error.WriteLine($"{url}: {(int)response.StatusCode} {response.ReasonPhrase}");
+            return false;
+        }
+        Console.WriteLine(await response.Content.ReadAsStringAsync());
+        return true;
+    }
+
+    // For the sandbox, whose CA no system knows: whether its certificate comes from that CA, for this host.
+    private static bool IsIssuedBy(
+        X509Certificate2 ca, X509Certificate2? certificate, SslPolicyErrors problems)
+    {
+        if (certificate is null || (problems & ~SslPolicyErrors.RemoteCertificateChainErrors) != 0)
+        {
+            return false;
+        }
+        using var chain = new X509Chain();
+        chain.ChainPolicy.ExtraStore.Add(ca);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.VerificationFlags = X509VerificationFlags.AllowUnknownCertificateAuthority;
+        return chain.Build(certificate) &&
+            chain.ChainElements.Cast<X509ChainElement>().Last().Certificate.Thumbprint == ca.Thumbprint;
+    }
+
+    private static string? Variable(string name)
+    {
+        string? value = Environment.GetEnvironmentVariable(name);
+        return string.IsNullOrEmpty(value) ? null : value;
+    }
+}

@@ -1,0 +1,41 @@
+// Package cloposauth signs in to the Clopos Open API v2 and keeps the token: libclopos_auth for Go.
+//
+//	client, err := cloposauth.New(cloposauth.Config{ClientID: …, ClientSecret: …, Brand: …, IntegratorID: …})
+//	if err != nil { … }
+//	defer client.Close()
+//	clopos := &http.Client{Transport: &cloposauth.Transport{Client: client}}
+//	response, err := clopos.Get(cloposauth.DefaultBaseURL + "/open-api/v2/venues")
+//
+// # Getting it
+//
+// The package has no dependencies but the C library. Copy this folder into your repository and say so
+// in your go.mod:
+//
+//	require cloposauth v0.0.0
+//	replace cloposauth => ./third_party/cloposauth
+//
+// # Linking
+//
+// It needs cgo, a C compiler and clopos_auth.h. By default it links the shared library; with
+// -tags clopos_auth_static the static one, which leaves nothing to deploy beside the program. Where
+// they are not in the places that the compiler searches, say where:
+//
+//	CGO_CFLAGS=-I/path/to/include CGO_LDFLAGS=-L/path/to/lib go build
+//
+// With -tags clopos_auth_pkgconfig, pkg-config says it instead, of either library.
+//
+// # Waiting
+//
+// A goroutine that waits inside a C library occupies a thread. Here at most two do so for each
+// client, however many wait for its token, and each gives up when its own context says so.
+package cloposauth
+
+/*
+#include <clopos_auth.h>
+*/
+import "C"
+
+// Version tells the version of the C library that is running, "1.0.0".
+func Version() string {
+	return C.GoString(C.clopos_auth_version())
+}

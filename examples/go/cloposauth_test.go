@@ -1,0 +1,391 @@
+package cloposauth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cloposauth"
+)
+
+func TestErrorsAreFoundByTheirStatusAndByTheirFields(t *testing.T) {
+	config := startSandbox(t).config()
+	config.ClientSecret = "wrong-secret"
+	for range 2 { // the second one from memory
+		client, err := cloposauth.New(config)
+		check(t, err)
+		defer client.Close()
+		_, err = client.Token(t.Context())
+		var e *cloposauth.Error
+		if !errors.Is(err, cloposauth.ErrRejected) || errors.Is(err, cloposauth.ErrServer) || !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		if e.HTTPStatus != 401 || e.Retryable || e.RetryAfter <= 0 || e.ServerCode != "authentication_failed" {
+			t.Fatalf("%#v", e)
+		}
+		var status cloposauth.Status
+		if !errors.As(err, &status) || status.String() != "REJECTED" {
+			t.Fatal(status)
+		}
+	}
+}
+
+func TestSettingsThatTheLibraryRefusesAreErrors(t *testing.T) {
+	valid := cloposauth.Config{ClientID: "a", ClientSecret: "b", Brand: "c", IntegratorID: "d"}
+	for name, change := range map[string]func(*cloposauth.Config){
+		"client_id":           func(c *cloposauth.Config) { c.ClientID = "" },
+		"client_secret":       func(c *cloposauth.Config) { c.ClientSecret = "b\x00" },
+		"base_url":            func(c *cloposauth.Config) { c.BaseURL = "ftp://host" },
+		"timeout_ms":          func(c *cloposauth.Config) { c.Timeout = -time.Second },
+		"attempt_timeout_ms":  func(c *cloposauth.Config) { c.AttemptTimeout = 24 * 365 * time.Hour },
+		"max_attempts":        func(c *cloposauth.Config) { c.MaxAttempts = 1<<32 + 1 },
+		"requests_per_minute": func(c *cloposauth.Config) { c.RequestsPerMinute = -1 },
+		"roots":               func(c *cloposauth.Config) { c.Roots = 7 },
+		"pem":                 func(c *cloposauth.Config) { c.CAPEM = []byte("no certificate") },
+		"proxy":               func(c *cloposauth.Config) { c.Proxy = "\x00" },
+		"user_agent":          func(c *cloposauth.Config) { c.UserAgent = "\n" },
+	} {
+		config := valid
+		change(&config)
+		client, err := cloposauth.New(config)
+		if client != nil || !errors.Is(err, cloposauth.ErrInvalidArgument) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	config := cloposauth.Config{ClientSecret: "the-secret"}
+	token := cloposauth.Token{Value: "the-token"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(verb+verb, config, token); strings.Contains(text, "the-") {
+			t.Error(verb, text)
+		}
+	}
+}
+
+func TestAContextThatIsDoneEndsItsOwnCallOnly(t *testing.T) {
+	service := startSandbox(t, "--latency-ms", "1000")
+	client := service.client(t)
+	other := make(chan error, 1)
+	go func() {
+		_, err := client.Token(context.Background())
+		other <- err
+	}()
+	service.waitForRequests(t, 1)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := client.Token(ctx); !errors.Is(err, context.Canceled) || !errors.Is(err, cloposauth.ErrCancelled) {
+		t.Error(err)
+	}
+	if _, err := client.Token(ctx); !errors.Is(err, context.Canceled) {
+		t.Error("already done:", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := client.Authenticate(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cloposauth.ErrTimeout) {
+		t.Error(err)
+	}
+	check(t, <-other)
+	if n := service.requests(t); n != 1 {
+		t.Error(n, "requests")
+	}
+}
+
+func TestImpatientCallersDoNotEndThePatientOnes(t *testing.T) {
+	service := startSandbox(t, "--latency-ms", "500")
+	client := service.client(t)
+	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	first := make(chan error, 1)
+	go func() { // the one whose call the others wait for
+		_, err := client.Token(impatient)
+		first <- err
+	}()
+	service.waitForRequests(t, 1)
+	_, err := client.Token(t.Context())
+	check(t, err)
+	if err := <-first; !errors.Is(err, cloposauth.ErrTimeout) {
+		t.Error(err)
+	}
+}
+
+func TestATimeOutOfTheConfigEndsACallWithoutADeadline(t *testing.T) {
+	config := startSandbox(t, "--fault", "request-hang").config()
+	config.Timeout = 200 * time.Millisecond
+	client, err := cloposauth.New(config)
+	check(t, err)
+	defer client.Close()
+	start := time.Now()
+	_, err = client.Token(t.Context())
+	if took := time.Since(start); !errors.Is(err, cloposauth.ErrTimeout) || took < config.Timeout || took > 5*time.Second {
+		t.Error(took, err)
+	}
+}
+
+func TestAThousandGoroutinesShareOneRequestAndFewThreads(t *testing.T) {
+	service := startSandbox(t, "--latency-ms", "300")
+	client := service.client(t)
+	before := threads(t)
+	var wait sync.WaitGroup
+	var most atomic.Int64
+	values := make([]string, 1000)
+	for i := range values {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for range 20 {
+				token, err := client.Token(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				values[i] = token.Value
+			}
+		}()
+	}
+	service.waitForRequests(t, 1)
+	most.Store(int64(threads(t)))
+	wait.Wait()
+	for _, value := range values {
+		if value != values[0] {
+			t.Fatal("not one and the same token")
+		}
+	}
+	if n := service.requests(t); n != 1 {
+		t.Error(n, "requests")
+	}
+	if more := int(most.Load()) - before; more > 50 {
+		t.Error(more, "threads for those who waited")
+	}
+}
+
+func TestClosingEndsTheCallsInProgress(t *testing.T) {
+	service := startSandbox(t, "--fault", "request-hang")
+	client := service.client(t)
+	ended := make(chan error)
+	for range 8 {
+		go func() {
+			_, err := client.Token(context.Background())
+			ended <- err
+		}()
+	}
+	service.waitForRequests(t, 1)
+	check(t, client.Close())
+	check(t, client.Close())
+	for range 8 {
+		if err := <-ended; !errors.Is(err, context.Canceled) && !errors.Is(err, fs.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	for name, err := range map[string]error{
+		"Invalidate": client.Invalidate(cloposauth.Token{Value: "x"}),
+		"Cancel":     client.Cancel(),
+		"Token":      second(client.Token(t.Context())),
+	} {
+		if !errors.Is(err, fs.ErrClosed) || !errors.Is(err, cloposauth.ErrInvalidHandle) {
+			t.Error(name, err)
+		}
+	}
+}
+
+func second(_ cloposauth.Token, err error) error { return err }
+
+func TestALoggerMayCloseItsClient(t *testing.T) {
+	config := startSandbox(t).config()
+	var client *cloposauth.Client
+	config.Logger = slog.New(handler(func(slog.Record) { client.Close() }))
+	client, err := cloposauth.New(config)
+	check(t, err)
+	if _, err := client.Token(t.Context()); !errors.Is(err, cloposauth.ErrCancelled) {
+		t.Error(err)
+	}
+}
+
+// A client that is forgotten is closed, and neither memory nor goroutines are left behind.
+func TestTheCollectorClosesWhatIsForgottenAndNothingLeaks(t *testing.T) {
+	service := startSandbox(t)
+	shared := service.client(t)
+	_, err := shared.Token(t.Context())
+	check(t, err)
+	cycles, warm := 15000, 3000
+	if testing.Short() {
+		cycles, warm = 1500, 300
+	}
+	released := new(atomic.Int64)
+	var before, goroutines int
+	for i := range cycles {
+		if i%100 == 0 {
+			runtime.GC()
+		}
+		if i == warm {
+			before, goroutines = resident(t), runtime.NumGoroutine()
+		}
+		config := cloposauth.Config{ClientID: "a", ClientSecret: "b", Brand: "c", IntegratorID: "d"}
+		config.Logger = slog.New(handler(func(slog.Record) {}))
+		client, err := cloposauth.New(config)
+		check(t, err)
+		if i%2 == 0 { // every other one is forgotten
+			check(t, client.Close())
+		} else {
+			runtime.AddCleanup(client, func(n *atomic.Int64) { n.Add(1) }, released)
+		}
+		config.Brand = ""
+		for range 10 {
+			if _, err := cloposauth.New(config); !errors.Is(err, cloposauth.ErrInvalidArgument) {
+				t.Fatal(err)
+			}
+			_, err = shared.Token(t.Context())
+			check(t, err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); released.Load() < int64(cycles/2); runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal(released.Load(), "clients were collected")
+		}
+	}
+	if grown := resident(t) - before; grown > 4<<20 && !raceDetector {
+		t.Errorf("%d KiB more", grown>>10)
+	}
+	if now := runtime.NumGoroutine(); now > goroutines {
+		t.Error(now-goroutines, "more goroutines")
+	}
+}
+
+func TestTheTransportSendsTheToken(t *testing.T) {
+	service := startSandbox(t)
+	response, err := service.http(service.client(t)).Get(service.url + "/open-api/v2/venues")
+	check(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	check(t, err)
+	if response.StatusCode != 200 || !strings.Contains(string(body), `"success":true`) {
+		t.Error(response.Status, string(body))
+	}
+}
+
+func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
+	service := startSandbox(t)
+	for _, c := range []struct {
+		name     string
+		refusals int
+		body     func() io.Reader
+		status   int
+		bodies   string
+	}{
+		{"one refusal", 1, func() io.Reader { return strings.NewReader("body") }, 200, "body,body,"},
+		{"one refusal, no body", 1, func() io.Reader { return nil }, 200, ",,"},
+		{"refused for ever", 9, func() io.Reader { return strings.NewReader("body") }, 401, "body,body,"},
+		{"a body that cannot be had again", 1, func() io.Reader { return io.MultiReader(strings.NewReader("body")) }, 401, "body,"},
+		{"no refusal", 0, func() io.Reader { return strings.NewReader("body") }, 200, "body,"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var tokens []string
+			bodies := ""
+			other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				bodies += string(body) + ","
+				tokens = append(tokens, r.Header.Get("x-token"))
+				if len(tokens) <= c.refusals {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			defer other.Close()
+			client := service.client(t)
+			transport := &cloposauth.Transport{Client: client, Base: redirected{other}}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, service.url+"/open-api/v2/sales", c.body())
+			check(t, err)
+			response, err := (&http.Client{Transport: transport}).Do(request)
+			check(t, err)
+			response.Body.Close()
+			if response.StatusCode != c.status || bodies != c.bodies {
+				t.Error(response.Status, bodies)
+			}
+			if len(tokens) == 2 && (tokens[0] == tokens[1] || tokens[0] == "" || tokens[1] == "") {
+				t.Error("not two different tokens")
+			}
+			if request.Header.Get("x-token") != "" {
+				t.Error("the caller's request was changed")
+			}
+		})
+	}
+}
+
+// redirected sends what is meant for the service to a test's server.
+type redirected struct{ server *httptest.Server }
+
+func (r redirected) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.URL.Host = strings.TrimPrefix(r.server.URL, "https://")
+	return r.server.Client().Transport.RoundTrip(request)
+}
+
+func TestTheTransportGivesTheTokenToNobodyElse(t *testing.T) {
+	var seen http.Header
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
+	defer other.Close()
+	service := startSandbox(t)
+	response, err := service.http(service.client(t)).Get(other.URL)
+	check(t, err)
+	response.Body.Close()
+	if seen == nil || seen.Get("x-token") != "" || service.requests(t) != 0 {
+		t.Error("it was asked for or sent")
+	}
+}
+
+func TestTheTransportClosesTheBodyWhenThereIsNoToken(t *testing.T) {
+	service := startSandbox(t)
+	client := service.client(t)
+	client.Close()
+	body := &closable{Reader: strings.NewReader("body")}
+	request, err := http.NewRequest(http.MethodPost, service.url, body)
+	check(t, err)
+	if _, err := (&cloposauth.Transport{Client: client}).RoundTrip(request); !errors.Is(err, fs.ErrClosed) || !body.closed {
+		t.Error(err, body.closed)
+	}
+}
+
+type closable struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
+}
+
+// status reads a number from /proc/self/status; the test is skipped where there is none.
+func status(t *testing.T, name string) int {
+	t.Helper()
+	content, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if rest, found := strings.CutPrefix(line, name+":"); found {
+			n, err := strconv.Atoi(strings.Fields(rest)[0])
+			check(t, err)
+			return n
+		}
+	}
+	t.Fatal("no ", name)
+	return 0
+}
+
+func threads(t *testing.T) int  { return status(t, "Threads") }
+func resident(t *testing.T) int { return status(t, "VmRSS") << 10 }

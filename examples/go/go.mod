@@ -1,0 +1,3 @@
+module cloposauth
+
+go 1.24

@@ -1,0 +1,6 @@
+//go:build clopos_auth_pkgconfig && clopos_auth_static
+
+package cloposauth
+
+// #cgo pkg-config: --static clopos_auth
+import "C"

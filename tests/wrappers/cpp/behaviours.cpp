@@ -1,0 +1,540 @@
+// The rows of ../behaviours.md for include/clopos_auth.hpp.
+
+#include <clopos_auth.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+using namespace std::chrono_literals;
+using clopos_auth::client;
+using clopos_auth::config;
+using clopos_auth::error;
+using clopos_auth::log_level;
+using clopos_auth::status;
+using clopos_auth::token;
+using steady = std::chrono::steady_clock;
+
+template <class T>
+constexpr bool moves_only =
+    !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T> &&
+    std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>;
+static_assert(moves_only<client> && moves_only<config> && moves_only<token>);
+static_assert(std::is_nothrow_copy_constructible_v<error> && std::is_copy_assignable_v<error>);
+
+namespace {
+
+[[noreturn]] void fail(int line, const char *what)
+{
+    std::cout << "behaviours.cpp:" << line << ": " << what << std::endl;
+    std::_Exit(1);
+}
+
+#define CHECK(condition) ((condition) ? void() : fail(__LINE__, #condition))
+
+// Empty where the variable is not set.
+std::string env(const char *name)
+{
+    const char *value = std::getenv(name);
+    return value != nullptr ? value : "";
+}
+
+bool contains(std::string_view whole, std::string_view part)
+{
+    return whole.find(part) != whole.npos;
+}
+
+// What the log function has seen, and what it must not see.
+struct {
+    std::mutex lock;
+    std::condition_variable changed;
+    int lines = 0;
+    std::string token;
+} seen;
+
+void log_line(log_level level, std::string_view line)
+{
+    const std::lock_guard hold(seen.lock);
+    std::cerr << "log " << static_cast<int>(level) << ": " << line << std::endl;
+    CHECK(level >= log_level::error && level <= log_level::debug);
+    CHECK(!line.empty() && !contains(line, env("CLOPOS_CLIENT_SECRET")));
+    CHECK(seen.token.empty() || !contains(line, seen.token));
+    seen.lines++;
+    seen.changed.notify_all();
+}
+
+int lines_seen()
+{
+    const std::lock_guard hold(seen.lock);
+    return seen.lines;
+}
+
+config config_from_environment()
+{
+    config settings;
+    settings.log(log_level::debug, log_line).base_url(std::getenv("CLOPOS_BASE_URL"));
+    if (const auto proxy = env("CLOPOS_PROXY"); !proxy.empty())
+        settings.proxy(proxy);
+    if (const auto timeout = env("CLOPOS_TIMEOUT_MS"); !timeout.empty())
+        settings.timeout(std::chrono::milliseconds(std::stoi(timeout)));
+    if (const auto attempts = env("CLOPOS_MAX_ATTEMPTS"); !attempts.empty())
+        settings.max_attempts(static_cast<std::uint32_t>(std::stoul(attempts)));
+    if (const auto path = env("CLOPOS_CA_FILE"); !path.empty()) {
+        std::ifstream file(path, std::ios::binary);
+        const std::string pem(std::istreambuf_iterator<char>(file), {});
+        settings.add_ca_pem(pem).trust(clopos_auth::roots::none);
+    }
+    CHECK(!settings.failure());
+    return settings;
+}
+
+client client_with(const config &settings)
+{
+    return client(std::getenv("CLOPOS_CLIENT_ID"), std::getenv("CLOPOS_CLIENT_SECRET"),
+                  std::getenv("CLOPOS_BRAND"), std::getenv("CLOPOS_INTEGRATOR_ID"), settings);
+}
+
+client client_from_environment()
+{
+    return client_with(config_from_environment());
+}
+
+// `call` throws an error with this status, which names this. Gives the error.
+template <class Call>
+error expect(status expected, Call call, const char *named = "")
+{
+    try {
+        call();
+    } catch (const error &e) {
+        std::cerr << "error: " << e.what() << std::endl;
+        CHECK(e.status() == expected);
+        CHECK(!e.message().empty() && contains(e.message(), named));
+        CHECK(contains(e.what(), e.message()));
+        CHECK(contains(e.what(), clopos_auth::status_name(expected)));
+        return e;
+    }
+    fail(__LINE__, "no error");
+}
+
+void signs_in()
+{
+    client clopos = client_from_environment();
+    const token first = clopos.get_token();
+    const auto second = clopos.try_get_token();
+    const auto in_an_hour = std::chrono::system_clock::now() + 1h;
+
+    CHECK(std::count(first.value().begin(), first.value().end(), '.') == 2);
+    CHECK(first.value() == first.c_str());
+    CHECK(first.type() == "Bearer");
+    CHECK(first.expires_in() >= 3500s && first.expires_in() <= 3600s);
+    CHECK(first.expires_at() >= in_an_hour - 1min && first.expires_at() <= in_an_hour + 1min);
+    CHECK(second && second->value() == first.value());
+    const token third = clopos.authenticate();
+    CHECK(third.value() != first.value());
+    CHECK(clopos.get_token().value() == third.value());
+}
+
+void all_settings()
+{
+    config settings = config_from_environment();
+    settings.attempt_timeout(5s)
+        .requests_per_minute(20)
+        .user_agent("Till/4.2")
+        .proxy("none")
+        .allow_plain_http(false);
+    CHECK(!client_with(settings).get_token().value().empty());
+}
+
+void log_lines()
+{
+    client clopos = client_from_environment();
+    const token refused = clopos.get_token();
+    {
+        const std::lock_guard hold(seen.lock);
+        seen.token = refused.value();
+    }
+    clopos.invalidate(refused);
+    clopos.close();
+    const int lines = lines_seen();
+    CHECK(lines >= 2);
+    expect(status::invalid_handle, [&] { clopos.invalidate(); });
+    std::this_thread::sleep_for(200ms);
+    CHECK(lines_seen() == lines);
+}
+
+void check_fields(const error &e)
+{
+    const auto server_code = env("EXPECT_SERVER_CODE");
+
+    std::cerr << "error: " << e.http_status() << ' ' << e.retryable() << ' ' << e.what() << std::endl;
+    CHECK(clopos_auth::status_name(e.status()) == env("EXPECT_STATUS"));
+    CHECK(e.http_status() == std::stoi(env("EXPECT_HTTP_STATUS")));
+    CHECK(e.retryable() == (env("EXPECT_RETRYABLE") == "1"));
+    CHECK(e.retry_after().has_value() == (env("EXPECT_RETRY_AFTER") == "known"));
+    CHECK(!e.retry_after() || *e.retry_after() >= 0ms);
+    CHECK(e.server_code().has_value() == !server_code.empty());
+    CHECK(e.server_code().value_or("") == server_code);
+    CHECK(!e.message().empty() && !contains(e.what(), env("CLOPOS_CLIENT_SECRET")));
+}
+
+void fails_as_expected()
+{
+    client clopos = client_from_environment();
+    try {
+        (void)clopos.get_token();
+    } catch (const error &e) {
+        return check_fields(e);
+    }
+    fail(__LINE__, "no error");
+}
+
+void wrong_secret()
+{
+    client clopos = client_from_environment();
+    const auto first = clopos.try_get_token();
+    CHECK(!first && !first.has_value());
+    check_fields(first.error());
+    // At once, and without another request.
+    const auto again = clopos.try_authenticate();
+    CHECK(!again);
+    check_fields(again.error());
+}
+
+void refuses_brand(clopos_auth::text brand)
+{
+    expect(
+        status::invalid_argument, [&] { client("id", "secret", brand, "integrator"); }, "brand");
+    const auto made = client::make("id", "secret", brand, "integrator");
+    CHECK(!made && contains(made.error().message(), "brand"));
+}
+
+void refuses_base_url(clopos_auth::text url)
+{
+    config settings;
+    settings.base_url(url).timeout(1s);
+    CHECK(settings.failure()->status() == status::invalid_argument);
+    expect(
+        status::invalid_argument, [&] { client("id", "secret", "brand", "integrator", settings); },
+        "base_url");
+}
+
+void invalid_argument()
+{
+    refuses_brand("");
+    refuses_brand("two\nlines");
+    refuses_brand(nullptr);
+    refuses_base_url("not a url");
+    config settings;
+    settings.timeout(-1s);
+    CHECK(settings.failure()->status() == status::invalid_argument);
+}
+
+void nul_inside()
+{
+    refuses_brand(std::string("sand\0box", 8));
+    refuses_base_url(std::string("https://localhost\0.example", 26));
+}
+
+void would_wait()
+{
+    client clopos = client_from_environment();
+    const auto start = steady::now();
+    const auto e = expect(status::would_wait, [&] { (void)clopos.get_token(0ms); });
+
+    CHECK(steady::now() - start < 1s);
+    CHECK(e.retryable());
+    const token waited_for = clopos.get_token();
+    CHECK(clopos.get_token(0ms).value() == waited_for.value());
+}
+
+void deadline()
+{
+    client clopos = client_from_environment();
+    const auto start = steady::now();
+    expect(status::timeout, [&] { (void)clopos.get_token(300ms); });
+    const auto took = steady::now() - start;
+
+    CHECK(took >= 300ms && took < 2s);
+    CHECK(!clopos.get_token(20s).value().empty());
+}
+
+void cancelled()
+{
+    client clopos = client_from_environment();
+    const auto start = steady::now();
+    auto call = std::async(std::launch::async, [&] { return clopos.get_token(); });
+
+    while (call.wait_for(10ms) != std::future_status::ready) {
+        clopos.cancel();
+        CHECK(steady::now() - start < 2s);
+    }
+    expect(status::cancelled, [&] { (void)call.get(); });
+    CHECK(!clopos.get_token().value().empty());
+}
+
+void closed_while_in_use()
+{
+    client clopos = client_from_environment();
+    std::atomic<std::size_t> started{0};
+    std::vector<std::future<token>> calls;
+    std::size_t in_time = 0;
+
+    while (calls.size() < 8)
+        calls.push_back(std::async(std::launch::async, [&] {
+            started++;
+            return clopos.get_token();
+        }));
+    while (started < calls.size() || lines_seen() == 0)
+        std::this_thread::sleep_for(1ms);
+    const auto start = steady::now();
+    clopos.close();
+    for (auto &call : calls) {
+        try {
+            (void)call.get();
+            fail(__LINE__, "no error");
+        } catch (const error &e) {
+            in_time += e.status() == status::cancelled;
+            CHECK(e.status() == status::cancelled || e.status() == status::invalid_handle);
+        }
+    }
+    CHECK(steady::now() - start < 2s);
+    CHECK(in_time >= 1);
+}
+
+void used_after_close()
+{
+    client clopos = client_from_environment();
+    const token kept = clopos.get_token();
+
+    clopos.close();
+    expect(status::invalid_handle, [&] { (void)clopos.get_token(); });
+    expect(status::invalid_handle, [&] { (void)clopos.authenticate(); });
+    expect(status::invalid_handle, [&] { clopos.invalidate(kept); });
+    expect(status::invalid_handle, [&] { clopos.cancel(); });
+    CHECK(clopos.try_get_token().error().status() == status::invalid_handle);
+    CHECK(clopos.try_cancel() == status::invalid_handle);
+    clopos.close();
+    CHECK(!kept.value().empty());
+}
+
+// And even ended, where nobody else uses it: then nothing but the library's thread still needs it.
+void destroyed_by_its_log_function()
+{
+    std::unique_ptr<client> clopos;
+    std::promise<void> may_end, ended;
+    config settings = config_from_environment();
+
+    settings.log(log_level::debug, [&, witness = std::string(100, 'x')](auto, auto) {
+        may_end.get_future().wait();
+        clopos.reset();
+        CHECK(witness == std::string(100, 'x'));
+        ended.set_value();
+    });
+    clopos = std::make_unique<client>(client_with(settings));
+    settings = config();
+    CHECK(clopos->try_get_token(0ms).error().status() == status::would_wait);
+    may_end.set_value();
+    ended.get_future().wait();
+}
+
+void closed_by_its_log_function()
+{
+    std::optional<client> clopos;
+    std::atomic<int> lines{0};
+    config settings = config_from_environment();
+    const auto start = steady::now();
+
+    // What it captures must live while it runs: it would not, if it did not keep itself alive.
+    settings.log(log_level::debug, [&, witness = std::string(100, 'x')](auto, auto line) {
+        std::cerr << "log: " << line << std::endl;
+        clopos->close();
+        CHECK(witness == std::string(100, 'x'));
+        lines++;
+    });
+    clopos = client_with(settings);
+    settings = config();
+    expect(status::cancelled, [&] { (void)clopos->get_token(); });
+    CHECK(steady::now() - start < 2s);
+    std::this_thread::sleep_for(200ms);
+    CHECK(lines == 1);
+    destroyed_by_its_log_function();
+}
+
+void ends_without_close()
+{
+    static auto *clopos = new client(client_from_environment());
+    expect(status::would_wait, [&] { (void)clopos->get_token(0ms); });
+}
+
+void moved_from()
+{
+    client one = client_from_environment();
+    client other = std::move(one);
+    token kept = other.get_token();
+    config settings = config_from_environment();
+    config taken = std::move(settings);
+    const auto e =
+        std::make_unique<error>(expect(status::invalid_handle, [&] { (void)one.get_token(); }));
+    const error copy = *e;
+
+    expect(status::invalid_handle, [&] { one.cancel(); });
+    one.close();
+    one = std::move(other);
+    one = std::move(static_cast<client &>(one));
+    kept = std::move(static_cast<token &>(kept));
+    CHECK(one.get_token().value() == kept.value());
+    const token moved = std::move(kept);
+    CHECK(!moved.value().empty() && moved.type() == "Bearer");
+    CHECK(kept.value().empty() && *kept.c_str() == '\0' && kept.type().empty());
+    CHECK(kept.expires_in() == 0s && kept.expires_at() == clopos_auth::sys_seconds());
+    expect(status::invalid_argument, [&] { one.invalidate(kept); });
+    CHECK(one.get_token().value() == moved.value());
+    expect(status::invalid_handle, [&] { client_with(settings); });
+    settings.max_attempts(1);
+    expect(status::invalid_handle, [&] { client_with(settings); });
+    client_with(taken).close();
+    CHECK(copy.message() == e->message() && copy.status() == e->status());
+    std::vector<client> many;
+    many.push_back(std::move(one));
+    many.push_back(client_with(taken));
+    CHECK(many[0].get_token().value() == moved.value());
+}
+
+void expired_and_refreshed()
+{
+    client clopos = client_from_environment();
+    token current = clopos.get_token();
+    const auto patience_ends = steady::now() + 20s;
+
+    for (int changes = 0; changes < 2; std::this_thread::sleep_for(10ms)) {
+        token next = clopos.get_token();
+        CHECK(next.expires_in() >= 0s);
+        changes += next.value() != current.value();
+        current = std::move(next);
+        CHECK(steady::now() < patience_ends);
+    }
+}
+
+void recovers_from_a_401()
+{
+    client clopos = client_from_environment();
+    const token refused = clopos.get_token();
+
+    clopos.invalidate(refused);
+    const token next = clopos.get_token();
+    CHECK(next.value() != refused.value());
+    clopos.invalidate(refused);
+    CHECK(clopos.get_token().value() == next.value());
+}
+
+void sixty_four_threads()
+{
+    client clopos = client_from_environment();
+    std::promise<void> open;
+    const auto gate = open.get_future().share();
+    std::atomic<std::size_t> waiting{0};
+    std::vector<std::future<token>> calls;
+
+    while (calls.size() < 64)
+        calls.push_back(std::async(std::launch::async, [&] {
+            waiting++;
+            gate.wait();
+            token first = clopos.get_token();
+            for (int i = 1; i < 1000; i++)
+                CHECK(clopos.get_token().value() == first.value());
+            return first;
+        }));
+    while (waiting < calls.size())
+        std::this_thread::sleep_for(1ms);
+    open.set_value();
+    const token first = calls.front().get();
+    for (auto call = std::next(calls.begin()); call != calls.end(); ++call)
+        CHECK(call->get().value() == first.value());
+}
+
+long resident_bytes()
+{
+    long total = 0, resident = 0;
+    std::ifstream("/proc/self/statm") >> total >> resident;
+    CHECK(resident > 0);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+void no_leak()
+{
+    client clopos = client_from_environment();
+    long before = 0;
+
+    for (int cycle = 0; cycle < 12000; cycle++) {
+        if (cycle == 2000)
+            before = resident_bytes();
+        for (int i = 0; i < 10; i++) {
+            CHECK(!clopos.get_token().value().empty());
+            try {
+                client("a", "b", "", "d");
+                fail(__LINE__, "no error");
+            } catch (const error &e) {
+                CHECK(e.status() == status::invalid_argument);
+            }
+        }
+        config settings;
+        settings.log(log_level::debug, [text = std::string(100, 'x')](auto, auto) {});
+        client("a", "b", "c", "d", settings).close();
+    }
+    const long grown = resident_bytes() - before;
+    std::cerr << "grown by " << grown / 1024 << " KiB" << std::endl;
+    CHECK(grown < 4 << 20);
+}
+
+const std::map<std::string, void (*)()> BEHAVIOURS = {
+    {"signs_in", signs_in},
+    {"non_ascii_brand", signs_in},
+    {"all_settings", all_settings},
+    {"log_lines", log_lines},
+    {"wrong_secret", wrong_secret},
+    {"invalid_argument", invalid_argument},
+    {"nul_inside", nul_inside},
+    {"would_wait", would_wait},
+    {"deadline", deadline},
+    {"cancelled", cancelled},
+    {"closed_while_in_use", closed_while_in_use},
+    {"used_after_close", used_after_close},
+    {"closed_by_its_log_function", closed_by_its_log_function},
+    {"ends_without_close", ends_without_close},
+    {"moved_from", moved_from},
+    {"expired_and_refreshed", expired_and_refreshed},
+    {"recovers_from_a_401", recovers_from_a_401},
+    {"sixty_four_threads", sixty_four_threads},
+    {"no_leak", no_leak},
+};
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    try {
+        const auto found = BEHAVIOURS.find(argc == 2 ? argv[1] : "");
+        if (found != BEHAVIOURS.end())
+            found->second();
+        else if (!env("EXPECT_STATUS").empty())
+            fails_as_expected();
+        else
+            fail(__LINE__, "no such behaviour");
+    } catch (const std::exception &e) {
+        fail(__LINE__, e.what());
+    }
+    std::cout << "ok" << std::endl;
+}

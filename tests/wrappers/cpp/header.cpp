@@ -1,0 +1,22 @@
+// Compiled only: the header stands alone and may be included twice, and has a form without exceptions.
+
+#include <clopos_auth.hpp>
+
+clopos_auth::status sign_in_and_out(const std::string &secret);
+
+clopos_auth::status sign_in_and_out(const std::string &secret)
+{
+    using namespace std::chrono_literals;
+    clopos_auth::config settings;
+    settings.user_agent("MyTill/4.2").timeout(10s).log(clopos_auth::log_level::warn, {});
+    auto client = clopos_auth::client::make("id", secret, "brand", "integrator", settings);
+    if (!client)
+        return client.error().status();
+    auto token = client->try_get_token(2s);
+    if (!token)
+        return token.error().status();
+    (void)client->try_authenticate();
+    client->try_invalidate(*token);
+    client->close();
+    return client->try_cancel();
+}

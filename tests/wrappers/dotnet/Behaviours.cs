@@ -1,0 +1,564 @@
+// Runs one row of ../behaviours.md.
+
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Net;
+using System.Net.Http;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using System.Threading.Tasks;
+using Clopos.Auth;
+
+internal static class Behaviours
+{
+    private static readonly Dictionary<string, Action> All = new Dictionary<string, Action>
+    {
+        ["signs_in"] = SignsIn,
+        ["non_ascii_brand"] = SignsIn,
+        ["all_settings"] = AllSettings,
+        ["log_lines"] = LogLines,
+        ["invalid_argument"] = InvalidArgument,
+        ["nul_inside"] = NulInside,
+        ["would_wait"] = WouldWait,
+        ["deadline"] = Deadline,
+        ["cancelled"] = Cancelled,
+        ["cancelled_by_the_language"] = CancelledByTheLanguage,
+        ["closed_while_in_use"] = ClosedWhileInUse,
+        ["used_after_close"] = UsedAfterClose,
+        ["closed_by_its_log_function"] = ClosedByItsLogFunction,
+        ["ends_without_close"] = EndsWithoutClose,
+        ["expired_and_refreshed"] = ExpiredAndRefreshed,
+        ["recovers_from_a_401"] = RecoversFromA401,
+        ["sixty_four_threads"] = SixtyFourThreads,
+        ["no_leak"] = NoLeak,
+    };
+
+    // What the log function has seen, and what it must not see.
+    private static readonly object Seen = new object();
+    private static int linesSeen;
+    private static string? tokenNotToLog;
+
+    private static int Main(string[] arguments)
+    {
+        try
+        {
+            if (All.TryGetValue(arguments.Single(), out Action behaviour))
+            {
+                behaviour();
+            }
+            else
+            {
+                Check(Env("EXPECT_STATUS") != null);
+                FailsAsExpected(client => client.GetToken());
+            }
+        }
+        catch (Exception failure)
+        {
+            Console.WriteLine(failure);
+            return 1;
+        }
+        Console.WriteLine("ok");
+        return 0;
+    }
+
+    private static void Check(bool condition, object? found = null, [CallerLineNumber] int line = 0)
+    {
+        if (!condition)
+        {
+            Fail($"Behaviours.cs:{line}: {found}");
+        }
+    }
+
+    // At once: an exception would not leave a log function.
+    private static void Fail(string what)
+    {
+        Console.WriteLine(what);
+        Console.Out.Flush();
+        Environment.Exit(1);
+    }
+
+    private static string? Env(string name)
+    {
+        string? value = Environment.GetEnvironmentVariable(name);
+        return string.IsNullOrEmpty(value) ? null : value;
+    }
+
+    private static int Number(string name) => int.Parse(Env(name) ?? "0", CultureInfo.InvariantCulture);
+
+    private static void Log(CloposLogLevel level, string line)
+    {
+        lock (Seen)
+        {
+            Console.Error.WriteLine($"log {level}: {line}");
+            Check(level >= CloposLogLevel.Error && level <= CloposLogLevel.Debug, level);
+            Check(line.Length != 0 && !line.Contains(Env("CLOPOS_CLIENT_SECRET")!));
+            Check(tokenNotToLog == null || !line.Contains(tokenNotToLog));
+            linesSeen++;
+        }
+        throw new InvalidOperationException("goes nowhere");
+    }
+
+    private static int LinesSeen()
+    {
+        lock (Seen)
+        {
+            return linesSeen;
+        }
+    }
+
+    private static CloposAuthSettings SettingsFromEnvironment()
+    {
+        var settings = new CloposAuthSettings(
+            Env("CLOPOS_CLIENT_ID")!, Env("CLOPOS_CLIENT_SECRET")!, Env("CLOPOS_BRAND")!,
+            Env("CLOPOS_INTEGRATOR_ID")!)
+        {
+            BaseUrl = Env("CLOPOS_BASE_URL")!,
+            Log = Log,
+            LogLevel = CloposLogLevel.Debug,
+        };
+        settings.Proxy = Env("CLOPOS_PROXY") ?? settings.Proxy;
+        if (Env("CLOPOS_TIMEOUT_MS") != null)
+        {
+            settings.Timeout = TimeSpan.FromMilliseconds(Number("CLOPOS_TIMEOUT_MS"));
+        }
+        if (Env("CLOPOS_MAX_ATTEMPTS") != null)
+        {
+            settings.MaxAttempts = Number("CLOPOS_MAX_ATTEMPTS");
+        }
+        if (Env("CLOPOS_CA_FILE") is string file)
+        {
+            settings.CaPem = File.ReadAllBytes(file);
+            settings.Roots = CloposRoots.None;
+        }
+        return settings;
+    }
+
+    private static CloposAuthClient NewClient() => new CloposAuthClient(SettingsFromEnvironment());
+
+    private static T Wait<T>(Task<T> task) => task.GetAwaiter().GetResult();
+
+    // The call throws this; gives it.
+    private static T Throws<T>(Action call, [CallerLineNumber] int line = 0)
+        where T : Exception
+    {
+        try
+        {
+            call();
+        }
+        catch (T failure)
+        {
+            Console.Error.WriteLine("error: " + failure.Message);
+            return failure;
+        }
+        throw new InvalidOperationException($"line {line}: no {typeof(T)}");
+    }
+
+    // The call throws an exception with this status, which names this; gives it.
+    private static CloposAuthException Expect(
+        CloposAuthStatus status, Action call, string named = "", [CallerLineNumber] int line = 0)
+    {
+        var failure = Throws<CloposAuthException>(call, line);
+        Check(failure.Status == status, failure.Status, line);
+        Check(failure.Message.StartsWith(failure.StatusName + ": ") && failure.Message.Contains(named),
+            failure.Message, line);
+        return failure;
+    }
+
+    private static void SignsIn()
+    {
+        using CloposAuthClient client = NewClient();
+        CloposToken first = client.GetToken();
+        DateTimeOffset inAnHour = DateTimeOffset.UtcNow.AddHours(1);
+        Check(first.Value.Count(c => c == '.') == 2 && first.TokenType == "Bearer");
+        Check(first.ExpiresIn.TotalSeconds >= 3500 && first.ExpiresIn.TotalSeconds <= 3600, first.ExpiresIn);
+        Check((first.ExpiresAt - inAnHour).Duration() < TimeSpan.FromMinutes(1), first.ExpiresAt);
+        Check(!first.ToString().Contains(first.Value));
+        Task<CloposToken> second = client.GetTokenAsync();
+        Check(second.IsCompleted && second.Result.Value == first.Value);
+        CloposToken third = Wait(client.AuthenticateAsync());
+        Check(third.Value != first.Value && client.GetToken().Value == third.Value);
+        Check(CloposAuthClient.NativeVersion.Count(c => c == '.') == 2);
+    }
+
+    private static void AllSettings()
+    {
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.AttemptTimeout = TimeSpan.FromSeconds(5);
+        settings.RequestsPerMinute = 20;
+        settings.UserAgent = "Till/4.2";
+        settings.Proxy = "none";
+        settings.AllowPlainHttp = false;
+        using var client = new CloposAuthClient(settings);
+        Check(client.GetToken().Value.Length != 0);
+    }
+
+    private static void LogLines()
+    {
+        CloposAuthClient client = NewClient();
+        CloposToken refused = client.GetToken();
+        lock (Seen)
+        {
+            tokenNotToLog = refused.Value;
+        }
+        client.Invalidate(refused);
+        client.Dispose();
+        int seen = LinesSeen();
+        Check(seen >= 2, seen);
+        Throws<ObjectDisposedException>(() => client.Invalidate(refused));
+        Thread.Sleep(200);
+        Check(LinesSeen() == seen);
+    }
+
+    private static void FailsAsExpected(Action<CloposAuthClient> call)
+    {
+        using CloposAuthClient client = NewClient();
+        var failure = Throws<CloposAuthException>(() => call(client));
+        Console.Error.WriteLine($"{failure.HttpStatus} {failure.RetryAfter} {failure.ServerCode}");
+        Check(failure.StatusName == Env("EXPECT_STATUS"), failure.StatusName);
+        Check(failure.Status.ToString().ToUpperInvariant() == Env("EXPECT_STATUS")!.Replace("_", ""));
+        Check(failure.HttpStatus == Number("EXPECT_HTTP_STATUS"), failure.HttpStatus);
+        Check(failure.IsRetryable == (Env("EXPECT_RETRYABLE") == "1"));
+        Check(failure.RetryAfter.HasValue == (Env("EXPECT_RETRY_AFTER") == "known"));
+        Check(!(failure.RetryAfter < TimeSpan.Zero));
+        Check(failure.ServerCode == Env("EXPECT_SERVER_CODE"), failure.ServerCode);
+        Check(failure.Message.Length > failure.StatusName.Length + 2);
+        Check(!failure.Message.Contains(Env("CLOPOS_CLIENT_SECRET")!));
+    }
+
+    private static void Refuses(string named, string brand = "brand", string baseUrl = "https://localhost")
+    {
+        var settings = new CloposAuthSettings("id", "secret", brand, "integrator") { BaseUrl = baseUrl };
+        Expect(CloposAuthStatus.InvalidArgument, () => new CloposAuthClient(settings), named);
+    }
+
+    private static void InvalidArgument()
+    {
+        Refuses("brand", brand: "");
+        Refuses("brand", brand: "two\nlines");
+        Refuses("brand", brand: null!);
+        Refuses("base_url", baseUrl: "not a url");
+        foreach (Action<CloposAuthSettings> change in new Action<CloposAuthSettings>[]
+        {
+            settings => settings.Timeout = TimeSpan.FromSeconds(-1),
+            settings => settings.AttemptTimeout = TimeSpan.MaxValue,
+            settings => settings.MaxAttempts = -1,
+            settings => settings.RequestsPerMinute = 0,
+            settings => settings.Roots = (CloposRoots)7,
+            settings => settings.CaPem = new byte[0],
+            settings => settings.LogLevel = 0,
+        })
+        {
+            CloposAuthSettings settings = SettingsFromEnvironment();
+            change(settings);
+            Expect(CloposAuthStatus.InvalidArgument, () => new CloposAuthClient(settings));
+        }
+    }
+
+    private static void NulInside()
+    {
+        Refuses("brand", brand: "sand\0box");
+        Refuses("base_url", baseUrl: "https://localhost\0.example");
+    }
+
+    private static void WouldWait()
+    {
+        using CloposAuthClient client = NewClient();
+        var watch = Stopwatch.StartNew();
+        Check(Expect(CloposAuthStatus.WouldWait, () => client.GetToken(TimeSpan.Zero)).IsRetryable);
+        Check(watch.ElapsedMilliseconds < 1000);
+        Check(client.GetToken().Value == client.GetToken(TimeSpan.Zero).Value);
+    }
+
+    private static void Deadline()
+    {
+        using CloposAuthClient client = NewClient();
+        TimeSpan patience = TimeSpan.FromMilliseconds(300);
+        var watch = Stopwatch.StartNew();
+        // The second task joins the native call of the first, the third leaves it early.
+        Task<CloposToken> first = client.GetTokenAsync(patience);
+        Task<CloposToken> patient = client.GetTokenAsync(TimeSpan.FromSeconds(20));
+        Task<CloposToken> early = client.GetTokenAsync(TimeSpan.FromMilliseconds(100));
+        Expect(CloposAuthStatus.Timeout, () => client.GetToken(patience));
+        Check(watch.ElapsedMilliseconds >= 300 && watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+        Expect(CloposAuthStatus.Timeout, () => Wait(first));
+        Check(Expect(CloposAuthStatus.Timeout, () => Wait(early)).IsRetryable);
+        Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+        Check(client.GetToken(TimeSpan.FromSeconds(20)).Value == Wait(patient).Value);
+    }
+
+    private static void Cancelled()
+    {
+        using CloposAuthClient client = NewClient();
+        var watch = Stopwatch.StartNew();
+        Task<CloposToken> synchronous = Task.Run(() => client.GetToken());
+        Task<CloposToken> asynchronous = client.GetTokenAsync();
+        while (!synchronous.IsCompleted || !asynchronous.IsCompleted)
+        {
+            client.Cancel();
+            Thread.Sleep(10);
+            Check(watch.ElapsedMilliseconds < 2000);
+        }
+        Expect(CloposAuthStatus.Cancelled, () => Wait(synchronous));
+        Expect(CloposAuthStatus.Cancelled, () => Wait(asynchronous));
+        Check(client.GetToken().Value.Length != 0);
+    }
+
+    private static void CancelledByTheLanguage()
+    {
+        using CloposAuthClient client = NewClient();
+        using var source = new CancellationTokenSource(300);
+        var watch = Stopwatch.StartNew();
+        Task<CloposToken> other = client.GetTokenAsync();
+        Throws<OperationCanceledException>(() => Wait(client.GetTokenAsync(source.Token)));
+        Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+        Throws<OperationCanceledException>(() => Wait(client.AuthenticateAsync(source.Token)));
+        Check(Wait(other).Value == client.GetToken().Value);
+    }
+
+    private static void ClosedWhileInUse()
+    {
+        CloposAuthClient client = NewClient();
+        int started = 0;
+        List<Task<CloposToken>> calls = Enumerable.Range(0, 8).Select(i => Task.Factory.StartNew(
+            () =>
+            {
+                Interlocked.Increment(ref started);
+                return i % 2 == 0 ? client.GetToken() : Wait(client.GetTokenAsync());
+            },
+            TaskCreationOptions.LongRunning)).ToList();
+        while (Volatile.Read(ref started) < 8 || LinesSeen() == 0)
+        {
+            Thread.Sleep(1);
+        }
+        var watch = Stopwatch.StartNew();
+        client.Dispose();
+        int inTime = 0;
+        foreach (Task<CloposToken> call in calls)
+        {
+            try
+            {
+                Wait(call);
+                Check(false);
+            }
+            catch (CloposAuthException failure)
+            {
+                Check(failure.Status == CloposAuthStatus.Cancelled, failure);
+                inTime++;
+            }
+            catch (ObjectDisposedException)
+            {
+                // It came too late.
+            }
+        }
+        Check(inTime >= 1 && watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+    }
+
+    private static void UsedAfterClose()
+    {
+        CloposAuthClient client = NewClient();
+        CloposToken kept = client.GetToken();
+        client.Dispose();
+        foreach (Action use in new Action[]
+        {
+            () => client.GetToken(),
+            () => Wait(client.GetTokenAsync()),
+            () => client.Authenticate(),
+            () => Wait(client.AuthenticateAsync()),
+            () => client.Invalidate(kept),
+            () => client.Cancel(),
+        })
+        {
+            Throws<ObjectDisposedException>(use);
+        }
+        client.Dispose();
+        Check(kept.Value.Length != 0);
+    }
+
+    private static void ClosedByItsLogFunction()
+    {
+        CloposAuthClient? client = null;
+        int lines = 0;
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = (_, line) =>
+        {
+            lines++;
+            client!.Dispose();
+        };
+        client = new CloposAuthClient(settings);
+        var watch = Stopwatch.StartNew();
+        Expect(CloposAuthStatus.Cancelled, () => client.GetToken());
+        Check(watch.ElapsedMilliseconds < 2000);
+        GC.Collect();
+        Thread.Sleep(200);
+        Check(lines == 1, lines);
+    }
+
+    private static void EndsWithoutClose() =>
+        Expect(CloposAuthStatus.WouldWait, () => NewClient().GetToken(TimeSpan.Zero));
+
+    private static void ExpiredAndRefreshed()
+    {
+        using CloposAuthClient client = NewClient();
+        CloposToken current = client.GetToken();
+        var watch = Stopwatch.StartNew();
+        for (int changes = 0; changes < 2; Thread.Sleep(10))
+        {
+            CloposToken next = client.GetToken();
+            Check(next.ExpiresIn >= TimeSpan.Zero);
+            changes += next.Value == current.Value ? 0 : 1;
+            current = next;
+            Check(watch.Elapsed.TotalSeconds < 20);
+        }
+    }
+
+    // By way of the HTTP handler.
+    private static void RecoversFromA401()
+    {
+        using CloposAuthClient client = NewClient();
+        CloposToken refused = client.GetToken();
+        var service = new FakeService { Refused = refused.Value };
+        using var http = new HttpClient(new CloposTokenHandler(client, service));
+        var url = new Uri(client.BaseUrl, "/open-api/v2/sales");
+
+        // A body that can be read only once.
+        var body = new StreamContent(new Once(new byte[] { 1, 2, 3 }));
+        Check(Wait(http.PostAsync(url, body)).StatusCode == HttpStatusCode.OK);
+        Check(service.Seen.Count == 2, service.Seen.Count);
+        Check(service.Seen.All(request => request.Body == "01-02-03"), service.Seen[1].Body);
+        CloposToken next = client.GetToken();
+        Check(next.Value != refused.Value);
+        Check(service.Seen[0].Token == refused.Value && service.Seen[1].Token == next.Value);
+        client.Invalidate(refused);
+        Check(client.GetToken().Value == next.Value);
+
+        // Nobody else gets it.
+        Check(Wait(http.GetAsync("https://example.com/")).StatusCode == HttpStatusCode.OK);
+        Check(Wait(http.GetAsync(url.AbsoluteUri.Replace("https:", "http:"))).StatusCode == HttpStatusCode.OK);
+        Check(service.Seen.Count == 4 && service.Seen.Skip(2).All(request => request.Token == null));
+
+        // One that does not need to try twice does not.
+        Check(Wait(http.GetAsync(url)).StatusCode == HttpStatusCode.OK);
+        Check(service.Seen.Count == 5 && service.Seen[4].Token == next.Value);
+    }
+
+    private static void SixtyFourThreads()
+    {
+        using CloposAuthClient client = NewClient();
+        using var gate = new ManualResetEventSlim();
+        List<Task<CloposToken>> calls = Enumerable.Range(0, 64).Select(i => Task.Factory.StartNew(
+            () =>
+            {
+                gate.Wait();
+                CloposToken first = i % 2 == 0 ? client.GetToken() : Wait(client.GetTokenAsync());
+                for (int n = 1; n < 1000; n++)
+                {
+                    Check(client.GetToken().Value == first.Value);
+                }
+                return first;
+            },
+            TaskCreationOptions.LongRunning)).ToList();
+        gate.Set();
+        Check(calls.Select(call => Wait(call).Value).Distinct().Count() == 1);
+    }
+
+    private static long ResidentBytes()
+    {
+        for (int i = 0; i < 2; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        string pages = File.ReadAllText("/proc/self/statm").Split(' ')[1];
+        return long.Parse(pages, CultureInfo.InvariantCulture) * Environment.SystemPageSize;
+    }
+
+    private static void NoLeak()
+    {
+        using CloposAuthClient client = NewClient();
+        long before = 0;
+        for (int cycle = 0; cycle < 12000; cycle++)
+        {
+            if (cycle == 2000)
+            {
+                before = ResidentBytes();
+            }
+            for (int i = 0; i < 10; i++)
+            {
+                Check(client.GetToken().Value.Length != 0);
+                try
+                {
+                    new CloposAuthClient(new CloposAuthSettings("a", "b", "", "d"));
+                    Check(false);
+                }
+                catch (CloposAuthException failure)
+                {
+                    Check(failure.Status == CloposAuthStatus.InvalidArgument);
+                }
+            }
+            var witness = new byte[100];
+            var other = new CloposAuthClient(new CloposAuthSettings("a", "b", "c", "d")
+            {
+                MaxAttempts = 1,
+                Log = (_, line) => witness[0]++,
+            });
+            if (cycle % 2 == 0)
+            {
+                other.Dispose(); // the others are left to the finaliser
+            }
+        }
+        long grown = ResidentBytes() - before;
+        Console.Error.WriteLine($"grown by {grown / 1024} KiB");
+        Check(grown < 4 << 20, grown);
+    }
+
+    // A stream that cannot be rewound.
+    private sealed class Once : MemoryStream
+    {
+        internal Once(byte[] content)
+            : base(content)
+        {
+        }
+
+        public override bool CanSeek => false;
+    }
+
+    // Refuses one token; notes what each request brought.
+    private sealed class FakeService : HttpMessageHandler
+    {
+        internal string Refused { get; set; } = "";
+
+        internal List<Request> Seen { get; } = new List<Request>();
+
+        protected override async Task<HttpResponseMessage> SendAsync(
+            HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            var body = new MemoryStream();
+            if (request.Content != null)
+            {
+                await request.Content.CopyToAsync(body);
+            }
+            string? token = request.Headers.TryGetValues("x-token", out IEnumerable<string> values)
+                ? values.Single()
+                : null;
+            Seen.Add(new Request(token, BitConverter.ToString(body.ToArray())));
+            return new HttpResponseMessage(token == Refused ? HttpStatusCode.Unauthorized : HttpStatusCode.OK);
+        }
+    }
+
+    private sealed class Request
+    {
+        internal Request(string? token, string body)
+        {
+            Token = token;
+            Body = body;
+        }
+
+        internal string? Token { get; }
+
+        internal string Body { get; }
+    }
+}

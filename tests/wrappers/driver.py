@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Runs the rows of behaviours.md for one language.
+
+    driver.py LANGUAGE VARIANT PROGRAM SANDBOX [NAME...]
+
+Each row gets a sandbox of its own and a process of its own. The last line is "N passed, N failed".
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEADLINE_S = float(os.environ.get("CLOPOS_TEST_DEADLINE_S", "60"))
+UNDER = shlex.split(os.environ.get("CLOPOS_TEST_UNDER", ""))
+TRANSCRIPT = os.environ.get("CLOPOS_TEST_TRANSCRIPT")
+SECRETS = os.environ.get("CLOPOS_TEST_SECRETS")
+
+CREDENTIALS = {
+    "CLOPOS_CLIENT_ID": "sandbox_client",
+    "CLOPOS_CLIENT_SECRET": "sandbox_secret",
+    "CLOPOS_BRAND": "sandbox",
+    "CLOPOS_INTEGRATOR_ID": "test_sandbox",
+}
+EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "SERVER_CODE"]
+JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")  # {" in base64
+# Whatever proxies this machine has, the sandbox is not behind them.
+NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
+
+class Failed(Exception):
+    """The behaviour does not hold; the text says why."""
+
+
+def rows():
+    """The rows of the table, each as a dictionary by the names in its head."""
+    table = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in (HERE / "behaviours.md").read_text("utf-8").splitlines()
+        if line.startswith("|") and not line.startswith("|---")
+    ]
+    head, *body = table
+    for cells in body:
+        if len(cells) != len(head):
+            raise SystemExit(f"behaviours.md: {len(cells)} cells for {len(head)}: {cells[0]}")
+        yield dict(zip(head, cells))
+
+
+@contextlib.contextmanager
+def closed_port():
+    """A port that refuses connections, and that nobody else is given meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # never listens
+        yield taken.getsockname()[1]
+
+
+@contextlib.contextmanager
+def sandbox(program, arguments, directory):
+    """Starts the sandbox; gives its URL, its control URL and its CA file."""
+    ca_file = directory / "ca.pem"
+    command = [program, "--listen", "127.0.0.1:0", "--ca-file", str(ca_file), *arguments]
+    with open(directory / "sandbox.log", "wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        lines = {}
+        while not {"listening", "control"} <= lines.keys():
+            line = process.stdout.readline()
+            if not line:
+                raise Failed("no sandbox: " + (directory / "sandbox.log").read_text("utf-8"))
+            name, _, url = line.strip().partition(" on ")
+            lines[name] = url
+        yield lines["listening"], lines["control"], ca_file
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def environment(row, base_url, control_url, ca_file, port):
+    """What the program gets to see."""
+    env = {name: value for name, value in os.environ.items() if name.lower() not in NOT_INHERITED}
+    for name in [name for name in env if name.startswith(("CLOPOS_", "EXPECT_"))]:
+        del env[name]
+    env |= CREDENTIALS
+    # Freed memory that is kept for a while would look like a leak.
+    env.setdefault("ASAN_OPTIONS", "quarantine_size_mb=1:detect_leaks=1")
+    env |= {"CLOPOS_BASE_URL": base_url, "CLOPOS_CONTROL_URL": control_url}
+    env |= {"CLOPOS_CA_FILE": str(ca_file)}
+    for change in row["environment"].replace("{closed}", str(port)).split():
+        name, _, value = change.partition("=")
+        env[name] = value
+    if row["error"]:
+        fields = row["error"].split()
+        fields += [""] * (len(EXPECTED) - len(fields))
+        env |= {f"EXPECT_{name}": value for name, value in zip(EXPECTED, fields)}
+    return env
+
+
+def run(row, language, program, sandbox_program, directory):
+    """One row; Failed if it does not hold."""
+    with closed_port() as port, sandbox(
+        sandbox_program, shlex.split(row["sandbox"]), directory
+    ) as (base_url, control_url, ca_file):
+        env = environment(row, base_url, control_url, ca_file, port)
+        try:
+            done = subprocess.run(
+                [*UNDER, program, row["behaviour"]],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=DEADLINE_S,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = (late.stdout or b"") + (late.stderr or b"")
+            raise Failed(f"not ended after {DEADLINE_S:g} s\n" + said.decode("utf-8", "replace"))
+        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        if TRANSCRIPT:
+            name = f"wrapper-{language}-{row['behaviour']}.log"
+            (pathlib.Path(TRANSCRIPT) / name).write_text(said, "utf-8")
+        if SECRETS:
+            with open(SECRETS, "a", encoding="utf-8") as secrets:
+                print(env["CLOPOS_CLIENT_SECRET"], file=secrets)
+        if done.returncode != 0 or done.stdout.decode("utf-8", "replace").split()[-1:] != ["ok"]:
+            raise Failed(f"exit status {done.returncode}\n{said}")
+        if env["CLOPOS_CLIENT_SECRET"] in said:
+            raise Failed("it printed the secret")
+        if JWT.search(said):
+            raise Failed("it printed a token")
+        with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as answer:
+            requests = json.load(answer)["auth_requests"]
+        if row["requests"] and requests != int(row["requests"]):
+            raise Failed(f"{requests} auth requests instead of {row['requests']}\n{said}")
+
+
+def main():
+    language, variant, program, sandbox_program, *names = sys.argv[1:]
+    label = f"{language}-{variant}" if variant else language
+    wanted = [
+        row
+        for row in rows()
+        if (not row["for"] or language in row["for"].split())
+        and (not names or row["behaviour"] in names)
+    ]
+    failures = 0
+    for row in wanted:
+        start = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                run(row, label, program, sandbox_program, pathlib.Path(directory))
+        except Failed as failed:
+            failures += 1
+            print(f"not ok - {label} {row['behaviour']}: {row['what must hold']}")
+            print("    " + str(failed).rstrip().replace("\n", "\n    "), flush=True)
+        else:
+            took = time.monotonic() - start
+            print(f"ok - {label} {row['behaviour']} ({took:.1f} s)", flush=True)
+    print(f"{len(wanted) - failures} passed, {failures} failed")
+    return 0 if wanted and not failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,433 @@
+// Behaviours runs one row of ../behaviours.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cloposauth"
+)
+
+var background = context.Background()
+
+func fail(what ...any) {
+	_, _, line, _ := runtime.Caller(2)
+	fmt.Printf("main.go:%d: %s\n", line, fmt.Sprint(what...))
+	os.Exit(1)
+}
+
+func check(condition bool, what ...any) {
+	if !condition {
+		fail(what...)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		fail(err)
+	}
+	return value
+}
+
+// expect checks that a call failed like this, naming this, and gives the error.
+func expect(err error, status cloposauth.Status, named string) *cloposauth.Error {
+	fmt.Fprintln(os.Stderr, "error:", err)
+	var e *cloposauth.Error
+	check(errors.Is(err, status), "not ", status, ": ", err)
+	check(errors.As(err, &e) && e.Status == status && e.Message != "")
+	check(strings.Contains(e.Message, named), "does not name ", named)
+	check(strings.Contains(err.Error(), status.String()) && strings.Contains(err.Error(), e.Message))
+	return e
+}
+
+// lines counts log lines and checks them.
+type lines struct {
+	sync.Mutex
+	seen  int
+	token string // no line may hold it
+}
+
+var log lines
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *lines) WithGroup(string) slog.Handler            { return l }
+func (l *lines) Handle(_ context.Context, record slog.Record) error {
+	l.Lock()
+	defer l.Unlock()
+	fmt.Fprintln(os.Stderr, record.Level, record.Message)
+	check(record.Level >= slog.LevelDebug && record.Level <= slog.LevelError, record.Level)
+	check(record.Message != "" && !strings.Contains(record.Message, os.Getenv("CLOPOS_CLIENT_SECRET")))
+	check(l.token == "" || !strings.Contains(record.Message, l.token))
+	l.seen++
+	return nil
+}
+
+func (l *lines) count() int {
+	l.Lock()
+	defer l.Unlock()
+	return l.seen
+}
+
+func number(name string) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
+	}
+	return must(strconv.Atoi(text))
+}
+
+func configFromEnvironment() cloposauth.Config {
+	config := cloposauth.Config{
+		ClientID:     os.Getenv("CLOPOS_CLIENT_ID"),
+		ClientSecret: os.Getenv("CLOPOS_CLIENT_SECRET"),
+		Brand:        os.Getenv("CLOPOS_BRAND"),
+		IntegratorID: os.Getenv("CLOPOS_INTEGRATOR_ID"),
+		BaseURL:      os.Getenv("CLOPOS_BASE_URL"),
+		Proxy:        os.Getenv("CLOPOS_PROXY"),
+		Timeout:      time.Duration(number("CLOPOS_TIMEOUT_MS")) * time.Millisecond,
+		MaxAttempts:  number("CLOPOS_MAX_ATTEMPTS"),
+		Logger:       slog.New(&log),
+	}
+	if file := os.Getenv("CLOPOS_CA_FILE"); file != "" {
+		config.CAPEM, config.Roots = must(os.ReadFile(file)), cloposauth.RootsNone
+	}
+	return config
+}
+
+func newClient() *cloposauth.Client {
+	return must(cloposauth.New(configFromEnvironment()))
+}
+
+func get(client *cloposauth.Client) cloposauth.Token {
+	return must(client.Token(background))
+}
+
+// getWithin is get with a context that ends then.
+func getWithin(client *cloposauth.Client, d time.Duration) (cloposauth.Token, error) {
+	ctx, cancel := context.WithTimeout(background, d)
+	defer cancel()
+	return client.Token(ctx)
+}
+
+func signsIn() {
+	client := newClient()
+	first := get(client)
+	check(strings.Count(first.Value, ".") == 2 && first.Type == "Bearer")
+	check(first.ExpiresIn >= 3500*time.Second && first.ExpiresIn <= time.Hour, first.ExpiresIn)
+	check(time.Until(first.ExpiresAt)-time.Hour < time.Minute && time.Until(first.ExpiresAt)-time.Hour > -time.Minute)
+	check(get(client).Value == first.Value)
+	third := must(client.Authenticate(background))
+	check(third.Value != first.Value && get(client).Value == third.Value)
+	check(client.Close() == nil)
+}
+
+func allSettings() {
+	config := configFromEnvironment()
+	config.AttemptTimeout = 5 * time.Second
+	config.RequestsPerMinute = 20
+	config.UserAgent = "Till/4.2"
+	config.Proxy = "none"
+	check(get(must(cloposauth.New(config))).Value != "")
+}
+
+func logLines() {
+	client := newClient()
+	refused := get(client)
+	log.Lock()
+	log.token = refused.Value
+	log.Unlock()
+	check(client.Invalidate(refused) == nil && client.Close() == nil)
+	seen := log.count()
+	check(seen >= 2, seen, " lines")
+	expect(client.Invalidate(refused), cloposauth.ErrInvalidHandle, "")
+	time.Sleep(200 * time.Millisecond)
+	check(log.count() == seen, "lines after Close")
+}
+
+func failsAsExpected() {
+	_, err := newClient().Token(background)
+	fmt.Fprintln(os.Stderr, "error:", err)
+	var e *cloposauth.Error
+	check(errors.As(err, &e), err)
+	fmt.Fprintf(os.Stderr, "%+v\n", *e)
+	check(e.Status.String() == os.Getenv("EXPECT_STATUS") && errors.Is(err, e.Status), e.Status)
+	check(e.HTTPStatus == number("EXPECT_HTTP_STATUS"), e.HTTPStatus)
+	check(e.Retryable == (number("EXPECT_RETRYABLE") == 1))
+	check((e.RetryAfter >= 0) == (os.Getenv("EXPECT_RETRY_AFTER") == "known"), e.RetryAfter)
+	check(e.ServerCode == os.Getenv("EXPECT_SERVER_CODE"), e.ServerCode)
+	check(e.Message != "" && !strings.Contains(err.Error(), os.Getenv("CLOPOS_CLIENT_SECRET")))
+}
+
+// refuses checks that there is no client with this change, and that the error names the argument.
+func refuses(named string, change func(*cloposauth.Config)) {
+	config := cloposauth.Config{ClientID: "id", ClientSecret: "secret", Brand: "brand", IntegratorID: "integrator"}
+	change(&config)
+	client, err := cloposauth.New(config)
+	check(client == nil)
+	expect(err, cloposauth.ErrInvalidArgument, named)
+}
+
+func invalidArgument() {
+	refuses("brand", func(c *cloposauth.Config) { c.Brand = "" })
+	refuses("brand", func(c *cloposauth.Config) { c.Brand = "two\nlines" })
+	refuses("base_url", func(c *cloposauth.Config) { c.BaseURL = "not a url" })
+}
+
+func nulInside() {
+	refuses("brand", func(c *cloposauth.Config) { c.Brand = "sand\x00box" })
+	refuses("base_url", func(c *cloposauth.Config) { c.BaseURL = "https://localhost\x00.example" })
+}
+
+func wouldWait() {
+	client := newClient()
+	start := time.Now()
+	_, err := client.TryToken()
+	check(expect(err, cloposauth.ErrWouldWait, "").Retryable && time.Since(start) < time.Second)
+	check(get(client).Value == must(client.TryToken()).Value)
+}
+
+func deadline() {
+	client := newClient()
+	start := time.Now()
+	_, err := getWithin(client, 300*time.Millisecond)
+	took := time.Since(start)
+	check(errors.Is(err, context.DeadlineExceeded))
+	expect(err, cloposauth.ErrTimeout, "")
+	check(took >= 300*time.Millisecond && took < 2*time.Second, took)
+	check(must(getWithin(client, 20*time.Second)).Value != "")
+}
+
+func cancelled() {
+	client := newClient()
+	start := time.Now()
+	ended := make(chan error)
+	go func() {
+		_, err := client.Token(background)
+		ended <- err
+	}()
+	for {
+		select {
+		case err := <-ended:
+			check(time.Since(start) < 2*time.Second)
+			expect(err, cloposauth.ErrCancelled, "")
+			check(get(client).Value != "")
+			return
+		case <-time.After(10 * time.Millisecond):
+			check(client.Cancel() == nil)
+		}
+	}
+}
+
+func cancelledByTheLanguage() {
+	client := newClient()
+	start := time.Now()
+	other := make(chan cloposauth.Token)
+	go func() { other <- get(client) }()
+	ctx, cancel := context.WithCancel(background)
+	time.AfterFunc(300*time.Millisecond, cancel)
+	_, err := client.Token(ctx)
+	check(errors.Is(err, context.Canceled) && time.Since(start) < 2*time.Second)
+	expect(err, cloposauth.ErrCancelled, "")
+	check((<-other).Value == get(client).Value)
+}
+
+func closedWhileInUse() {
+	client := newClient()
+	ended := make(chan error)
+	var started atomic.Int64
+	for range 8 {
+		go func() {
+			started.Add(1)
+			_, err := client.Token(background)
+			ended <- err
+		}()
+	}
+	for started.Load() < 8 || log.count() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	start := time.Now()
+	check(client.Close() == nil)
+	inTime := 0
+	for range 8 {
+		err := <-ended
+		if errors.Is(err, fs.ErrClosed) {
+			expect(err, cloposauth.ErrInvalidHandle, "")
+		} else {
+			expect(err, cloposauth.ErrCancelled, "")
+			inTime++
+		}
+	}
+	check(inTime >= 1 && time.Since(start) < 2*time.Second)
+}
+
+func usedAfterClose() {
+	client := newClient()
+	kept := get(client)
+	check(client.Close() == nil)
+	for _, err := range []error{
+		errorOf(client.Token(background)),
+		errorOf(client.TryToken()),
+		errorOf(client.Authenticate(background)),
+		client.Invalidate(kept),
+		client.Cancel(),
+	} {
+		check(errors.Is(err, fs.ErrClosed))
+		expect(err, cloposauth.ErrInvalidHandle, "")
+	}
+	check(client.Close() == nil && kept.Value != "")
+}
+
+func errorOf(_ cloposauth.Token, err error) error { return err }
+
+func closedByItsLogFunction() {
+	config := configFromEnvironment()
+	var client *cloposauth.Client
+	lines := 0
+	config.Logger = slog.New(function(func() {
+		lines++ // one after the other: there is only one
+		check(client.Close() == nil)
+	}))
+	client = must(cloposauth.New(config))
+	start := time.Now()
+	_, err := client.Token(background)
+	expect(err, cloposauth.ErrCancelled, "")
+	check(time.Since(start) < 2*time.Second)
+	time.Sleep(200 * time.Millisecond)
+	check(lines == 1, lines, " lines")
+}
+
+func endsWithoutClose() {
+	_, err := newClient().TryToken()
+	expect(err, cloposauth.ErrWouldWait, "")
+}
+
+func expiredAndRefreshed() {
+	client := newClient()
+	current := get(client)
+	start := time.Now()
+	for changes := 0; changes < 2; time.Sleep(10 * time.Millisecond) {
+		next := get(client)
+		check(next.ExpiresIn >= 0)
+		if next.Value != current.Value {
+			changes++
+		}
+		current = next
+		check(time.Since(start) < 20*time.Second)
+	}
+}
+
+func recoversFromA401() {
+	client := newClient()
+	refused := get(client)
+	check(client.Invalidate(refused) == nil)
+	next := get(client)
+	check(next.Value != refused.Value)
+	check(client.Invalidate(refused) == nil)
+	check(get(client).Value == next.Value)
+}
+
+func sixtyFourThreads() {
+	client := newClient()
+	values := make(chan string)
+	gate := make(chan struct{})
+	for range 64 {
+		go func() {
+			runtime.LockOSThread()
+			<-gate
+			first := get(client).Value
+			for range 999 {
+				check(get(client).Value == first)
+			}
+			values <- first
+		}()
+	}
+	close(gate)
+	first := <-values
+	for range 63 {
+		check(<-values == first)
+	}
+}
+
+func residentBytes() int {
+	runtime.GC()
+	debug.FreeOSMemory()
+	content := must(os.ReadFile("/proc/self/statm"))
+	return must(strconv.Atoi(strings.Fields(string(content))[1])) * os.Getpagesize()
+}
+
+func noLeak() {
+	client := newClient()
+	before := 0
+	for cycle := range 12000 {
+		if cycle == 2000 {
+			before = residentBytes()
+		}
+		for range 10 {
+			check(get(client).Value != "")
+			_, err := cloposauth.New(cloposauth.Config{ClientID: "a", ClientSecret: "b", IntegratorID: "d"})
+			check(errors.Is(err, cloposauth.ErrInvalidArgument))
+		}
+		other := must(cloposauth.New(cloposauth.Config{
+			ClientID: "a", ClientSecret: "b", Brand: "c", IntegratorID: "d",
+			MaxAttempts: 1,
+			Logger:      slog.New(function(func() {})),
+		}))
+		check(other.Close() == nil)
+	}
+	grown := residentBytes() - before
+	fmt.Fprintln(os.Stderr, "grown by", grown>>10, "KiB")
+	check(grown < 4<<20)
+}
+
+// function is a slog.Handler that calls itself for each line.
+type function func()
+
+func (f function) Enabled(context.Context, slog.Level) bool  { return true }
+func (f function) Handle(context.Context, slog.Record) error { f(); return nil }
+func (f function) WithAttrs([]slog.Attr) slog.Handler        { return f }
+func (f function) WithGroup(string) slog.Handler             { return f }
+
+var behaviours = map[string]func(){
+	"signs_in":                   signsIn,
+	"non_ascii_brand":            signsIn,
+	"all_settings":               allSettings,
+	"log_lines":                  logLines,
+	"invalid_argument":           invalidArgument,
+	"nul_inside":                 nulInside,
+	"would_wait":                 wouldWait,
+	"deadline":                   deadline,
+	"cancelled":                  cancelled,
+	"cancelled_by_the_language":  cancelledByTheLanguage,
+	"closed_while_in_use":        closedWhileInUse,
+	"closed_by_its_log_function": closedByItsLogFunction,
+	"ends_without_close":         endsWithoutClose,
+	"used_after_close":           usedAfterClose,
+	"expired_and_refreshed":      expiredAndRefreshed,
+	"recovers_from_a_401":        recoversFromA401,
+	"sixty_four_threads":         sixtyFourThreads,
+	"no_leak":                    noLeak,
+}
+
+func main() {
+	check(len(os.Args) == 2, "usage: behaviours NAME")
+	if behaviour, found := behaviours[os.Args[1]]; found {
+		behaviour()
+	} else if os.Getenv("EXPECT_STATUS") != "" {
+		failsAsExpected()
+	} else {
+		check(false, "no such behaviour")
+	}
+	fmt.Println("ok")
+}

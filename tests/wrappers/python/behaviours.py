@@ -1,0 +1,302 @@
+"""The rows of ../behaviours.md for examples/python/clopos_auth.py."""
+
+import concurrent.futures
+import copy
+import gc
+import os
+import pathlib
+import pickle
+import resource
+import sys
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python"
+sys.path.insert(0, str(EXAMPLE))
+
+from clopos_auth import Client, Error, LogLevel, Roots, Status  # noqa: E402
+
+SECRET = os.environ["CLOPOS_CLIENT_SECRET"]
+
+
+class Log:
+    """A log function that remembers how much it has seen."""
+
+    def __init__(self):
+        self.lines = 0
+        self.forbidden = [SECRET]
+        self.failure = None
+        self.on_line = lambda: None
+
+    def __call__(self, level, line):
+        print(f"log {level}: {line}", file=sys.stderr)
+        self.lines += 1
+        if not line or level not in list(LogLevel) or any(word in line for word in self.forbidden):
+            self.failure = line
+        self.on_line()
+
+
+def settings_from_environment(log):
+    settings = {"log": log, "log_level": LogLevel.DEBUG, "base_url": os.environ["CLOPOS_BASE_URL"]}
+    if os.environ.get("CLOPOS_CA_FILE"):
+        settings["ca_pem"] = pathlib.Path(os.environ["CLOPOS_CA_FILE"]).read_text("ascii")
+        settings["roots"] = Roots.NONE
+    if "CLOPOS_PROXY" in os.environ:
+        settings["proxy"] = os.environ["CLOPOS_PROXY"]
+    if "CLOPOS_TIMEOUT_MS" in os.environ:
+        settings["timeout"] = int(os.environ["CLOPOS_TIMEOUT_MS"]) / 1000
+    if "CLOPOS_MAX_ATTEMPTS" in os.environ:
+        settings["max_attempts"] = int(os.environ["CLOPOS_MAX_ATTEMPTS"])
+    return settings
+
+
+def client_from_environment(log=None, **more):
+    names = ["CLIENT_ID", "CLIENT_SECRET", "BRAND", "INTEGRATOR_ID"]
+    who = [os.environ["CLOPOS_" + name] for name in names]
+    return Client(*who, **settings_from_environment(log or Log()), **more)
+
+
+def expect(status, call, *arguments, named="", **more):
+    """The call raises an Error with this status, which names this; gives the Error."""
+    try:
+        call(*arguments, **more)
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        assert error.status is status, error
+        assert error.message and named in error.message, error
+        assert str(error) == f"{status.name}: {error.message}"
+        for copied in copy.copy(error), pickle.loads(pickle.dumps(error)):
+            assert vars(copied) == vars(error)
+        return error
+    raise AssertionError("no error")
+
+
+def signs_in():
+    with client_from_environment() as clopos:
+        first, second = clopos.get_token(), clopos.get_token()
+        assert first.value.count(".") == 2
+        assert first.token_type == "Bearer"
+        assert timedelta(seconds=3500) <= first.expires_in <= timedelta(seconds=3600)
+        in_an_hour = datetime.now(timezone.utc) + timedelta(hours=1)
+        assert abs(first.expires_at - in_an_hour) < timedelta(minutes=1)
+        assert second.value == first.value
+        assert first.value not in repr(first) + str(first)
+        third = clopos.authenticate()
+        assert third.value != first.value
+        assert clopos.get_token().value == third.value
+
+
+def all_settings():
+    with client_from_environment(
+        attempt_timeout=5,
+        requests_per_minute=20,
+        user_agent="Till/4.2",
+        proxy="none",
+        allow_plain_http=False,
+    ) as clopos:
+        assert clopos.get_token().value
+
+
+def log_lines():
+    log = Log()
+    with client_from_environment(log) as clopos:
+        token = clopos.get_token()
+        log.forbidden.append(token.value)
+        clopos.invalidate(token)
+    lines = log.lines
+    assert lines >= 2
+    expect(Status.INVALID_HANDLE, clopos.invalidate)
+    time.sleep(0.2)
+    assert (log.lines, log.failure) == (lines, None)
+
+
+def fails_as_expected():
+    def expected(name):
+        return os.environ["EXPECT_" + name]
+
+    with client_from_environment() as clopos:
+        error = expect(Status[expected("STATUS")], clopos.get_token)
+        assert (error.http_status or 0) == int(expected("HTTP_STATUS")), error.http_status
+        assert error.retryable is (expected("RETRYABLE") == "1")
+        assert (error.retry_after is not None) == (expected("RETRY_AFTER") == "known")
+        assert (error.server_code or "") == expected("SERVER_CODE")
+        assert SECRET not in repr(error)
+
+
+def refused(named, **wrong):
+    arguments = {
+        "client_id": "a",
+        "client_secret": "b",
+        "brand": "c",
+        "integrator_id": "d",
+        **wrong,
+    }
+    expect(Status.INVALID_ARGUMENT, Client, named=named, **arguments)
+
+
+def invalid_argument():
+    for brand in "", "two\nlines", None, "\ud800":
+        refused("brand", brand=brand)
+    refused("base_url", base_url="not a url")
+    refused("max_attempts", max_attempts=-1)
+    refused("max_attempts", max_attempts=2**32 + 1)
+    refused("timeout", timeout=-1)
+
+
+def nul_inside():
+    refused("brand", brand="sand\0box")
+    refused("base_url", base_url="https://localhost\0.example")
+
+
+def would_wait():
+    with client_from_environment() as clopos:
+        start = time.monotonic()
+        assert expect(Status.WOULD_WAIT, clopos.get_token, timeout=0).retryable
+        assert time.monotonic() - start < 1
+        token = clopos.get_token()
+        assert clopos.get_token(timeout=0).value == token.value
+
+
+def deadline():
+    with client_from_environment() as clopos:
+        start = time.monotonic()
+        expect(Status.TIMEOUT, clopos.get_token, timeout=0.3)
+        assert 0.3 <= time.monotonic() - start < 2
+        assert clopos.get_token().value
+
+
+def cancelled():
+    with client_from_environment() as clopos, concurrent.futures.ThreadPoolExecutor() as pool:
+        start = time.monotonic()
+        call = pool.submit(clopos.get_token)
+        while not call.done():
+            clopos.cancel()
+            time.sleep(0.01)
+            assert time.monotonic() - start < 2
+        expect(Status.CANCELLED, call.result)
+        assert clopos.get_token().value
+
+
+def closed_while_in_use():
+    log = Log()
+    clopos = client_from_environment(log)
+    started = threading.Semaphore(0)
+
+    def call():
+        started.release()
+        return clopos.get_token()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(call) for _ in range(8)]
+        for _ in calls:
+            started.acquire()
+        while log.lines == 0:
+            time.sleep(0.001)
+        start = time.monotonic()
+        clopos.close()
+        statuses = [call.exception().status for call in calls]
+    assert time.monotonic() - start < 2
+    assert set(statuses) <= {Status.CANCELLED, Status.INVALID_HANDLE}
+    assert Status.CANCELLED in statuses
+
+
+def used_after_close():
+    clopos = client_from_environment()
+    token = clopos.get_token()
+    clopos.close()
+    expect(Status.INVALID_HANDLE, clopos.get_token)
+    expect(Status.INVALID_HANDLE, clopos.authenticate)
+    expect(Status.INVALID_HANDLE, clopos.invalidate, token)
+    expect(Status.INVALID_HANDLE, clopos.cancel)
+    clopos.close()
+    assert token.value
+
+
+def closed_by_its_log_function():
+    log = Log()
+    clopos = client_from_environment(log)
+    log.on_line = clopos.close
+    start = time.monotonic()
+    expect(Status.CANCELLED, clopos.get_token)
+    assert time.monotonic() - start < 2
+    time.sleep(0.2)
+    assert log.lines == 1
+
+
+def ends_without_close():
+    clopos = client_from_environment()
+    sys.unclosed = clopos  # kept to the very end
+    expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
+
+
+def expired_and_refreshed():
+    with client_from_environment() as clopos:
+        patience_ends = time.monotonic() + 20
+        values = set()
+        while len(values) < 3:
+            token = clopos.get_token()
+            assert token.expires_in >= timedelta(0)
+            values.add(token.value)
+            time.sleep(0.01)
+            assert time.monotonic() < patience_ends
+
+
+def recovers_from_a_401():
+    with client_from_environment() as clopos:
+        token = clopos.get_token()
+        clopos.invalidate(token)
+        following = clopos.get_token()
+        assert following.value != token.value
+        clopos.invalidate(token.value)
+        assert clopos.get_token().value == following.value
+
+
+def sixty_four_threads():
+    with client_from_environment() as clopos:
+        gate = threading.Barrier(64)
+
+        def call():
+            gate.wait()
+            return {clopos.get_token().value for _ in range(1000)}
+
+        with concurrent.futures.ThreadPoolExecutor(64) as pool:
+            calls = [pool.submit(call) for _ in range(64)]
+            assert len(set.union(*(call.result() for call in calls))) == 1
+
+
+def resident_bytes():
+    gc.collect()
+    pages = int(pathlib.Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def no_leak():
+    with client_from_environment() as clopos:
+        for cycle in range(12000):
+            if cycle == 2000:
+                before = resident_bytes()
+            for _ in range(10):
+                assert clopos.get_token().value
+                try:
+                    Client("a", "b", "", "d")
+                    raise AssertionError("no error")
+                except Error as error:
+                    assert error.status == Status.INVALID_ARGUMENT
+            Client("a", "b", "c", "d", log=lambda level, line: None, user_agent="Till/4.2").close()
+        grown = resident_bytes() - before
+        print(f"grown by {grown // 1024} KiB", file=sys.stderr)
+        assert grown < 4 << 20
+
+
+def main():
+    name = sys.argv[1]
+    if "EXPECT_STATUS" in os.environ:
+        fails_as_expected()
+    else:
+        globals()[{"non_ascii_brand": "signs_in"}.get(name, name)]()
+    print("ok", flush=True)
+
+
+if __name__ == "__main__":
+    main()
