@@ -1,0 +1,174 @@
+//! What a cached token costs: no allocation beyond the one that is handed out, and no system call.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::{CString, c_char};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use clopos_auth::Status;
+use clopos_auth::ffi::*;
+use clopos_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Settings, TEST_BRAND, TEST_INTEGRATOR};
+
+use support::until;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// The key of a client that has a token.
+fn client_with_token(sandbox: &Sandbox) -> usize {
+    let text = |text: &str| CString::new(text).unwrap();
+    let (url, pem) = (text(&sandbox.url()), sandbox.ca_pem());
+    let [id, secret, brand, integrator] =
+        [CLIENT_ID, CLIENT_SECRET, TEST_BRAND, TEST_INTEGRATOR].map(text);
+    let mut client = null_mut();
+    // SAFETY: every pointer is to a live value, every string ends with a NUL.
+    unsafe {
+        let config = clopos_auth_config_new();
+        let status = clopos_auth_config_set_base_url(config, url.as_ptr(), null_mut());
+        assert_eq!(status, Status::Ok);
+        let status =
+            clopos_auth_config_add_ca_pem(config, pem.as_ptr().cast(), pem.len(), null_mut());
+        assert_eq!(status, Status::Ok);
+        let status = clopos_auth_client_new(
+            id.as_ptr(),
+            secret.as_ptr(),
+            brand.as_ptr(),
+            integrator.as_ptr(),
+            config,
+            &mut client,
+            null_mut(),
+        );
+        assert_eq!(status, Status::Ok);
+        clopos_auth_config_free(config);
+    }
+    assert_eq!(copy_token(client.addr(), 10_000), Status::Ok);
+    client.addr()
+}
+
+fn copy_token(client: usize, timeout_ms: u32) -> Status {
+    let mut buf = [0 as c_char; CLOPOS_AUTH_TOKEN_MAX + 1];
+    // SAFETY: the buffer has the size that is told; the other outputs are not wanted.
+    unsafe {
+        clopos_auth_copy_token(
+            std::ptr::without_provenance_mut(client),
+            timeout_ms,
+            buf.as_mut_ptr(),
+            buf.len(),
+            null_mut(),
+            null_mut(),
+            null_mut(),
+        )
+    }
+}
+
+fn get_and_free_token(client: usize) -> Status {
+    let mut token = null_mut();
+    // SAFETY: the output is a live value; the token is freed once.
+    unsafe {
+        let client = std::ptr::without_provenance_mut(client);
+        let status = clopos_auth_get_token(client, 0, &mut token, null_mut());
+        clopos_auth_token_free(token);
+        status
+    }
+}
+
+fn allocations(of: impl Fn() -> Status) -> usize {
+    // What a thread sets up at its first call.
+    assert_eq!(of(), Status::Ok);
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        assert_eq!(of(), Status::Ok);
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let client = client_with_token(&sandbox);
+    assert_eq!(allocations(|| copy_token(client, 0)), 0);
+    assert_eq!(allocations(|| get_and_free_token(client)), 100);
+    clopos_auth_client_free(std::ptr::without_provenance_mut(client));
+}
+
+/// From here on the kernel kills this thread at any system call but the one that ends it. (The older
+/// strict mode would also forbid reading the processor's clock.)
+fn forbid_system_calls() {
+    let statement = |code: u32, k: u32, jt: u8| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf: 0,
+        k,
+    };
+    let mut rules = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            libc::SYS_exit as u32,
+            1,
+        ),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_KILL_THREAD,
+            0,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: rules.len() as u16,
+        filter: rules.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the rules before the call returns.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(
+            libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program),
+            0
+        );
+    }
+}
+
+#[test]
+fn a_cached_token_is_copied_without_a_system_call() {
+    static COPIED: AtomicBool = AtomicBool::new(false);
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let client = client_with_token(&sandbox);
+    thread::spawn(move || {
+        assert_eq!(copy_token(client, 0), Status::Ok);
+        forbid_system_calls();
+        let copied = (0..1000).all(|_| copy_token(client, 0) == Status::Ok);
+        COPIED.store(copied, Ordering::Release);
+        // SAFETY: ends this thread, which nobody joins and which owns nothing.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    });
+    until("a thousand copies were made", || {
+        COPIED.load(Ordering::Acquire)
+    });
+    clopos_auth_client_free(std::ptr::without_provenance_mut(client));
+}
