@@ -190,6 +190,12 @@ check_header() {
         "$1" "-std=$2" "${WARNINGS[@]}" "${@:3}" -Iinclude -fsyntax-only "$work/header.$language"
 }
 
+check_cpp_header() {
+    printf '%s\n' '#include <clopos_auth.hpp>' '#include <clopos_auth.hpp>' >"$work/wrapper.cpp"
+    check "the C++ header is $2 for $1" \
+        "$1" "-std=$2" "${WARNINGS[@]}" -Iinclude -fsyntax-only "$work/wrapper.cpp"
+}
+
 part_header() {
     local compiler standard
     for compiler in gcc clang g++ clang++; do
@@ -202,7 +208,10 @@ part_header() {
         *) for standard in c99 c11 c17; do check_header "$compiler" "$standard"; done ;;
         esac
         case $compiler in
-        *++) check_header "$compiler" c++11 -fshort-enums ;;
+        *++)
+            check_header "$compiler" c++11 -fshort-enums
+            for standard in c++17 c++20; do check_cpp_header "$compiler" "$standard"; done
+            ;;
         *) check_header "$compiler" c99 -fshort-enums ;;
         esac
     done
