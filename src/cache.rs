@@ -22,10 +22,12 @@ pub(crate) struct CachedToken {
     look_again_at: AtomicU64,
     /// The process that obtained it: a forked child does not use its parent's.
     generation: u64,
+    /// The client that obtained it, see [`ClientCache`].
+    owner: u64,
 }
 
 impl CachedToken {
-    pub fn new(grant: Grant, lifetime: Lifetime, clock: Clock) -> CachedToken {
+    pub fn new(grant: Grant, lifetime: Lifetime, clock: Clock, owner: u64) -> CachedToken {
         let look_again = lifetime.refresh_at.min(lifetime.fresh_until);
         CachedToken {
             grant,
@@ -33,6 +35,7 @@ impl CachedToken {
             clock,
             look_again_at: AtomicU64::new(look_again.as_nanos()),
             generation: process::generation(),
+            owner,
         }
     }
 
@@ -77,27 +80,50 @@ impl TokenCache {
         }
         Some(read(&token.grant, token.lifetime.ends.since(now)))
     }
+}
 
-    /// The token of this process, however old.
-    pub fn load(&self) -> Option<Arc<CachedToken>> {
-        let token = Guard::into_inner(self.0.load())?;
-        (token.generation == process::generation()).then_some(token)
+/// A client's own side of a cache. The cache may outlive the client and serve the next one, while calls
+/// of the first are still on their way out: each sees, and drops, only what it put in itself.
+#[derive(Debug)]
+pub(crate) struct ClientCache {
+    cache: Arc<TokenCache>,
+    owner: u64,
+}
+
+impl ClientCache {
+    pub fn new(cache: Arc<TokenCache>) -> ClientCache {
+        static OWNERS: AtomicU64 = AtomicU64::new(0);
+        let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
+        ClientCache { cache, owner }
     }
 
+    /// Goes into every token of this client.
+    pub fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// The token of this client in this process, however old.
+    pub fn load(&self) -> Option<Arc<CachedToken>> {
+        let token = Guard::into_inner(self.cache.0.load())?;
+        let is_own = token.owner == self.owner && token.generation == process::generation();
+        is_own.then_some(token)
+    }
+
+    /// Only while the client is open: afterwards the cache may be another's.
     pub fn store(&self, token: Arc<CachedToken>) {
-        self.0.store(Some(token));
+        self.cache.0.store(Some(token));
     }
 
     pub fn clear(&self) {
-        self.0.store(None);
+        self.clear_if(|_| true);
     }
 
     /// Drops the token only if it is still the one with this value. Says whether it did.
     pub fn clear_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> bool {
-        let current = self.0.load();
+        let current = self.cache.0.load();
         match current.as_deref() {
-            Some(token) if is_rejected(&token.grant) => {
-                let before = self.0.compare_and_swap(&current, None);
+            Some(token) if token.owner == self.owner && is_rejected(&token.grant) => {
+                let before = self.cache.0.compare_and_swap(&current, None);
                 match (&*before, &*current) {
                     (Some(before), Some(current)) => Arc::ptr_eq(before, current),
                     _ => false,
@@ -118,7 +144,7 @@ mod tests {
     }
 
     /// Refreshed from 50 on, fresh until 90, dead at 100.
-    fn token(value: &str) -> Arc<CachedToken> {
+    fn token(cache: &ClientCache, value: &str) -> Arc<CachedToken> {
         let grant = Grant {
             token: Secret::new(value),
             token_type: "Bearer".into(),
@@ -130,20 +156,25 @@ mod tests {
             fresh_until: at(90),
             ends: at(100),
         };
-        Arc::new(CachedToken::new(grant, lifetime, Clock::System))
+        Arc::new(CachedToken::new(
+            grant,
+            lifetime,
+            Clock::System,
+            cache.owner(),
+        ))
     }
 
-    fn read(cache: &TokenCache, seconds: u64) -> Option<(String, u64)> {
-        cache.read(at(seconds), |grant, left| {
+    fn read(cache: &ClientCache, seconds: u64) -> Option<(String, u64)> {
+        cache.cache.read(at(seconds), |grant, left| {
             (grant.token.expose().to_owned(), left.as_secs())
         })
     }
 
     #[test]
     fn the_hot_path_serves_a_token_until_somebody_has_to_look() {
-        let cache = TokenCache::default();
+        let cache = ClientCache::new(Arc::default());
         assert_eq!(read(&cache, 0), None);
-        cache.store(token("a"));
+        cache.store(token(&cache, "a"));
         assert_eq!(read(&cache, 10), Some(("a".into(), 90)));
         assert_eq!(read(&cache, 49), Some(("a".into(), 51)));
         assert_eq!(read(&cache, 50), None);
@@ -153,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_look_can_be_put_off_but_not_past_the_margin_nor_before_its_time() {
-        let token = token("a");
+        let cache = ClientCache::new(Arc::default());
+        let token = token(&cache, "a");
         token.look_again_at(Instant::NEVER);
         assert!(!token.wants_a_look(at(89)));
         assert!(token.wants_a_look(at(90)));
@@ -167,10 +199,10 @@ mod tests {
 
     #[test]
     fn only_the_rejected_token_is_dropped() {
-        let cache = TokenCache::default();
+        let cache = ClientCache::new(Arc::default());
         let is = |value: &'static str| move |grant: &Grant| grant.token.expose() == value;
         assert!(!cache.clear_if(is("a")));
-        cache.store(token("a"));
+        cache.store(token(&cache, "a"));
         assert!(!cache.clear_if(is("b")));
         assert!(cache.load().is_some());
         assert!(cache.clear_if(is("a")));
@@ -180,10 +212,10 @@ mod tests {
 
     #[test]
     fn a_token_that_comes_while_the_old_one_is_being_dropped_stays() {
-        let cache = TokenCache::default();
-        cache.store(token("a"));
+        let cache = ClientCache::new(Arc::default());
+        cache.store(token(&cache, "a"));
         let dropped = cache.clear_if(|grant| {
-            cache.store(token("b"));
+            cache.store(token(&cache, "b"));
             grant.token.expose() == "a"
         });
         assert!(!dropped);
@@ -192,11 +224,23 @@ mod tests {
 
     #[test]
     fn the_token_of_another_process_is_not_there() {
-        let cache = TokenCache::default();
-        let mut parents = Arc::into_inner(token("a")).expect("the only one");
+        let cache = ClientCache::new(Arc::default());
+        let mut parents = Arc::into_inner(token(&cache, "a")).expect("the only one");
         parents.generation += 1;
         cache.store(Arc::new(parents));
         assert_eq!(read(&cache, 10), None);
         assert!(cache.load().is_none());
+    }
+
+    #[test]
+    fn a_client_on_its_way_out_neither_sees_nor_drops_the_token_of_the_next() {
+        let shared = Arc::new(TokenCache::default());
+        let (old, new) = (ClientCache::new(shared.clone()), ClientCache::new(shared));
+        new.store(token(&new, "a"));
+        assert!(old.load().is_none());
+        assert!(!old.clear_if(|_| true));
+        old.clear();
+        assert!(new.load().is_some());
+        assert!(new.clear_if(|_| true));
     }
 }

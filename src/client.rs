@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::cache::{CachedToken, TokenCache};
+use crate::cache::{CachedToken, ClientCache, TokenCache};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Credentials, LogLevel};
 use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
@@ -37,7 +37,7 @@ struct Shared {
     config: Config,
     /// Taken away when the client is closed.
     credentials: ArcSwapOption<Credentials>,
-    cache: Arc<TokenCache>,
+    cache: ClientCache,
     process: PerProcess<Process>,
 }
 
@@ -98,7 +98,7 @@ impl Client {
             shared: Arc::new(Shared {
                 config: config.clone(),
                 credentials: ArcSwapOption::from_pointee(credentials),
-                cache,
+                cache: ClientCache::new(cache),
                 process: PerProcess::new(process),
             }),
         })
@@ -481,7 +481,7 @@ impl Shared {
             lifetime.refresh_at = lifetime.ends;
             lifetime.fresh_until = lifetime.ends;
         }
-        CachedToken::new(grant, lifetime, self.clock().clone())
+        CachedToken::new(grant, lifetime, self.clock().clone(), self.cache.owner())
     }
 
     /// Ends the flight: keeps the token, tells the waiters, then the log.
@@ -550,4 +550,42 @@ fn no_thread() -> Error {
 fn random() -> f64 {
     const STEPS: f64 = (1_u64 << 53) as f64;
     (RandomState::new().hash_one(()) >> 11) as f64 / STEPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    /// The handle table gives a slot's cache to the next client while calls of the last one may still
+    /// be on their way out.
+    #[test]
+    fn a_closed_client_never_gives_or_drops_the_token_of_the_next_in_its_slot() {
+        let slot: Arc<TokenCache> = Arc::default();
+        let client = || {
+            let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
+            Client::with_cache(credentials, &Config::new(), slot.clone()).unwrap()
+        };
+        let old = client();
+        old.close();
+        let new = client();
+        let grant = Grant {
+            token: Secret::new("another's"),
+            token_type: "Bearer".into(),
+            expires_in: Duration::from_secs(3600),
+            expires_at: 1_793_939_000,
+        };
+        let sent = new.shared.clock().now();
+        let token = new.shared.with_lifetime(grant, sent, Origin::Refreshed);
+        new.shared.cache.store(Arc::new(token));
+
+        let came = old.get_token(None).map(|_| ()).unwrap_err();
+        assert_eq!(came.status(), Status::Cancelled);
+        assert!(old.shared.last_resort().is_none());
+        assert!(old.shared.just_landed().is_none());
+        old.invalidate(None);
+        old.invalidate(Some("another's"));
+        drop(old);
+        assert_eq!(new.get_token(None).unwrap().value(), "another's");
+    }
 }
