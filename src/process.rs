@@ -103,7 +103,9 @@ impl<T> PerProcess<T> {
 /// Starts a detached thread that none of the signals is delivered to that are sent to a process: the
 /// host's handlers expect the host's threads and their stacks. Those that a runtime sends to a thread
 /// of its choice stay open: Mono, for one, stops every thread that ever called into it that way, and
-/// would wait for ever for one that does not listen.
+/// would wait for ever for one that does not listen. So do those that report a fault of the thread
+/// itself: the kernel kills the process for a blocked one, while a runtime whose log function runs here
+/// may make an exception of it (.NET and Mono do, of a null reference).
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
@@ -111,16 +113,30 @@ pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     without_signals(|| builder.spawn(body)).map(drop)
 }
 
+/// What a thread gets for what it did itself.
+#[cfg(unix)]
+const FAULTS: [libc::c_int; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
 #[cfg(unix)]
 fn without_signals<R>(body: impl FnOnce() -> R) -> R {
     use std::mem::MaybeUninit;
 
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigfillset` initialises `all`, the signals taken out of it exist, and `pthread_sigmask` with a valid `how` initialises
-    // `before`; neither can fail with these arguments. A new thread inherits the mask.
+    // SAFETY: `sigfillset` initialises `all`, the signals taken out of it exist, and `pthread_sigmask`
+    // with a valid `how` initialises `before`; neither can fail with these arguments. A new thread inherits the mask.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
+        for signal in FAULTS {
+            libc::sigdelset(all.as_mut_ptr(), signal);
+        }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGPWR, libc::SIGXCPU]) {
             libc::sigdelset(all.as_mut_ptr(), signal);
@@ -178,6 +194,34 @@ mod tests {
         spawn(move || sender.send(blocked()).unwrap()).unwrap();
         assert_eq!(receiver.recv().unwrap(), [true; 4]);
         assert_eq!(blocked(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fault_in_a_log_function_reaches_the_runtimes_handler() {
+        static CAUGHT: AtomicBool = AtomicBool::new(false);
+        extern "C" fn handler(_: libc::c_int) {
+            CAUGHT.store(true, Ordering::SeqCst);
+        }
+        // SAFETY: the handler only touches an atomic. SIGTRAP, since the others have handlers of the
+        // standard library's; where it is blocked, this test's process dies of it.
+        unsafe { libc::signal(libc::SIGTRAP, handler as *const () as libc::sighandler_t) };
+        let (sender, receiver) = mpsc::channel();
+        spawn(move || {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: with no new mask this only writes the current one to `set`.
+            let blocked = unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+                let set = set.assume_init();
+                FAULTS.map(|signal| libc::sigismember(&set, signal))
+            };
+            // SAFETY: has no requirements; the signal goes to this thread.
+            unsafe { libc::raise(libc::SIGTRAP) };
+            sender.send(blocked).unwrap();
+        })
+        .unwrap();
+        assert_eq!(receiver.recv().unwrap(), [0; 6]);
+        assert!(CAUGHT.load(Ordering::SeqCst));
     }
 
     #[cfg(target_os = "linux")]
