@@ -47,7 +47,7 @@ fn timeout(timeout_ms: u32) -> Option<Duration> {
 
 /// Reads the token of a client: from the slot's cache where it is fresh, without a lock or a
 /// reference count, else through the client. `read` may run although the client is freed in that very
-/// moment; then its result is not used.
+/// moment; then its result is dropped.
 #[inline(always)]
 fn read_token<R>(
     client: *const clopos_auth_client,
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn clopos_auth_authenticate(
         guard(err, || {
             let out = output("out", out, std::ptr::null_mut())?;
             let token = find(client)?.authenticate(timeout(timeout_ms))?;
-            let object = new_token(token.grant(), token.expires_in());
+            let object = new_token(token.grant(), token.expires_in()).into_raw();
             if object.is_null() {
                 return Err(no_memory());
             }
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn clopos_auth_get_token(
     unsafe {
         guard(err, || {
             let out = output("out", out, std::ptr::null_mut())?;
-            let object = read_token(client, timeout_ms, new_token)?;
+            let object = read_token(client, timeout_ms, new_token)?.into_raw();
             if object.is_null() {
                 return Err(no_memory());
             }
@@ -295,4 +295,56 @@ pub extern "C" fn clopos_auth_cancel(client: *mut clopos_auth_client) -> Status 
         find(client)?.cancel();
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::TokenObject;
+    use super::*;
+    use crate::cache::{CachedToken, ClientCache};
+    use crate::freshness::{self, Origin};
+    use crate::secret::Secret;
+    use std::cell::Cell;
+
+    struct Made<'a>(#[allow(dead_code)] TokenObject, &'a Cell<u32>);
+
+    impl Drop for Made<'_> {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() - 1);
+        }
+    }
+
+    #[test]
+    fn what_was_read_of_a_client_that_was_freed_meanwhile_is_dropped() {
+        let key = CLIENTS
+            .insert(|cache| {
+                let credentials = Credentials::new("id", "secret", "brand", "integrator")?;
+                Client::with_cache(credentials, &crate::Config::new(), cache.clone())
+            })
+            .unwrap()
+            .expect("the table has room");
+        let grant = Grant {
+            token: Secret::new("a token"),
+            token_type: "Bearer".into(),
+            expires_in: Duration::from_secs(3600),
+            expires_at: 1_793_939_000,
+        };
+        let now = Clock::System.now();
+        let lifetime = freshness::plan(now, grant.expires_in, Origin::Refreshed, 0.0);
+        let cache = ClientCache::new(CLIENTS.find(key).expect("it is valid").lasting.clone());
+        let token = CachedToken::new(grant, lifetime, Clock::System, cache.owner());
+        cache.store(Arc::new(token));
+
+        let client = std::ptr::without_provenance_mut(key);
+        let (made, held) = (Cell::new(0), Cell::new(0));
+        let came = read_token(client, 0, |grant, left| {
+            clopos_auth_client_free(client);
+            made.set(made.get() + 1);
+            held.set(held.get() + 1);
+            Made(new_token(grant, left), &held)
+        });
+        assert_eq!(came.err().map(|e| e.status()), Some(Status::InvalidHandle));
+        assert_eq!((made.get(), held.get()), (1, 0));
+        cache.clear();
+    }
 }

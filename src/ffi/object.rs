@@ -109,10 +109,27 @@ unsafe fn free<T>(object: *mut T) {
     unsafe { dealloc(block.cast::<u8>(), layout.unwrap_unchecked()) };
 }
 
-/// NULL if there is no memory.
-pub(super) fn new_token(grant: &Grant, left: Duration) -> *mut clopos_auth_token {
+/// A token object that C does not have yet: wiped and freed unless it is handed out.
+pub(super) struct TokenObject(*mut clopos_auth_token);
+
+impl TokenObject {
+    /// For C, which frees it. NULL if there was no memory.
+    pub fn into_raw(self) -> *mut clopos_auth_token {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for TokenObject {
+    fn drop(&mut self) {
+        // SAFETY: NULL or from `allocate` in `new_token`, which alone makes this; nobody else has it.
+        unsafe { free(self.0) }
+    }
+}
+
+/// Holds NULL if there is no memory.
+pub(super) fn new_token(grant: &Grant, left: Duration) -> TokenObject {
     let value = grant.token.expose();
-    allocate([value, &grant.token_type], |[text, token_type]| {
+    let object = allocate([value, &grant.token_type], |[text, token_type]| {
         clopos_auth_token {
             value: text,
             value_len: value.len(),
@@ -120,7 +137,8 @@ pub(super) fn new_token(grant: &Grant, left: Duration) -> *mut clopos_auth_token
             expires_at: grant.expires_at,
             expires_in: whole_seconds(left),
         }
-    })
+    });
+    TokenObject(object)
 }
 
 /// NULL if there is no memory.
