@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use once_cell::race::OnceBox;
 
-use crate::process::PerProcess;
+use crate::process::{self, PerProcess};
 
 /// Bits of a key for the slot's number: 16 million handles at once, 16 thousand on 32-bit devices.
 const INDEX_BITS: u32 = if usize::BITS == 64 { 24 } else { 14 };
@@ -66,6 +66,8 @@ impl<T, L: Default> Table<T, L> {
     /// Makes a value, in sight of what stays with its slot, and a key for it. `Ok(None)`: the table is
     /// full.
     pub fn insert<E>(&self, make: impl FnOnce(&L) -> Result<T, E>) -> Result<Option<usize>, E> {
+        // Before a lock is taken that a fork could leave taken in the child.
+        process::settle();
         let reused = self.free(|free| free.pop_front());
         let index = reused.unwrap_or_else(|| self.used.fetch_add(1, Ordering::Relaxed));
         if index >= MAX_SLOTS {
