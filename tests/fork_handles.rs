@@ -1,6 +1,6 @@
 //! A fork harms the handles of neither side, even before there was any client: the very first handles
 //! of a process are its settings. Alone in its program, so that nothing else has watched for forks yet.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod support;
 
