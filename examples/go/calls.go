@@ -51,7 +51,9 @@ func (s *calls) join(deadline time.Time, begin func(C.uint32_t) (Token, error)) 
 		begun := &call{deadline: deadline, done: make(chan struct{})}
 		s.current = begun
 		go func() {
-			begun.token, begun.err = begin(milliseconds(time.Until(deadline)))
+			// Whoever began it may have run out of time since: that is not for ever, which is what the
+			// library would take a negative number for, and not nothing, which would not wait at all.
+			begun.token, begun.err = begin(milliseconds(max(time.Until(deadline), time.Millisecond)))
 			s.mu.Lock()
 			s.current = nil
 			s.mu.Unlock()

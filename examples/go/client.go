@@ -101,7 +101,8 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	}
 	deadline := c.deadline(ctx)
 	token, err := c.TryToken()
-	if err == nil || !worthWaiting(err, deadline) {
+	// Where there is no time left to wait, it is the context that says so.
+	if err == nil || !errors.Is(err, ErrWouldWait) && !worthWaiting(err, deadline) {
 		return token, err
 	}
 	token, err = c.tokens.wait(ctx, deadline, c.getToken)

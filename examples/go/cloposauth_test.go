@@ -124,6 +124,33 @@ func TestImpatientCallersDoNotEndThePatientOnes(t *testing.T) {
 	}
 }
 
+// overdue is a context whose deadline has passed a moment ago: nobody has cancelled it yet.
+type overdue struct {
+	context.Context
+	deadline time.Time
+}
+
+func (o overdue) Deadline() (time.Time, bool) { return o.deadline, true }
+
+func TestADeadlineThatPassesOnTheWayIsATimeOutAndLeavesNoCallBehind(t *testing.T) {
+	client := startSandbox(t, "--fault", "request-hang").client(t)
+	goroutines := runtime.NumGoroutine()
+	ctx := overdue{t.Context(), time.Now().Add(-time.Second)}
+	for name, err := range map[string]error{
+		"Token":        second(client.Token(ctx)),
+		"Authenticate": second(client.Authenticate(ctx)),
+	} {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cloposauth.ErrTimeout) {
+			t.Error(name, err)
+		}
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a call is still waiting")
+		}
+	}
+}
+
 func TestATimeOutOfTheConfigEndsACallWithoutADeadline(t *testing.T) {
 	config := startSandbox(t, "--fault", "request-hang").config()
 	config.Timeout = 200 * time.Millisecond
@@ -346,6 +373,33 @@ func TestTheTransportGivesTheTokenToNobodyElse(t *testing.T) {
 		t.Error("it was asked for or sent")
 	}
 }
+
+func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
+	for base, urls := range map[string]map[string]bool{
+		"https://a.example":        {"https://a.example/x": true, "https://A.example:443/": true, "https://a.example:444/": false, "http://a.example:443/": false, "https://b.example/": false},
+		"https://a.example:443/p":  {"https://a.example/x": true},
+		"https://a.example:8443":   {"https://a.example:8443/": true, "https://a.example/": false},
+		"http://localhost":         {"http://localhost:80/": true, "http://localhost:443/": false},
+		"https://[2001:db8::1]:80": {"https://[2001:db8::1]:80/": true, "https://[2001:db8::1]/": false},
+	} {
+		client, err := cloposauth.New(cloposauth.Config{ClientID: "a", ClientSecret: "b", Brand: "c", IntegratorID: "d", BaseURL: base})
+		check(t, err)
+		client.Close() // who is asked for a token says so
+		for url, expected := range urls {
+			request, err := http.NewRequest(http.MethodGet, url, nil)
+			check(t, err)
+			transport := &cloposauth.Transport{Client: client, Base: nobody{}}
+			if _, err := transport.RoundTrip(request); errors.Is(err, fs.ErrClosed) != expected {
+				t.Error(base, url, err)
+			}
+		}
+	}
+}
+
+// nobody answers nothing.
+type nobody struct{}
+
+func (nobody) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.EOF }
 
 func TestTheTransportClosesTheBodyWhenThereIsNoToken(t *testing.T) {
 	service := startSandbox(t)

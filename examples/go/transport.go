@@ -72,5 +72,16 @@ func (t *Transport) base() http.RoundTripper {
 // serves tells whether a URL is one of the service, which may see the token.
 func (c *Client) serves(target *url.URL) bool {
 	base, err := url.Parse(c.baseURL)
-	return err == nil && target.Scheme == base.Scheme && strings.EqualFold(target.Host, base.Host)
+	return err == nil && target.Scheme == base.Scheme &&
+		strings.EqualFold(target.Hostname(), base.Hostname()) && port(target) == port(base)
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
 }
