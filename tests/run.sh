@@ -296,6 +296,7 @@ part_wrappers() {
     if need_dotnet; then
         languages+=(dotnet)
         if need_mono; then languages+=(dotnet-mono); else skipped "Mono"; fi
+        check "the .NET package brings its native libraries along" packs_native_libraries
     else
         skipped ".NET"
     fi
@@ -303,6 +304,35 @@ part_wrappers() {
     good=$(grep -c '^ok - ' "$work/tests.log")
     bad=$(grep -c '^not ok - ' "$work/tests.log")
     tally "wrappers (${languages[*]})" "$status" "$good" "$bad" 0
+}
+
+# The .NET package with a native library for two systems: each lies where NuGet looks for it. In a copy:
+# MSBuild writes beside the sources.
+packs_native_libraries() {
+    local source=$work/package/Clopos.Auth
+    mkdir -p "$work/package" && cp -R examples/dotnet/Clopos.Auth "$work/package/" &&
+        mkdir -p "$source/runtimes/linux-x64/native" "$source/runtimes/win-x64/native" &&
+        echo linux >"$source/runtimes/linux-x64/native/libclopos_auth.so" &&
+        echo windows >"$source/runtimes/win-x64/native/clopos_auth.dll" &&
+        dotnet pack -c Release -o "$work/package" "$source" &&
+        python3 - "$work"/package/*.nupkg <<'END'
+import sys
+import zipfile
+
+package = zipfile.ZipFile(sys.argv[1])
+names = package.namelist()
+print(*names, sep="\n")
+for name in (
+    "lib/netstandard2.0/Clopos.Auth.dll",
+    "lib/netstandard2.0/Clopos.Auth.xml",
+    "runtimes/linux-x64/native/libclopos_auth.so",
+    "runtimes/win-x64/native/clopos_auth.dll",
+):
+    if name not in names:
+        sys.exit(name + " is missing")
+if b"<dependency " in package.read("Clopos.Auth.nuspec"):
+    sys.exit("it depends on other packages")
+END
 }
 
 go_test() {
