@@ -54,9 +54,11 @@ namespace Clopos.Auth
         /// <summary>
         /// The same with a bound for the whole call. Zero never waits: there is a token, or
         /// <see cref="CloposAuthStatus.WouldWait"/>, and a request is started.
+        /// <see cref="Timeout.InfiniteTimeSpan"/> is as long as it takes.
         /// </summary>
+        /// <exception cref="ArgumentOutOfRangeException">Any other negative time.</exception>
         public CloposToken GetToken(TimeSpan timeout) =>
-            Call(Native.clopos_auth_get_token, Native.Milliseconds(timeout)).Get();
+            Call(Native.clopos_auth_get_token, Native.Patience(timeout)).Get();
 
         /// <summary>
         /// The same without a thread that waits. Cancelling ends this call only; the request goes on, for
@@ -65,14 +67,22 @@ namespace Clopos.Auth
         public Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default) =>
             GetTokenAsync(timeout, cancellationToken);
 
-        /// <summary>The same with a bound for the whole call.</summary>
-        public async Task<CloposToken> GetTokenAsync(
-            TimeSpan timeout, CancellationToken cancellationToken = default)
+        /// <summary>The same with a bound for the whole call, as in <see cref="GetToken(TimeSpan)"/>.</summary>
+        /// <exception cref="ArgumentOutOfRangeException">A time that <see cref="GetToken(TimeSpan)"/> does
+        /// not take.</exception>
+        public Task<CloposToken> GetTokenAsync(
+            TimeSpan timeout, CancellationToken cancellationToken = default) =>
+            GetTokenAsync(Native.Patience(timeout), cancellationToken);
+
+        private async Task<CloposToken> GetTokenAsync(uint patience, CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var deadline = new Deadline(timeout);
+            var deadline = new Deadline(patience);
             Result result = Call(Native.clopos_auth_get_token, 0);
-            if (deadline.AllowsAfter(result))
+            // Who has time, and sees it run out right here, has waited.
+            bool waits = patience > 0 && result.Failure is CloposAuthException failure &&
+                failure.Status == CloposAuthStatus.WouldWait;
+            if (waits || deadline.AllowsAfter(result))
             {
                 result = await tokens.WaitAsync(deadline, cancellationToken).ConfigureAwait(false);
                 if (result.Failure is ObjectDisposedException) // it was open when this call began
@@ -95,7 +105,8 @@ namespace Clopos.Auth
         public async Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Result result = await signIns.WaitAsync(new Deadline(timeout), cancellationToken)
+            Result result = await signIns
+                .WaitAsync(new Deadline(Native.Milliseconds(timeout)), cancellationToken)
                 .ConfigureAwait(false);
             return result.Get();
         }

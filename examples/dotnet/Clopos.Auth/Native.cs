@@ -2,6 +2,7 @@ using System;
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Threading;
 using Microsoft.Win32.SafeHandles;
 
 namespace Clopos.Auth
@@ -49,6 +50,12 @@ namespace Clopos.Auth
             double milliseconds = Math.Ceiling(time.TotalMilliseconds);
             return milliseconds >= 0 && milliseconds < uint.MaxValue ? (uint)milliseconds : uint.MaxValue - 1;
         }
+
+        /// <summary>The same for the time of a call, with .NET's word for "for ever".</summary>
+        internal static uint Patience(TimeSpan timeout) =>
+            timeout >= TimeSpan.Zero || timeout == Timeout.InfiniteTimeSpan
+                ? Milliseconds(timeout)
+                : throw new ArgumentOutOfRangeException(nameof(timeout), timeout, "a negative time");
 
         /// <summary>Throws what a status and its error say. Frees the error.</summary>
         internal static void Check(CloposAuthStatus status, IntPtr error)

@@ -35,9 +35,8 @@ namespace Clopos.Auth
     {
         private readonly long end;
 
-        internal Deadline(TimeSpan patience) =>
-            end = Stopwatch.GetTimestamp() +
-                (long)(Native.Milliseconds(patience) / 1000.0 * Stopwatch.Frequency);
+        internal Deadline(uint patienceMs) =>
+            end = Stopwatch.GetTimestamp() + (long)(patienceMs / 1000.0 * Stopwatch.Frequency);
 
         /// <summary>What is left, in milliseconds, rounded up; 0 if it is over.</summary>
         internal uint Left =>

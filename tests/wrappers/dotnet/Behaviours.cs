@@ -288,6 +288,11 @@ internal static class Behaviours
         Check(Expect(CloposAuthStatus.Timeout, () => Wait(early)).IsRetryable);
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
         Check(client.GetToken(TimeSpan.FromSeconds(20)).Value == Wait(patient).Value);
+        Check(client.GetToken(Timeout.InfiniteTimeSpan).Value == Wait(patient).Value);
+        // What is left of a deadline that has passed is not for ever.
+        TimeSpan negative = TimeSpan.FromSeconds(-1);
+        Throws<ArgumentOutOfRangeException>(() => client.GetToken(negative));
+        Throws<ArgumentOutOfRangeException>(() => Wait(client.GetTokenAsync(negative)));
     }
 
     private static void Cancelled()
