@@ -46,12 +46,15 @@ pub(super) enum Lost {
     ShutDown(ureq::Error),
 }
 
-/// The families alternate, beginning with the one that the system sorted to the front.
+/// The families alternate, beginning with the one that the system sorted to the front. None is there
+/// twice, as a file of hosts may have it.
 pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut preferred, mut others): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) = addresses
         .iter()
-        .copied()
+        .enumerate()
+        .filter(|(at, address)| !addresses[..*at].contains(address))
+        .map(|(_, address)| *address)
         .partition(|a| a.is_ipv6() == first_is_v6);
     let mut mixed = Vec::with_capacity(addresses.len());
     while !(preferred.is_empty() && others.is_empty()) {
@@ -279,6 +282,7 @@ mod tests {
             ("6a 6b 6c 4a 4b", "6a 4a 6b 4b 6c"),
             ("4a 4b 4c 6a", "4a 6a 4b 4c"),
             ("6a 6b", "6a 6b"),
+            ("6a 6a 4a 6b 4a", "6a 4a 6b"),
         ] {
             let address = |name: &str| {
                 let last = &name[1..];

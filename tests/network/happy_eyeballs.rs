@@ -179,6 +179,42 @@ fn a_network_without_a_route_is_passed_over_at_once() {
     });
 }
 
+/// How many sockets this process has open.
+fn sockets() -> usize {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+    descriptors
+        .flatten()
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+#[test]
+fn attempts_that_lost_leave_nothing_open_whoever_won() {
+    lab::run(attempts_that_lost_leave_nothing_open_whoever_won, |lab| {
+        let scene = Scene::new(lab);
+        scene.spoil("drop", "drop");
+        let host = format!("bad.{DOMAIN}");
+        let holes: Vec<IpAddr> = (3..9).map(|last| v6(last).into()).collect();
+        for (addresses, wins) in [(&[&holes[..], &[GOOD_V4]].concat(), true), (&holes, false)] {
+            scene.names.set(&host, addresses);
+            let client = scene.client("bad");
+            let before = sockets();
+            std::thread::scope(|scope| {
+                let call = scope.spawn(|| client.authenticate(Some(10 * SECOND)));
+                // At least one beside another, or the test would show nothing.
+                until("attempts run side by side", || sockets() >= before + 2);
+                assert_eq!(call.join().unwrap().is_ok(), wins);
+            });
+            // The sandbox is in this process, too: its end of the connection and ours.
+            let kept = if wins { 2 } else { 0 };
+            until("only the winner is open", || sockets() == before + kept);
+            drop(client);
+            until("nothing is open", || sockets() == before);
+        }
+    });
+}
+
 /// The names of this process's threads.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
