@@ -31,17 +31,41 @@ fn sign_in(lab: &Lab, sandbox: &Sandbox, port: u16, what: &str) -> Duration {
     took
 }
 
-/// Loses packets of these protocols, in both directions.
+/// Loses packets of these protocols, in both directions, and counts all and those. Names are asked for
+/// over UDP, of a server in the store: what that needs to know over a bad link is its own business.
 fn lose(lab: &Lab, protocols: &str, percent: u32) {
     for nft in [Lab::nft_store, Lab::nft_till] {
         nft(lab, ARRIVING);
         nft(
             lab,
             &format!(
-                "add rule inet lab arriving meta l4proto {protocols} \
-                 numgen random mod 100 < {percent} drop"
+                "add rule inet lab arriving meta l4proto {protocols} counter; \
+                 add rule inet lab arriving meta l4proto {protocols} \
+                 numgen random mod 100 < {percent} counter drop"
             ),
         );
+    }
+}
+
+/// How many packets came to where they may be lost, each way, and how many were.
+fn losses(lab: &Lab) -> [(u64, u64); 2] {
+    [Lab::nft_store, Lab::nft_till].map(|nft| {
+        let rules = nft(lab, "list chain inet lab arriving");
+        let mut counts = rules
+            .split("counter packets ")
+            .skip(1)
+            .map(|rest| rest.split(' ').next().unwrap().parse().unwrap());
+        (counts.next().unwrap(), counts.next().unwrap())
+    })
+}
+
+/// Whatever luck had it, there was a link that loses.
+fn has_lost(lab: &Lab) {
+    let counts = losses(lab);
+    for (all, lost) in counts {
+        lab::announce(format_args!("| {lost} of {all} packets lost one way"));
+        // The handshakes of TCP and of TLS, and the request or the answer.
+        assert!(all >= 3, "{counts:?}");
     }
 }
 
@@ -90,7 +114,8 @@ fn a_token_arrives_over_a_link_that_loses_30_percent() {
     lab::run(a_token_arrives_over_a_link_that_loses_30_percent, |lab| {
         let sandbox = lab.sandbox(|_| ());
         lose(lab, "tcp", 30);
-        sign_in(lab, &sandbox, sandbox.port(), "30 % loss, each way");
+        sign_in(lab, &sandbox, sandbox.port(), "30 % loss of TCP, each way");
+        has_lost(lab);
     });
 }
 
@@ -133,6 +158,7 @@ fn a_token_arrives_over_a_link_that_is_slow_and_late_and_loses_packets() {
             lose(lab, "tcp", 10);
             let what = "10 % loss, 0.5 s of delay and 32 kbit/s at once, each way";
             sign_in(lab, &sandbox, port, what);
+            has_lost(lab);
         },
     );
 }
