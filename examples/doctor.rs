@@ -285,7 +285,10 @@ fn remedy(error: &Error, service: &Place, has_proxy: bool) -> String {
             "see to it that {host} is reached with nothing in between, or add the CA of what \
              stands in between (the line tls says what was seen)"
         ),
-        (Status::Clock, _) => "set this device's date and time".to_owned(),
+        (Status::Clock, _) => format!(
+            "set this device's date and time; where they are right, have the certificate of {host} \
+             renewed"
+        ),
         (Status::Rejected, _) => "correct the client id, the client secret, the brand or the \
              integrator id, before trying again: many wrong tries may lock the store out"
             .to_owned(),

@@ -365,7 +365,8 @@ static void remedy(clopos_auth_status status, const clopos_auth_error *error, co
                "stands in between (the line tls says what was seen).\n", host);
         break;
     case CLOPOS_AUTH_CLOCK:
-        puts("To fix: set this device's date and time.");
+        printf("To fix: set this device's date and time; where they are right, have the certificate of "
+               "%s renewed.\n", host);
         break;
     case CLOPOS_AUTH_REJECTED:
         puts("To fix: correct the client id, the client secret, the brand or the integrator id, "

@@ -286,7 +286,8 @@ fn the_doctor_tells_a_stranger_from_a_wrong_clock() {
     for certificate in [Certificate::Expired, Certificate::NotYetValid] {
         let sandbox = sandbox_with(|settings| settings.certificate = certificate);
         Till::of(&sandbox).hears(
-            "To fix: set this device's date and time.",
+            "To fix: set this device's date and time; where they are right, have the certificate of \
+             localhost renewed.",
             "settings ok, proxy ok, dns ok, connect ok, tls ok, clock failed, sign-in -",
         );
     }
