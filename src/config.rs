@@ -415,6 +415,16 @@ fn parse_ca_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
             "is DER (binary); convert it: openssl x509 -inform der -in FILE -out FILE.pem",
         ));
     }
+    // Of any kind, locked or not, beside a certificate or alone.
+    const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+    if pem
+        .windows(PRIVATE_KEY.len())
+        .any(|bytes| bytes == PRIVATE_KEY)
+    {
+        return Err(bad(
+            "contains a private key; pass only the CA's certificate",
+        ));
+    }
     // Windows editors put a byte order mark in front of a file, and files are joined. It would hide the
     // certificate behind it.
     const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -432,15 +442,6 @@ fn parse_ca_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
         match section {
             Ok((SectionKind::Certificate, der)) => certificates.push(CertificateDer::from(der)),
-            Ok((
-                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey,
-                mut key,
-            )) => {
-                zeroize::Zeroize::zeroize(&mut key);
-                return Err(bad(
-                    "contains a private key; pass only the CA's certificate",
-                ));
-            }
             Ok(_) => {}
             Err(_) => return Err(bad("is damaged or cut off inside a block")),
         }

@@ -64,6 +64,8 @@ fn pem_that_is_none_is_refused_at_the_setter() {
     let old_key = key.replace("PRIVATE", "RSA PRIVATE");
     let with_key = format!("{pem}{key}");
     let locked = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    let with_locked = format!("{pem}{locked}");
+    let ssh = key.replace("PRIVATE", "OPENSSH PRIVATE");
     let huge = pem.repeat(10 * 1024 * 1024 / pem.len());
     let spaces = " ".repeat(10 * 1024 * 1024);
     let not_base64 = pem.replace('M', "*");
@@ -83,7 +85,10 @@ fn pem_that_is_none_is_refused_at_the_setter() {
         ("half a certificate", cut.as_bytes(), "cut off"),
         ("a private key", key.as_bytes(), "private key"),
         ("an RSA key", old_key.as_bytes(), "private key"),
-        ("a locked key", locked.as_bytes(), "no BEGIN CERTIFICATE"),
+        ("a locked key", locked.as_bytes(), "private key"),
+        ("one beside it", with_locked.as_bytes(), "private key"),
+        ("an SSH key", ssh.as_bytes(), "private key"),
+        ("half a key", key[..40].as_bytes(), "private key"),
         ("a key beside it", with_key.as_bytes(), "private key"),
         ("10 MiB", huge.as_bytes(), "1 MiB"),
         ("10 MiB of blanks", spaces.as_bytes(), "1 MiB"),
