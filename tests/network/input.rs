@@ -88,7 +88,7 @@ fn pem_that_is_none_is_refused_at_the_setter() {
         ("a locked key", locked.as_bytes(), "private key"),
         ("one beside it", with_locked.as_bytes(), "private key"),
         ("an SSH key", ssh.as_bytes(), "private key"),
-        ("half a key", key[..40].as_bytes(), "private key"),
+        ("half a key", &key.as_bytes()[..40], "private key"),
         ("a key beside it", with_key.as_bytes(), "private key"),
         ("10 MiB", huge.as_bytes(), "1 MiB"),
         ("10 MiB of blanks", spaces.as_bytes(), "1 MiB"),
