@@ -64,9 +64,9 @@ fn examine() -> Result<String, String> {
 
     let start = Instant::now();
     match client.authenticate(Some(SIGN_IN_LIMIT)) {
-        Ok(token) => Ok(signed_in(start, &token, silent)),
+        Ok(token) => Ok(signed_in(start, &service, &token, silent)),
         Err(error) => {
-            not_signed_in(start, &error);
+            not_signed_in(start, &service, &error);
             let remedy = remedy(&error, &service, proxy.is_some());
             Err(format!("To fix: {remedy}."))
         }
@@ -104,6 +104,7 @@ fn settings(base_url: &str) -> Result<Client, String> {
 struct Place {
     host: String,
     port: u16,
+    secure: bool,
 }
 
 impl Place {
@@ -116,14 +117,12 @@ impl Place {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
             _ => (rest, None),
         };
-        let default = if scheme.eq_ignore_ascii_case("https") {
-            443
-        } else {
-            80
-        };
+        let secure = scheme.eq_ignore_ascii_case("https");
+        let default = if secure { 443 } else { 80 };
         Place {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: port.unwrap_or(default),
+            secure,
         }
     }
 }
@@ -195,9 +194,18 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+/// The step that an answer of the service's proves.
+fn tls(start: Instant, service: &Place) {
+    if service.secure {
+        step("tls", "ok", start, "the server is who it should be");
+    } else {
+        step("tls", "-", start, "not used: the URL is http://");
+    }
+}
+
 /// The rest of the steps, after a sign-in that went well.
-fn signed_in(start: Instant, token: &Token, silent: Option<IpAddr>) -> String {
-    step("tls", "ok", start, "the server is who it should be");
+fn signed_in(start: Instant, service: &Place, token: &Token, silent: Option<IpAddr>) -> String {
+    tls(start, service);
     let here = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs() as i64);
@@ -228,8 +236,7 @@ fn signed_in(start: Instant, token: &Token, silent: Option<IpAddr>) -> String {
 }
 
 /// The rest of the steps, after a sign-in that failed.
-fn not_signed_in(start: Instant, error: &Error) {
-    let trusted = "the server is who it should be";
+fn not_signed_in(start: Instant, service: &Place, error: &Error) {
     let not_reached = |name| step(name, "-", Instant::now(), "not reached");
     match error.status() {
         Status::Tls => {
@@ -238,7 +245,7 @@ fn not_signed_in(start: Instant, error: &Error) {
             not_reached("sign-in");
         }
         Status::Clock => {
-            step("tls", "ok", start, trusted);
+            tls(start, service);
             step("clock", "failed", Instant::now(), error);
             not_reached("sign-in");
         }
@@ -248,13 +255,12 @@ fn not_signed_in(start: Instant, error: &Error) {
             step("sign-in", "failed", start, error);
         }
         _ => {
-            step("tls", "ok", start, trusted);
-            step(
-                "clock",
-                "ok",
-                Instant::now(),
-                "good enough for the certificate",
-            );
+            tls(start, service);
+            let found = match service.secure {
+                true => "good enough for the certificate",
+                false => "no certificate asks for it",
+            };
+            step("clock", "ok", Instant::now(), found);
             step("sign-in", "failed", start, error);
         }
     }

@@ -43,6 +43,7 @@ enum {
 typedef struct place {
     char host[MAX_URL_BYTES + 1];
     char port[6];
+    bool secure;
 } place;
 
 static int64_t now_ms(void)
@@ -142,11 +143,12 @@ static clopos_auth_client *new_client(const char *base_url, char *problem, size_
 /* Of a URL that the library has accepted. A user name and a password are left out. */
 static place place_of_url(const char *url)
 {
-    place result = {"", "80"};
+    place result = {"", "80", false};
     const char *begin = strstr(url, "://");
     const char *end, *at, *colon;
 
-    if (begin != NULL && strncasecmp(url, "https", (size_t)(begin - url)) == 0 && begin - url == 5)
+    result.secure = begin != NULL && begin - url == 5 && strncasecmp(url, "https", 5) == 0;
+    if (result.secure)
         strcpy(result.port, "443");
     begin = begin != NULL ? begin + 3 : url;
     at = strrchr(begin, '@');
@@ -266,14 +268,24 @@ static void probe(const place *target, char *silent, size_t size)
 
 /* ---- the sign-in ---- */
 
+/* The step that an answer of the service's proves. */
+static void tls(int64_t start, const place *service)
+{
+    if (service->secure)
+        step("tls", "ok", start, "the server is who it should be");
+    else
+        step("tls", "-", start, "not used: the URL is http://");
+}
+
 /* The rest of the steps, after a sign-in that went well, and the sentence at the end. */
-static void signed_in(int64_t start, const clopos_auth_token *token, const char *silent)
+static void signed_in(int64_t start, const place *service, const clopos_auth_token *token,
+                      const char *silent)
 {
     int64_t lead = (int64_t)time(NULL) - (token->expires_at - token->expires_in);
     bool clock_is_off = lead > CLOCK_LIMIT_S || lead < -CLOCK_LIMIT_S;
     char line[128];
 
-    step("tls", "ok", start, "the server is who it should be");
+    tls(start, service);
     if (clock_is_off)
         snprintf(line, sizeof line, "%" PRId64 " s %s the server's", lead < 0 ? -lead : lead,
                  lead < 0 ? "behind" : "ahead of");
@@ -292,9 +304,9 @@ static void signed_in(int64_t start, const clopos_auth_token *token, const char 
 }
 
 /* The rest of the steps, after a sign-in that failed. */
-static void not_signed_in(int64_t start, clopos_auth_status status, const clopos_auth_error *error)
+static void not_signed_in(int64_t start, const place *service, clopos_auth_status status,
+                          const clopos_auth_error *error)
 {
-    static const char trusted[] = "the server is who it should be";
     char line[2048];
 
     status_words(line, sizeof line, status, error);
@@ -305,7 +317,7 @@ static void not_signed_in(int64_t start, clopos_auth_status status, const clopos
         not_reached("sign-in");
         break;
     case CLOPOS_AUTH_CLOCK:
-        step("tls", "ok", start, trusted);
+        tls(start, service);
         step("clock", "failed", now_ms(), line);
         not_reached("sign-in");
         break;
@@ -318,8 +330,9 @@ static void not_signed_in(int64_t start, clopos_auth_status status, const clopos
         step("sign-in", "failed", start, line);
         break;
     default:
-        step("tls", "ok", start, trusted);
-        step("clock", "ok", now_ms(), "good enough for the certificate");
+        tls(start, service);
+        step("clock", "ok", now_ms(),
+             service->secure ? "good enough for the certificate" : "no certificate asks for it");
         step("sign-in", "failed", start, line);
     }
 }
@@ -434,9 +447,9 @@ int main(void)
     start = now_ms();
     status = clopos_auth_authenticate(client, SIGN_IN_LIMIT_MS, &token, &error);
     if (status == CLOPOS_AUTH_OK) {
-        signed_in(start, token, silent);
+        signed_in(start, &service, token, silent);
     } else {
-        not_signed_in(start, status, error);
+        not_signed_in(start, &service, status, error);
         remedy(status, error, &service, variable != NULL);
     }
     clopos_auth_token_free(token);

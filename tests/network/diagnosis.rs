@@ -205,6 +205,17 @@ fn the_doctor_says_that_all_is_well() {
     let sandbox = sandbox();
     Till::of(&sandbox).hears("All is well: this device can sign in.", ALL_OK);
     assert_eq!(sandbox.issued_tokens().len(), 2);
+    // And does not praise what is not there.
+    let plain = sandbox_with(|settings| settings.tls = false);
+    Till::of(&plain).hears(
+        "All is well: this device can sign in.",
+        &ALL_OK.replace("tls ok", "tls -"),
+    );
+    plain.fail(Fault::Status503);
+    Till::of(&plain).hears(
+        "To fix: nothing here; the service itself fails",
+        &REFUSED.replace("tls ok", "tls -"),
+    );
 }
 
 #[test]
