@@ -11,6 +11,7 @@
 // Not `forbid`, which `sys` could not get out of; every other file below says `forbid` itself.
 #![deny(unsafe_code)]
 
+mod crypto;
 mod proxy;
 mod race;
 mod sentence;

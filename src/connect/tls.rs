@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Network, Roots};
 
 use super::Notes;
+use super::crypto;
 use super::sentence;
 use super::transport::{Deadline, Socket, WipedBuffers};
 use super::{Endpoint, Failure};
@@ -135,7 +136,7 @@ impl TlsSettings {
                 }
             }
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(crypto::provider());
         let time = Arc::new(WallClock(self.clock.clone()));
         let mut config = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&TLS13, &TLS12])

@@ -1,0 +1,159 @@
+//! The cryptography that TLS may use, picked by hand from ring: what rustls' own list has beside it, and
+//! nothing here can ever need, would make the library a twentieth larger.
+//!
+//! - No keys for client certificates: the service asks for none.
+//! - No ChaCha20: TLS 1.3 obliges every server to AES, and an exchange has two small records.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::SignatureScheme::{
+    ECDSA_NISTP256_SHA256, ECDSA_NISTP384_SHA384, ED25519, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+    RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+};
+use rustls::crypto::ring::{cipher_suite as suite, kx_group};
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
+};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
+use webpki::ring as verify;
+
+/// The provider for [`rustls::ClientConfig`].
+pub(super) fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ],
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        signature_verification_algorithms: SIGNATURES,
+        secure_random: &Random,
+        key_provider: &NoClientKeys,
+    }
+}
+
+/// What certificates and handshakes may be signed with. TLS 1.2 does not say the curve: each of its two
+/// schemes stands for both.
+static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[
+        verify::ECDSA_P256_SHA256,
+        verify::ECDSA_P256_SHA384,
+        verify::ECDSA_P384_SHA256,
+        verify::ECDSA_P384_SHA384,
+        verify::ED25519,
+        verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+        verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+        verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+        verify::RSA_PKCS1_2048_8192_SHA256,
+        verify::RSA_PKCS1_2048_8192_SHA384,
+        verify::RSA_PKCS1_2048_8192_SHA512,
+        verify::RSA_PKCS1_2048_8192_SHA256_ABSENT_PARAMS,
+        verify::RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
+        verify::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
+    ],
+    mapping: &[
+        (
+            ECDSA_NISTP384_SHA384,
+            &[verify::ECDSA_P384_SHA384, verify::ECDSA_P256_SHA384],
+        ),
+        (
+            ECDSA_NISTP256_SHA256,
+            &[verify::ECDSA_P256_SHA256, verify::ECDSA_P384_SHA256],
+        ),
+        (ED25519, &[verify::ED25519]),
+        (
+            RSA_PSS_SHA512,
+            &[verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY],
+        ),
+        (
+            RSA_PSS_SHA384,
+            &[verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY],
+        ),
+        (
+            RSA_PSS_SHA256,
+            &[verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY],
+        ),
+        (RSA_PKCS1_SHA512, &[verify::RSA_PKCS1_2048_8192_SHA512]),
+        (RSA_PKCS1_SHA384, &[verify::RSA_PKCS1_2048_8192_SHA384]),
+        (RSA_PKCS1_SHA256, &[verify::RSA_PKCS1_2048_8192_SHA256]),
+    ],
+};
+
+#[derive(Debug)]
+struct Random;
+
+impl SecureRandom for Random {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        SystemRandom::new().fill(bytes).map_err(|_| GetRandomFailed)
+    }
+}
+
+#[derive(Debug)]
+struct NoClientKeys;
+
+impl KeyProvider for NoClientKeys {
+    fn load_private_key(
+        &self,
+        _: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("no client certificates".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever updates rustls learns here what it has come to know.
+    #[test]
+    fn it_is_rustls_own_list_without_what_is_left_out_on_purpose() {
+        let (ours, theirs) = (provider(), rustls::crypto::ring::default_provider());
+        let mut suites: Vec<_> = theirs.cipher_suites.iter().map(|s| s.suite()).collect();
+        suites.retain(|suite| !format!("{suite:?}").contains("CHACHA20"));
+        let mut kept: Vec<_> = ours.cipher_suites.iter().map(|s| s.suite()).collect();
+        suites.sort_by_key(|&suite| u16::from(suite));
+        kept.sort_by_key(|&suite| u16::from(suite));
+        assert_eq!(kept, suites);
+
+        let groups = |of: &CryptoProvider| -> Vec<_> {
+            of.kx_groups.iter().map(|group| group.name()).collect()
+        };
+        assert_eq!(groups(&ours), groups(&theirs));
+        let (ours, theirs) = (
+            ours.signature_verification_algorithms,
+            theirs.signature_verification_algorithms,
+        );
+        assert_eq!(
+            format!(
+                "{:?}",
+                ours.all
+                    .iter()
+                    .map(|a| (a.public_key_alg_id(), a.signature_alg_id()))
+                    .collect::<Vec<_>>()
+            ),
+            format!(
+                "{:?}",
+                theirs
+                    .all
+                    .iter()
+                    .map(|a| (a.public_key_alg_id(), a.signature_alg_id()))
+                    .collect::<Vec<_>>()
+            ),
+        );
+        assert_eq!(ours.supported_schemes(), theirs.supported_schemes());
+        for ((_, ours), (_, theirs)) in ours.mapping.iter().zip(theirs.mapping) {
+            let ids = |list: &[&dyn rustls::pki_types::SignatureVerificationAlgorithm]| -> Vec<_> {
+                list.iter()
+                    .map(|a| (a.public_key_alg_id(), a.signature_alg_id()))
+                    .collect()
+            };
+            assert_eq!(ids(ours), ids(theirs));
+        }
+    }
+}
