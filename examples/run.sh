@@ -21,12 +21,6 @@ CREDENTIALS=(CLOPOS_CLIENT_ID CLOPOS_CLIENT_SECRET CLOPOS_BRAND CLOPOS_INTEGRATO
 # `cargo rustc --release --lib -- --print native-static-libs` lists, without what cc adds by itself.
 STATIC_LIBRARIES=(-lpthread -lm -ldl)
 
-# Shows a command that a reader may want to take along, and runs it.
-run() {
-    echo "+ $*" >&2
-    "$@"
-}
-
 usage() {
     echo "usage: examples/run.sh LANGUAGE, one of: ${LANGUAGES[*]}" >&2
     exit 2
@@ -54,38 +48,10 @@ choose_service() {
         exit 2
     fi
     start_sandbox
-    export CLOPOS_CLIENT_ID=sandbox_client CLOPOS_CLIENT_SECRET=sandbox_secret
-    export CLOPOS_BRAND=sandbox CLOPOS_INTEGRATOR_ID=test_sandbox
-}
-
-start_sandbox() {
-    local deadline
-    # Unoptimised: it builds in a quarter of the time, and is fast enough.
-    run cargo build -p clopos-sandbox
-    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
-        >"$work/sandbox.out" 2>"$work/sandbox.log" &
-    sandbox=$!
-    deadline=$((SECONDS + 30))
-    until CLOPOS_BASE_URL=$(sed -n 's/^listening on //p' "$work/sandbox.out") &&
-        [ -n "$CLOPOS_BASE_URL" ]; do
-        if ! kill -0 "$sandbox" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
-            echo "the sandbox did not start:" >&2
-            cat "$work/sandbox.log" >&2
-            exit 1
-        fi
-        sleep 0.1
-    done
-    export CLOPOS_BASE_URL CLOPOS_CA_FILE=$work/ca.pem
-    # A proxy of this machine does not lead to the sandbox.
-    export NO_PROXY="localhost,${NO_PROXY:-}" no_proxy="localhost,${no_proxy:-}"
-    echo "the sandbox is at $CLOPOS_BASE_URL" >&2
 }
 
 cleanup() {
-    if [ -n "$sandbox" ]; then
-        kill "$sandbox" 2>/dev/null || true
-        wait "$sandbox" 2>/dev/null || true
-    fi
+    stop_sandbox
     rm -rf "$work"
 }
 
@@ -153,7 +119,6 @@ case " ${LANGUAGES[*]} " in
 *) usage ;;
 esac
 
-sandbox=
 work=$(mktemp -d)
 trap cleanup EXIT
 trap 'exit 1' INT TERM

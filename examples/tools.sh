@@ -61,3 +61,45 @@ need_rust() {
         "(on Debian: apt-get install rustc-web cargo-web)" >&2
     return 1
 }
+
+# Shows a command that a reader may want to take along, and runs it.
+run() {
+    echo "+ $*" >&2
+    "$@"
+}
+
+# Builds and starts a sandbox with TLS, and sets the variables that the examples read. Its files are in
+# the caller's directory $work; the caller calls stop_sandbox at its end.
+sandbox=
+start_sandbox() {
+    local deadline target
+    # Unoptimised: it builds in a quarter of the time, and is fast enough.
+    run cargo build -p clopos-sandbox || return
+    target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
+        >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
+    sandbox=$!
+    deadline=$((SECONDS + 30))
+    until CLOPOS_BASE_URL=$(sed -n 's/^listening on //p' "$work/sandbox.out" 2>/dev/null) &&
+        [ -n "$CLOPOS_BASE_URL" ]; do
+        if ! kill -0 "$sandbox" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+            echo "the sandbox did not start:" >&2
+            cat "$work/sandbox.log" >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+    export CLOPOS_BASE_URL CLOPOS_CA_FILE=$work/ca.pem
+    export CLOPOS_CLIENT_ID=sandbox_client CLOPOS_CLIENT_SECRET=sandbox_secret
+    export CLOPOS_BRAND=sandbox CLOPOS_INTEGRATOR_ID=test_sandbox
+    # A proxy of this machine does not lead to the sandbox.
+    export NO_PROXY="localhost,${NO_PROXY:-}" no_proxy="localhost,${no_proxy:-}"
+    echo "the sandbox is at $CLOPOS_BASE_URL" >&2
+}
+
+stop_sandbox() {
+    if [ -n "$sandbox" ]; then
+        kill "$sandbox" 2>/dev/null || true
+        wait "$sandbox" 2>/dev/null || true
+    fi
+}

@@ -41,6 +41,7 @@ impl Credentials {
         brand: &str,
         integrator_id: &str,
     ) -> Result<Credentials, Error> {
+        crate::planted_panic(client_id, "panic in the call");
         let check = |name: &str, text: &str| {
             check_text(name, text, MAX_CREDENTIAL_BYTES)?;
             Ok(Secret::new(text))

