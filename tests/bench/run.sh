@@ -1,24 +1,112 @@
-#!/bin/sh
-# The benchmarks, against a sandbox on this machine. Builds what it needs.
-#   tests/bench/run.sh [ROUNDS]
+#!/usr/bin/env bash
+# The benchmarks, all in one run against nginx on the loopback. Builds and, as root on Debian, installs
+# what it needs. Prints the tables and which goals are met, and writes the figures and the plots.
+#
+#     tests/bench/run.sh             everything, to target/bench/results.json
+#     tests/bench/run.sh --quick     few rounds: to see that it works, not for figures
+#     tests/bench/run.sh --counts    instructions, system calls, allocations and sizes: what repeats
+#     tests/bench/run.sh --write     everything, and into README.md and the plots beside this file
+#     tests/bench/run.sh --out FILE  to FILE
+
 set -eu
-cd "$(dirname "$0")/../.."
-cargo build --quiet --release --lib
-cargo build --quiet --release -p clopos-sandbox
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/../../examples/tools.sh"
+cd "$root"
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
+
 target=${CARGO_TARGET_DIR:-target}
-work=$(mktemp -d)
-trap 'kill "$sandbox" 2>/dev/null || true; rm -rf "$work"' EXIT INT TERM
-: >"$work/out"
-"$target/release/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
-    >"$work/out" 2>/dev/null &
-sandbox=$!
-tries=0
-until url=$(sed -n 's/^listening on //p' "$work/out") && [ -n "$url" ]; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || { echo "the sandbox did not start" >&2; exit 1; }
-    sleep 0.1
+mkdir -p "$target/bench"
+target=$(cd "$target" && pwd)
+bin=$target/bench/bin out=$target/bench/results.json
+options=() counts=
+while [ $# != 0 ]; do
+    case $1 in
+    --quick | --write) options+=("$1") ;;
+    --counts) counts=1 options+=("$1") ;;
+    --out) shift && out=$1 ;;
+    *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    esac
+    shift
 done
-ln -s "$(realpath "$target")/release/libclopos_auth.so" "$work/libclopos_auth.so.1"
-cc -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/cached_token.c \
-    -o "$work/cached_token" "$work/libclopos_auth.so.1" -lpthread -Wl,-rpath,"$work"
-"$work/cached_token" "$url" "$work/ca.pem" "${1:-9}"
+
+need_rust
+need python3 python3
+need openssl openssl
+need valgrind valgrind libc6-dbg
+need strace strace
+PATH=$PATH:/usr/sbin need nginx nginx-light
+need curl-config libcurl4-openssl-dev
+[ -e /usr/include/cjson/cJSON.h ] || apt_install libcjson-dev ||
+    { echo "missing: cjson/cJSON.h (on Debian: apt-get install libcjson-dev)" >&2; exit 1; }
+[ -e /etc/ssl/certs/ca-certificates.crt ] || apt_install ca-certificates ||
+    { echo "missing: the system's certificates (on Debian: apt-get install ca-certificates)" >&2; exit 1; }
+
+cargo build --quiet --release --lib
+cargo build --quiet --release --locked --manifest-path tests/bench/rustls/Cargo.toml \
+    --target-dir "$target/bench/rustls"
+mkdir -p "$bin"
+cp -f "$target/release/libclopos_auth.so" "$bin/libclopos_auth.so.1"
+cp -f "$target/bench/rustls/release/bare-rustls" "$bin/rustls"
+
+# compile NAME OPTION...
+compile() {
+    cc -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude "tests/bench/$1.c" -o "$bin/$1" \
+        "${@:2}" -lpthread
+}
+for program in library growth cached_token; do
+    compile "$program" "$bin/libclopos_auth.so.1" -Wl,-rpath,"$bin"
+done
+compile libcurl -lcurl -lcjson
+
+cached=(--cached "C=$bin/cached_token")
+
+# Go's peer is Debian's golang.org/x/oauth2, found the way that Debian's packages are: in a GOPATH.
+build_go() {
+    local path=$target/bench/gopath
+    [ -e /usr/share/gocode/src/golang.org/x/oauth2 ] || apt_install golang-golang-x-oauth2-dev ||
+        { echo "missing: golang.org/x/oauth2 (on Debian: apt-get install golang-golang-x-oauth2-dev)" >&2; return 1; }
+    rm -rf "$path"
+    mkdir -p "$path/src/cached"
+    cp -R examples/go "$path/src/cloposauth"
+    cp tests/bench/go/main.go "$path/src/cached"
+    (cd "$path/src/cached" && GO111MODULE=off GOFLAGS='' GOPATH=$path:/usr/share/gocode \
+        CGO_CFLAGS=-I$root/include CGO_LDFLAGS="-L$bin -Wl,-rpath,$bin" \
+        go build -o "$bin/cached_go" .)
+}
+
+# In a copy: MSBuild writes beside the sources.
+build_dotnet() {
+    local copy=$target/bench/dotnet
+    rm -rf "$copy"
+    mkdir -p "$copy/src/examples" "$copy/src/tests/bench"
+    cp -R examples/dotnet "$copy/src/examples/"
+    cp -R tests/bench/dotnet "$copy/src/tests/bench/"
+    dotnet build -c Release -o "$copy/bin" "$copy/src/tests/bench/dotnet/Cached.csproj" >"$copy/log" ||
+        { cat "$copy/log" >&2; return 1; }
+    cat >"$copy/bin/runtime.json" <<'JSON'
+{"runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"},
+                    "rollForward": "LatestMajor"}}
+JSON
+    cat >"$bin/cached_dotnet" <<JSON
+#!/bin/sh
+LD_LIBRARY_PATH=$bin exec dotnet exec --runtimeconfig "$copy/bin/runtime.json" "$copy/bin/Cached.dll" "\$@"
+JSON
+    chmod +x "$bin/cached_dotnet"
+}
+
+if [ -z "$counts" ]; then
+    ln -sf libclopos_auth.so.1 "$bin/libclopos_auth.so"
+    if need_go && build_go; then
+        cached+=(--cached "Go=$bin/cached_go")
+    else
+        echo "skipped: a cached token from Go" >&2
+    fi
+    if need_dotnet && build_dotnet; then
+        cached+=(--cached ".NET=$bin/cached_dotnet")
+    else
+        echo "skipped: a cached token from .NET" >&2
+    fi
+fi
+
+python3 tests/bench/measure.py --bin "$bin" --out "$out" "${options[@]}" "${cached[@]}"
