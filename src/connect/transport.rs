@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::clock::{self, Clock};
+use crate::secret::Wiped;
 
 /// Room for a response head, which has to fit in whole.
 pub(super) const INPUT_BYTES: usize = 16 * 1024;
@@ -201,13 +202,13 @@ fn arm(
 
 /// What ureq reads from and writes into: allocated once at full size, wiped when dropped.
 pub(super) struct WipedBuffers {
-    input: Zeroizing<Box<[u8]>>,
+    input: Wiped,
     /// `input[start..end]` is not consumed yet, and `input[..dirty]` has been written to.
     start: usize,
     end: usize,
     dirty: usize,
     progress: bool,
-    output: Zeroizing<Box<[u8]>>,
+    output: Wiped,
     /// `output[..pending]` waits to be sent.
     pending: usize,
 }
@@ -215,12 +216,12 @@ pub(super) struct WipedBuffers {
 impl WipedBuffers {
     pub(super) fn new() -> WipedBuffers {
         WipedBuffers {
-            input: Zeroizing::new(vec![0; INPUT_BYTES].into()),
+            input: Wiped::new(INPUT_BYTES),
             start: 0,
             end: 0,
             dirty: 0,
             progress: false,
-            output: Zeroizing::new(vec![0; OUTPUT_BYTES].into()),
+            output: Wiped::new(OUTPUT_BYTES),
             pending: 0,
         }
     }
