@@ -32,6 +32,9 @@ pub mod ffi;
 mod flight;
 #[doc(hidden)]
 pub mod freshness;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod log;
 #[doc(hidden)]

@@ -444,4 +444,82 @@ proptest! {
             prop_assert!(window[limit as usize].since(window[0]) >= secs(60));
         }
     }
+
+    #[test]
+    fn a_success_opens_the_way_again_whatever_came_before(
+        limit in 2..=60_u32,
+        failures in prop::collection::vec(
+            (any_trouble(), prop::option::of(any_duration()), 0.0..=1.0),
+            0..50,
+        ),
+    ) {
+        let mut pace = Pace::new(limit);
+        for (trouble, hint, random) in failures {
+            pace.failed(at(0), trouble, hint, random);
+        }
+        pace.sent(at(0));
+        pace.succeeded();
+        prop_assert!(pace.next() <= at(0));
+        prop_assert!(pace.is_worth_waiting());
+    }
+
+    #[test]
+    fn a_wait_that_the_server_asks_for_is_kept_up_to_its_cap(
+        trouble in prop::sample::select(vec![Trouble::RateLimited, Trouble::Service, Trouble::Rejected]),
+        before in 0..20_u32,
+        asked in any_duration(),
+        random in 0.0..=1.0,
+    ) {
+        let cap = if trouble == Trouble::Service { secs(60) } else { secs(600) };
+        let mut pace = Pace::new(LIMIT);
+        for _ in 0..before {
+            pace.failed(at(0), trouble, None, 0.5);
+        }
+        pace.failed(at(0), trouble, Some(asked), random);
+        prop_assert!(pace.next().since(at(0)) >= asked.min(cap));
+    }
+
+    #[test]
+    fn more_of_the_same_trouble_never_shortens_the_wait(
+        trouble in any_trouble(),
+        before in 0..40_u32,
+        random in 0.0..=1.0,
+    ) {
+        let wait = |before| {
+            let mut pace = Pace::new(LIMIT);
+            for _ in 0..before {
+                pace.failed(at(0), trouble, None, random);
+            }
+            pace.failed(at(0), trouble, None, random);
+            pace.next()
+        };
+        prop_assert!(wait(before) <= wait(before + 1));
+    }
+
+    #[test]
+    fn a_token_is_served_for_nine_tenths_of_its_life_and_refreshed_with_time_to_spare(
+        expires_in in 1..=864_000_u64,
+        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        random in 0.0..=1.0,
+    ) {
+        let life = secs(expires_in);
+        let lifetime = freshness::plan(at(0), life, origin, random);
+        prop_assert!(lifetime.fresh_until.since(at(0)) >= life * 9 / 10);
+        prop_assert!(lifetime.ends.since(lifetime.refresh_at) >= secs(300).min(life / 5));
+        if origin == Origin::Refreshed {
+            // One that was refreshed in time is not refreshed more often than needed.
+            prop_assert!(lifetime.refresh_at.since(at(0)) >= life * 7 / 10);
+        }
+    }
+
+    #[test]
+    fn a_larger_draw_never_refreshes_later(
+        expires_in in any_duration(),
+        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        draws in (0.0..=1.0, 0.0..=1.0),
+    ) {
+        let refresh_at = |random| freshness::plan(at(0), expires_in, origin, random).refresh_at;
+        let (less, more) = (f64::min(draws.0, draws.1), f64::max(draws.0, draws.1));
+        prop_assert!(refresh_at(more) <= refresh_at(less));
+    }
 }

@@ -30,6 +30,7 @@ PARTS=(
     header     # the header is C99 and C++11 without a warning
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
+    fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
     wrappers   # one list of behaviours, in every language
     gotest     # what Go's package tests by itself
@@ -242,6 +243,20 @@ part_memcheck() {
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
         CLOPOS_TEST_UNDER=${VALGRIND[*]} \
         c_tests "memcheck" c99_with_the_shared_library example memcheck
+}
+
+# CLOPOS_TEST_FUZZ_S: how long, for each target.
+part_fuzz() {
+    local status=0 good bad
+    if ! need_cargo_fuzz; then
+        skipped "fuzzing: no C++ compiler or no cargo-fuzz"
+        return
+    fi
+    tests/fuzz/run.sh "${CLOPOS_TEST_FUZZ_S:-60}" >"$work/tests.log" 2>&1 || status=$?
+    grep '^ok - ' "$work/tests.log"
+    good=$(grep -c '^ok - ' "$work/tests.log")
+    bad=$(grep -c '^not ok - ' "$work/tests.log")
+    tally "fuzz targets" "$status" "$good" "$bad" 0
 }
 
 target_directory() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono or zig: takes those on the PATH; where
+# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig or cargo-fuzz: takes those on the PATH; where
 # there are none, fetches them, by the package managers that are there, into target/toolchains.
 
 # shellcheck disable=SC2154 # tools.sh knows the root
@@ -113,4 +113,18 @@ need_debian_rust() {
     [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -e "$sources" ] && return
     echo "missing: Debian's Rust (apt-get install rustc-web cargo-web rust-web-src)" >&2
     return 1
+}
+
+# from_crates_io CRATE FOLDER: a cargo subcommand, built as fast as can be.
+from_crates_io() {
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$2/build \
+        cargo install --debug --locked --root "$2" "$1" && rm -rf "$2/build"
+}
+
+# cargo-fuzz, and the C++ compiler that libFuzzer is built with.
+need_cargo_fuzz() {
+    need c++ g++ || return
+    type -P cargo-fuzz >/dev/null && return
+    fetch cargo-fuzz from_crates_io cargo-fuzz@0.13.2 || return
+    PATH=$toolchains/cargo-fuzz/bin:$PATH
 }

@@ -1,0 +1,65 @@
+//! What the fuzz targets in `tests/fuzz` reach and nobody else: compiled only for them, with the
+//! `cfg(fuzzing)` that cargo-fuzz sets. The library that ships has nothing of it.
+#![forbid(unsafe_code)]
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::protocol::{self, Head};
+use crate::secret::Secret;
+
+/// What an HTTP date stands for.
+pub fn unix_seconds(http_date: &str) -> Option<i64> {
+    protocol::unix_seconds(http_date)
+}
+
+/// A response as it comes in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Response<'a> {
+    pub http_status: u16,
+    pub date: Option<&'a str>,
+    pub location: Option<&'a str>,
+    pub retry_after: Option<&'a str>,
+    pub rate_limit_reset: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// What was granted.
+#[derive(Debug)]
+pub struct Granted {
+    pub token: String,
+    pub token_type: String,
+    pub expires_in: Duration,
+    pub expires_at: i64,
+}
+
+pub fn parse_response(
+    response: &Response,
+    unix_now: i64,
+    host: &str,
+    secret: &str,
+) -> Result<Granted, Error> {
+    let secret = Secret::new(secret);
+    let grant = protocol::parse_response(&head(response), response.body, unix_now, host, &secret)?;
+    Ok(Granted {
+        token: grant.token.expose().into(),
+        token_type: grant.token_type.into(),
+        expires_in: grant.expires_in,
+        expires_at: grant.expires_at,
+    })
+}
+
+pub fn retry_hint(response: &Response, unix_now: i64) -> Option<Duration> {
+    protocol::retry_hint(&head(response), unix_now)
+}
+
+fn head<'a>(response: &Response<'a>) -> Head<'a> {
+    Head {
+        http_status: response.http_status,
+        date: response.date,
+        location: response.location,
+        retry_after: response.retry_after,
+        rate_limit_reset: response.rate_limit_reset,
+    }
+}

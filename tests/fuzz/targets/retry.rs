@@ -1,0 +1,56 @@
+//! Reads the headers that say how long to stay away, and does what they say.
+#![no_main]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use clopos_auth::clock::Instant;
+use clopos_auth::fuzzing::{retry_hint, unix_seconds};
+use clopos_auth::pace::{Pace, Trouble};
+use clopos_fuzz::{NOW, response};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let response = response(input);
+    let hint = retry_hint(&response, NOW);
+
+    let number = |text: &str| {
+        let text = text.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+    };
+    let asked = response.retry_after.and_then(number);
+    let reset = response.rate_limit_reset.and_then(number);
+    let reset = reset.filter(|_| response.http_status == 429);
+    // A number is taken by its word; what is neither that nor a date says nothing.
+    assert!(
+        hint >= asked && hint >= reset,
+        "{hint:?} {asked:?} {reset:?}"
+    );
+    let is_date = response
+        .retry_after
+        .is_some_and(|text| unix_seconds(text).is_some());
+    if !is_date {
+        assert_eq!(hint, asked.max(reset));
+    }
+
+    if let Some(seconds) = response.date.and_then(unix_seconds) {
+        let time = UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
+        assert_eq!(unix_seconds(&httpdate::fmt_http_date(time)), Some(seconds));
+    }
+
+    // Nothing that a server says puts a till out of order.
+    let now = Instant::from_nanos(86_400_000_000_000);
+    for trouble in [
+        Trouble::Service,
+        Trouble::Unreachable,
+        Trouble::RateLimited,
+        Trouble::Broken,
+        Trouble::Rejected,
+    ] {
+        let mut pace = Pace::new(12);
+        pace.sent(now);
+        pace.failed(now, trouble, hint, 1.0);
+        assert!(pace.next() > now);
+        assert!(pace.next().since(now) <= Duration::from_secs(750));
+    }
+});
