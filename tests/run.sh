@@ -32,6 +32,7 @@ PARTS=(
     memcheck   # the same under valgrind
     fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
+    abi        # what programs have compiled in stays
     wrappers   # one list of behaviours, in every language
     gotest     # what Go's package tests by itself
     examples   # the main job, from the outside
@@ -297,6 +298,35 @@ part_symbols() {
     check "its SONAME is libclopos_auth.so.1" grep -F 'soname: [libclopos_auth.so.1]' "$work/dynamic"
     check "it cannot be unloaded" grep NODELETE "$work/dynamic"
     check "the static library's other names cannot meet a program's" check_static_names "$static"
+}
+
+# layout FOLDER: the offsets by the header in it.
+layout() {
+    cc -std=c99 "-I$1" tests/abi/layout.c -o "$work/layout" && "$work/layout"
+}
+
+same_layout() {
+    layout tests/abi/1.0 >"$work/layout.first" && layout "$1" >"$work/layout.now" &&
+        same_lists 1.0 "$work/layout.first" now "$work/layout.now"
+}
+
+# keeps PATTERN HEADER: all that matches in the first header is in this one, too.
+keeps() {
+    grep -o -E "$1" tests/abi/1.0/clopos_auth.h | sort -u >"$work/first"
+    grep -o -E "$1" "$2" | sort -u | comm -23 "$work/first" - >"$work/lost"
+    cat "$work/lost"
+    [ -s "$work/first" ] && [ ! -s "$work/lost" ]
+}
+
+part_abi() {
+    local version
+    need cc gcc libc6-dev || { skipped "the ABI: no C compiler"; return; }
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    check "the .NET package has the version of Cargo.toml" \
+        grep -F "<Version>$version</Version>" examples/dotnet/Clopos.Auth/Clopos.Auth.csproj
+    check "no field moved since 1.0" same_layout include
+    check "no number changed since 1.0" keeps '^ *CLOPOS_AUTH_[A-Z_]+ = [0-9]+' include/clopos_auth.h
+    check "no function is gone since 1.0" keeps 'clopos_auth_[a-z_]+\(' include/clopos_auth.h
 }
 
 part_wrappers() {

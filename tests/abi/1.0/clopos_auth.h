@@ -1,0 +1,622 @@
+/* libclopos_auth: sign in to the Clopos Open API v2 from C and everything that speaks C.
+ *
+ * Generated from src/ffi by cbindgen; edit the comments there.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * IN TEN LINES
+ *
+ *     clopos_auth_client *client = NULL;
+ *     clopos_auth_token *token = NULL;
+ *     clopos_auth_error *error = NULL;
+ *     if (clopos_auth_client_new(id, secret, brand, integrator, NULL, &client, &error) == CLOPOS_AUTH_OK
+ *         && clopos_auth_get_token(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, &error) == CLOPOS_AUTH_OK)
+ *         send_request_with_header("x-token", token->value);
+ *     else
+ *         fprintf(stderr, "%s\n", error ? error->message : "out of memory");
+ *     clopos_auth_token_free(token);      // after each use; get_token() is cheap, call it each time
+ *     clopos_auth_error_free(error);
+ *     clopos_auth_client_free(client);    // once, at the end of the program
+ *
+ * OWNERSHIP
+ *
+ *   Every output is the caller's and is freed with the function of its type: clopos_auth_token_free,
+ *   clopos_auth_error_free, clopos_auth_client_free, clopos_auth_config_free. Never with free(): the
+ *   library has its own allocator. Freeing NULL does nothing. Outputs are set to NULL (or 0) first; on
+ *   failure nothing else is written. `err` may always be NULL. An error is handed out only together
+ *   with a status other than OK (and may be NULL even then, if memory ran out).
+ *
+ *   clopos_auth_client and clopos_auth_config are not addresses but keys into a table of the library:
+ *   freed twice, used after they were freed, made up or mixed up, they give INVALID_HANDLE and never
+ *   touch memory. clopos_auth_token and clopos_auth_error are addresses, so that you can read them: free
+ *   each exactly once.
+ *
+ * ENCODING
+ *
+ *   Texts are NUL-terminated UTF-8 in both directions. Inputs are copied before a call returns. NULL,
+ *   the empty text, text that is not UTF-8, control characters and absurd lengths are
+ *   INVALID_ARGUMENT, and the message names the argument.
+ *
+ * THREADS
+ *
+ *   A client may be used by any number of threads at any time, also freed while others are inside its
+ *   calls: they return CANCELLED at once. A config belongs to one thread at a time. Tokens and errors
+ *   never change: any thread may read them. There is no error state per thread or per client; each
+ *   failure is in its own object. Requests run on a thread of the library's own, which receives none of
+ *   the process's signals and exists only while a request is under way. No function is safe in a signal handler.
+ *
+ *   After fork() the child's first call starts clean, with its own request and its own connection.
+ *   The library stays loaded: dlclose() and FreeLibrary() do not unload it.
+ *
+ * TIME
+ *
+ *   `timeout_ms` bounds a whole call: DNS, connecting, TLS, retries, waiting for another thread. 0
+ *   never waits, CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time (30 s unless set). Tokens live on a
+ *   clock that counts sleep and ignores the device's date, from when the request was sent.
+ *
+ * ERRORS
+ *
+ *   Every function that can fail returns a clopos_auth_status, 0 for success. Numbers are never reused
+ *   and new ones may come: treat an unknown number as a failure. For a decision in a program use
+ *   `status`, `retryable` and `retry_after_ms`; `message` is for logs and people.
+ *
+ * SECRETS
+ *
+ *   No log line, error or message of this library holds the client secret or a token. Its own copies
+ *   are wiped when they are dropped. What you copy, you wipe.
+ */
+
+#ifndef CLOPOS_AUTH_H
+#define CLOPOS_AUTH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of this header; clopos_auth_version() tells the library's. */
+#define CLOPOS_AUTH_VERSION "1.0.0"
+#define CLOPOS_AUTH_VERSION_NUMBER 0x010000
+
+
+/**
+ * As `timeout_ms`: the time that `clopos_auth_config_set_timeout_ms()` set, by default 30 000 ms.
+ */
+#define CLOPOS_AUTH_TIMEOUT_DEFAULT UINT32_MAX
+
+/**
+ * No token is longer, in bytes without the NUL: a buffer of this plus 1 always fits.
+ */
+#define CLOPOS_AUTH_TOKEN_MAX 8192
+
+/**
+ * What a call came to. `CLOPOS_AUTH_OK` is 0, everything else is a failure.
+ *
+ * Always 32 bits wide. A newer library may return a number that this header does not know: treat it
+ * as a failure, and print it with `clopos_auth_status_name()`.
+ */
+enum clopos_auth_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The call succeeded.
+     */
+    CLOPOS_AUTH_OK = 0,
+    /**
+     * An argument was NULL, empty, too long, not UTF-8, held control characters or was out of
+     * range. The message names the argument. Nothing was done.
+     */
+    CLOPOS_AUTH_INVALID_ARGUMENT = 1,
+    /**
+     * The handle was never made by this library, was already freed, or is of the other kind.
+     */
+    CLOPOS_AUTH_INVALID_HANDLE = 2,
+    /**
+     * The buffer cannot hold the token and its NUL; `*needed` says how many bytes it takes. The
+     * token stays cached: call again with a larger buffer.
+     */
+    CLOPOS_AUTH_BUFFER_TOO_SMALL = 3,
+    /**
+     * A bug in this library, or memory ran out. The client stays usable. Please report it.
+     */
+    CLOPOS_AUTH_INTERNAL = 4,
+    /**
+     * The call would have had to wait and its timeout was 0. A request has been started: call again.
+     */
+    CLOPOS_AUTH_WOULD_WAIT = 5,
+    /**
+     * `clopos_auth_cancel()` was called, or the client was freed while this call was waiting.
+     */
+    CLOPOS_AUTH_CANCELLED = 6,
+    /**
+     * The time allowed for the call ran out before there was a result.
+     */
+    CLOPOS_AUTH_TIMEOUT = 7,
+    /**
+     * The host name of the service (or of the proxy) could not be resolved: DNS or the network is
+     * down, or the name is wrong.
+     */
+    CLOPOS_AUTH_DNS = 8,
+    /**
+     * No connection could be made, or it broke before an answer was complete.
+     */
+    CLOPOS_AUTH_CONNECT = 9,
+    /**
+     * The server could not be trusted or spoke no TLS that this library accepts: unknown issuer
+     * (a TLS-inspecting proxy needs its CA added), wrong host name, older than TLS 1.2.
+     */
+    CLOPOS_AUTH_TLS = 10,
+    /**
+     * The server's certificate is not valid *at this device's date*. The device's clock is almost
+     * always what is wrong: the message gives both dates.
+     */
+    CLOPOS_AUTH_CLOCK = 11,
+    /**
+     * The HTTP proxy could not be used: unreachable, or it refused (`http_status` says how).
+     */
+    CLOPOS_AUTH_PROXY = 12,
+    /**
+     * The service refused these credentials. Asking again will not help until somebody corrects the
+     * client id, secret, brand or integrator id; asking often may lock the whole store out.
+     */
+    CLOPOS_AUTH_REJECTED = 13,
+    /**
+     * Too many requests: the service said so, or this client used up its own
+     * `requests_per_minute` (then `http_status` is 0). `retry_after_ms` says how long to wait.
+     */
+    CLOPOS_AUTH_RATE_LIMITED = 14,
+    /**
+     * The service failed (HTTP 5xx). It usually recovers by itself.
+     */
+    CLOPOS_AUTH_SERVER = 15,
+    /**
+     * The answer was not one that the service gives: a captive portal's page, a truncated or
+     * oversized body, a token that cannot go into a header.
+     */
+    CLOPOS_AUTH_PROTOCOL = 16,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum clopos_auth_status clopos_auth_status;
+#else
+typedef int32_t clopos_auth_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which root certificates are trusted, beside those that are added.
+ */
+enum clopos_auth_roots
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Mozilla's, compiled into the library. The default: needs no file and no up-to-date system.
+     */
+    CLOPOS_AUTH_ROOTS_BUNDLED = 0,
+    /**
+     * The system's certificate store, read when the first request is made.
+     */
+    CLOPOS_AUTH_ROOTS_SYSTEM = 1,
+    /**
+     * None: only what is added. With a private CA added, this is pinning to it.
+     */
+    CLOPOS_AUTH_ROOTS_NONE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum clopos_auth_roots clopos_auth_roots;
+#else
+typedef int32_t clopos_auth_roots;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How important a log line is: the smaller, the more.
+ */
+enum clopos_auth_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
+     */
+    CLOPOS_AUTH_LOG_ERROR = 1,
+    /**
+     * An attempt failed, the library goes on by itself.
+     */
+    CLOPOS_AUTH_LOG_WARN = 2,
+    /**
+     * A token was obtained, or invalidated by the caller.
+     */
+    CLOPOS_AUTH_LOG_INFO = 3,
+    /**
+     * Every attempt and every wait.
+     */
+    CLOPOS_AUTH_LOG_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum clopos_auth_log_level clopos_auth_log_level;
+#else
+typedef int32_t clopos_auth_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Signs in to the service and keeps the token. Opaque: a key, not an address, so a stale or made-up
+ * one gives INVALID_HANDLE, never a crash. (For bindings: keep it as an integer or as a pointer to an
+ * incomplete type, since its value may look like an address in a collector's heap.) Any number of
+ * threads may use one client at any time, and one may free it while others are inside its calls.
+ */
+typedef struct clopos_auth_client clopos_auth_client;
+
+/**
+ * The settings of a client, all at their defaults when made. Opaque. One thread at a time; free it
+ * once the clients are made, they keep copies.
+ */
+typedef struct clopos_auth_config clopos_auth_config;
+
+/**
+ * A token. Made by the library, read-only, the caller's until `clopos_auth_token_free()`, which wipes
+ * it. Independent of the client: it stays readable after the client is freed, and any thread may
+ * read it. A later version may add fields at the end: never copy or allocate this struct by its size.
+ */
+typedef struct clopos_auth_token {
+    /**
+     * The JWT, NUL-terminated: 1 to 8192 visible ASCII characters, safe to put into a header. Send it
+     * as it is in the header `x-token`.
+     */
+    const char *value;
+    /**
+     * The length of `value` in bytes, without the NUL.
+     */
+    size_t value_len;
+    /**
+     * "Bearer", as the service says; the header `x-token` does not want it.
+     */
+    const char *token_type;
+    /**
+     * When the token ends, in Unix seconds on the *server's* clock; this device's may differ. At most
+     * 253402300799, the end of the year 9999.
+     */
+    int64_t expires_at;
+    /**
+     * Seconds that the token had left when it was handed out, whatever the device's date says.
+     */
+    int64_t expires_in;
+} clopos_auth_token;
+
+/**
+ * Why a call failed. Made by the library, read-only, the caller's until `clopos_auth_error_free()`.
+ * Independent of the client; any thread may read it. A later version may add fields at the end: never
+ * copy or allocate this struct by its size.
+ */
+typedef struct clopos_auth_error {
+    /**
+     * The number that the call returned.
+     */
+    clopos_auth_status status;
+    /**
+     * The HTTP status of the response (of the proxy's, if `status` is PROXY); 0 where no response was
+     * received.
+     */
+    int32_t http_status;
+    /**
+     * 1: the same call may succeed later without anybody changing anything. 0: somebody has to act.
+     */
+    int32_t retryable;
+    /**
+     * Milliseconds until the next call can lead to a request; -1 where that is not known.
+     */
+    int64_t retry_after_ms;
+    /**
+     * The stable identifier that the service gave in the body's "error" field, or NULL.
+     */
+    const char *server_code;
+    /**
+     * One line for a log: never NULL, never a secret. Its wording may change in any version.
+     */
+    const char *message;
+} clopos_auth_error;
+
+/**
+ * Receives log lines: `level` is a CLOPOS_AUTH_LOG_* number, `line` one NUL-terminated UTF-8 line
+ * without a line break, valid during the call, never holding a secret; `user` is what was passed with
+ * the function.
+ *
+ * Called from any thread, several at once, never with a lock held: it may call this library, even
+ * `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
+ * `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
+ * `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
+ * managed runtime), free the client first.
+ */
+typedef void (*clopos_auth_log_fn)(int32_t level, const char *line, void *user);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Wipes and frees a token. NULL is allowed and does nothing. Pass each token exactly once, and
+ * nothing that is not from this library: unlike a client, a token is a real address.
+ */
+void clopos_auth_token_free(struct clopos_auth_token *token);
+
+/**
+ * Frees an error. NULL is allowed and does nothing. Pass each error exactly once, and nothing that
+ * is not from this library.
+ */
+void clopos_auth_error_free(struct clopos_auth_error *error);
+
+/**
+ * Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
+ * `clopos_auth_client_new()` takes NULL for the defaults. Any thread. Free it with
+ * `clopos_auth_config_free()`.
+ */
+struct clopos_auth_config *clopos_auth_config_new(void);
+
+/**
+ * Frees settings. NULL, and a handle that was already freed, do nothing. Clients that were made with
+ * them are not affected.
+ */
+void clopos_auth_config_free(struct clopos_auth_config *config);
+
+/**
+ * Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
+ * or fragment; "/open-api/v2/auth" is added. Default: "https://integrations.clopos.com". Plain
+ * "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
+ * `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
+ * `clopos_auth_client_new()`.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_base_url(struct clopos_auth_config *config,
+                                                   const char *base_url,
+                                                   struct clopos_auth_error **err);
+
+/**
+ * How long a call may take in all when its `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to
+ * 3 600 000 ms. Default: 30 000.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_timeout_ms(struct clopos_auth_config *config,
+                                                     uint32_t timeout_ms,
+                                                     struct clopos_auth_error **err);
+
+/**
+ * How long one attempt may take, from name resolution to the last byte of the answer: 1 to
+ * 600 000 ms. Default: 10 000 (the service itself gives up on its upstream after 8 000).
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_attempt_timeout_ms(struct clopos_auth_config *config,
+                                                             uint32_t attempt_timeout_ms,
+                                                             struct clopos_auth_error **err);
+
+/**
+ * How many attempts one exchange may take before its callers get an error: 1 to 10. Default: 3. Only
+ * troubles that pass by themselves are tried again: no name, no connection, time-outs, HTTP 5xx, 429.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_max_attempts(struct clopos_auth_config *config,
+                                                       uint32_t max_attempts,
+                                                       struct clopos_auth_error **err);
+
+/**
+ * The most requests that this client sends in any minute, whatever its callers do: 1 to 60.
+ * Default: 12. The service allows 60 a minute for all devices behind one public IP address together
+ * (Clopos' page on rate limits), so five devices at their worst still fit.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_requests_per_minute(struct clopos_auth_config *config,
+                                                              uint32_t requests_per_minute,
+                                                              struct clopos_auth_error **err);
+
+/**
+ * Which root certificates are trusted, beside added ones: a CLOPOS_AUTH_ROOTS_* number. Default:
+ * CLOPOS_AUTH_ROOTS_BUNDLED.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_roots(struct clopos_auth_config *config,
+                                                int32_t roots,
+                                                struct clopos_auth_error **err);
+
+/**
+ * Trusts more root certificates: `pem` is the *content* of a PEM file, `pem_len` its length in bytes
+ * (no NUL needed, 1 MiB at most), with one or more BEGIN CERTIFICATE blocks. For a TLS-inspecting
+ * proxy's CA, or, together with CLOPOS_AUTH_ROOTS_NONE, to trust a private CA only. May be called
+ * several times; each adds. If it fails, nothing of `pem` was added.
+ *
+ * Errors: INVALID_ARGUMENT (empty, binary DER, damaged, a private key, no certificate inside),
+ * INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_add_ca_pem(struct clopos_auth_config *config,
+                                                 const char *pem,
+                                                 size_t pem_len,
+                                                 struct clopos_auth_error **err);
+
+/**
+ * What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
+ * in `clopos_auth_client_new()`; localhost never goes through it), "none", or
+ * "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless given).
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_proxy(struct clopos_auth_config *config,
+                                                const char *proxy,
+                                                struct clopos_auth_error **err);
+
+/**
+ * Names the host program in the User-Agent header, before this library's own
+ * "libclopos_auth/VERSION": 1 to 256 printable ASCII characters, such as "MyTill/4.2".
+ * Default: only the library's own.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_user_agent(struct clopos_auth_config *config,
+                                                     const char *user_agent,
+                                                     struct clopos_auth_error **err);
+
+/**
+ * 1 permits "http://" to other hosts than this device: the secret then crosses the network readable
+ * by anybody, so for test benches only. 0, the default, forbids it.
+ *
+ * Errors: INVALID_ARGUMENT (neither 0 nor 1), INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_allow_plain_http(struct clopos_auth_config *config,
+                                                           int32_t allow,
+                                                           struct clopos_auth_error **err);
+
+/**
+ * Sends log lines up to `level` (a CLOPOS_AUTH_LOG_* number: ERROR is least, DEBUG is most) to
+ * `log`, with `user` passed along. `log` NULL switches logging off, the default; `level` and `user`
+ * are then ignored. `user` must stay valid until every client that was made with these settings is
+ * freed.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status clopos_auth_config_set_log(struct clopos_auth_config *config,
+                                              int32_t level,
+                                              clopos_auth_log_fn log,
+                                              void *user,
+                                              struct clopos_auth_error **err);
+
+/**
+ * Makes a client. Copies all its arguments; sends nothing yet.
+ *
+ * `client_id`, `client_secret`, `brand`, `integrator_id`: as issued by Clopos, NUL-terminated UTF-8,
+ * 1 to 1024 bytes, no control characters.
+ * `config`: NULL for the defaults; copied, may be freed at once.
+ * `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
+ * `err`: may be NULL; receives an error to free on failure, else NULL.
+ *
+ * Errors: INVALID_ARGUMENT (also for settings that do not go together: plain http to another host,
+ * CLOPOS_AUTH_ROOTS_NONE without an added certificate), INVALID_HANDLE (`config`), PROXY (an unusable
+ * URL in the environment), INTERNAL.
+ */
+clopos_auth_status clopos_auth_client_new(const char *client_id,
+                                          const char *client_secret,
+                                          const char *brand,
+                                          const char *integrator_id,
+                                          const struct clopos_auth_config *config,
+                                          struct clopos_auth_client **out,
+                                          struct clopos_auth_error **err);
+
+/**
+ * Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
+ * was already freed, do nothing. Any thread, also while others are inside calls with this client:
+ * those return CANCELLED at once. Waits for nothing but a log function of this client that is running
+ * on another thread; after that the log function is never called again.
+ */
+void clopos_auth_client_free(struct clopos_auth_client *client);
+
+/**
+ * Signs in now: always asks the service, or joins a request of this client that is already in the
+ * air. The new token replaces the cached one. For a "test the credentials" button; programs that just
+ * need a token call `clopos_auth_get_token()`.
+ *
+ * `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started, whose
+ * token `clopos_auth_get_token()` will give); CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+ * `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
+ * `err`: may be NULL; receives an error to free on failure, else NULL.
+ *
+ * Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
+ */
+clopos_auth_status clopos_auth_authenticate(struct clopos_auth_client *client,
+                                            uint32_t timeout_ms,
+                                            struct clopos_auth_token **out,
+                                            struct clopos_auth_error **err);
+
+/**
+ * Gets a token: the cached one while it is fresh, at once and without a lock; else asks the service.
+ * Call it before every request instead of keeping a token yourself.
+ *
+ * A token is fresh until 60 s (or a tenth of its life, if that is less) before its end. Well before
+ * that the library starts to replace it in the background, and nobody waits. If that fails, the old
+ * token is served to its true end and never past it.
+ *
+ * `timeout_ms`: bounds the whole call: DNS, connecting, TLS, retries, waiting for another thread's
+ * request. 0 never waits (WOULD_WAIT, and a request is started). CLOPOS_AUTH_TIMEOUT_DEFAULT is the
+ * configured time.
+ * `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
+ * `err`: may be NULL; receives an error to free on failure, else NULL.
+ *
+ * Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
+ */
+clopos_auth_status clopos_auth_get_token(struct clopos_auth_client *client,
+                                         uint32_t timeout_ms,
+                                         struct clopos_auth_token **out,
+                                         struct clopos_auth_error **err);
+
+/**
+ * Copies a token, as `clopos_auth_get_token()` would give it, into the caller's buffer: nothing to
+ * free, no use of the heap while the token is fresh.
+ *
+ * `buf`, `cap`: receive the token and a NUL. On failure `buf` holds the empty string (if `cap` is not
+ * 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and CLOPOS_AUTH_TOKEN_MAX at most.
+ * `needed`: may be NULL; receives the bytes that the token and its NUL take, on OK and on
+ * BUFFER_TOO_SMALL, else 0.
+ * `expires_at`: may be NULL; receives the token's end in Unix seconds on the server's clock; 0 on
+ * failure.
+ *
+ * Errors: every status but OK; BUFFER_TOO_SMALL if `cap` is less than `*needed`. Any thread. The
+ * caller wipes `buf`.
+ */
+clopos_auth_status clopos_auth_copy_token(struct clopos_auth_client *client,
+                                          uint32_t timeout_ms,
+                                          char *buf,
+                                          size_t cap,
+                                          size_t *needed,
+                                          int64_t *expires_at,
+                                          struct clopos_auth_error **err);
+
+/**
+ * Forgets the cached token, because the service refused it (HTTP 401 on another endpoint): the next
+ * call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
+ * report the same 401 and one request follows, and a late report does not harm a newer token.
+ *
+ * `rejected_value`: the refused token's text, not empty; NULL forgets whichever is cached.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
+ */
+clopos_auth_status clopos_auth_invalidate(struct clopos_auth_client *client,
+                                          const char *rejected_value);
+
+/**
+ * Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
+ * request in the air goes on, for those who call later; the client stays usable. To end one call only,
+ * give that call a `timeout_ms`.
+ *
+ * Errors: INVALID_HANDLE. Any thread, never waits.
+ */
+clopos_auth_status clopos_auth_cancel(struct clopos_auth_client *client);
+
+/**
+ * The name of a status number for a log, without the prefix: "REJECTED". "UNKNOWN" for a number that
+ * this version does not have. Never NULL; a constant, not to be freed. Any thread, any time.
+ */
+const char *clopos_auth_status_name(int32_t status);
+
+/**
+ * The version of the library that is running, "MAJOR.MINOR.PATCH". A constant, not to be freed.
+ * CLOPOS_AUTH_VERSION is the version of the header that the program was compiled with.
+ */
+const char *clopos_auth_version(void);
+
+/**
+ * The version of the library that is running as a number to compare: MAJOR * 0x10000 + MINOR * 0x100
+ * + PATCH. Greater or equal to CLOPOS_AUTH_VERSION_NUMBER with the same MAJOR is compatible.
+ */
+uint32_t clopos_auth_version_number(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* CLOPOS_AUTH_H */

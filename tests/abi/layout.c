@@ -1,0 +1,20 @@
+/* Prints the sizes and offsets that programs have compiled in. */
+#include <clopos_auth.h>
+#include <stdio.h>
+
+#define FIELD(type, field) printf(#type "." #field " %u\n", (unsigned)offsetof(type, field))
+
+int main(void) {
+    FIELD(clopos_auth_token, value);
+    FIELD(clopos_auth_token, value_len);
+    FIELD(clopos_auth_token, token_type);
+    FIELD(clopos_auth_token, expires_at);
+    FIELD(clopos_auth_token, expires_in);
+    FIELD(clopos_auth_error, status);
+    FIELD(clopos_auth_error, http_status);
+    FIELD(clopos_auth_error, retryable);
+    FIELD(clopos_auth_error, retry_after_ms);
+    FIELD(clopos_auth_error, server_code);
+    FIELD(clopos_auth_error, message);
+    return 0;
+}
