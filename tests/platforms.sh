@@ -247,6 +247,7 @@ test_target() {
         check "firmware.c signs in with 256 KiB of stack" test_firmware
         grep '^peak' "$work/check.log"
     fi
+    check "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)"
     printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
 }
 

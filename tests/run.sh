@@ -36,6 +36,7 @@ PARTS=(
     wrappers   # one list of behaviours, in every language
     gotest     # what Go's package tests by itself
     examples   # the main job, from the outside
+    install    # what cargo-c installs, to programs that find it by pkg-config and CMake
     platforms  # the library for every platform, and a program that runs on it
     secrets    # nothing that any of these printed or logged holds a secret
 )
@@ -120,6 +121,17 @@ c_tests() {
         >"$work/tests.log" 2>&1 || status=$?
     good=$(grep -c '^ok - ' "$work/tests.log")
     bad=$(grep -c '^not ok - ' "$work/tests.log")
+    tally "$1" "$status" "$good" "$bad" 0
+}
+
+# script_tests LABEL COMMAND...: counts the lines "ok - ...", "not ok - ..." and "skipped - ..." of a script.
+script_tests() {
+    local status=0 good bad why missed=$total_skipped
+    "${@:2}" >"$work/tests.log" 2>&1 || status=$?
+    good=$(grep -c '^ok - ' "$work/tests.log")
+    bad=$(grep -c '^not ok - ' "$work/tests.log")
+    while read -r why; do skipped "$why"; done < <(sed -n 's/^skipped - //p' "$work/tests.log")
+    [ "$total_skipped" != "$missed" ] && [ $((good + bad)) = 0 ] && return
     tally "$1" "$status" "$good" "$bad" 0
 }
 
@@ -248,16 +260,12 @@ part_memcheck() {
 
 # CLOPOS_TEST_FUZZ_S: how long, for each target.
 part_fuzz() {
-    local status=0 good bad
     if ! need_cargo_fuzz; then
         skipped "fuzzing: no C++ compiler or no cargo-fuzz"
         return
     fi
-    tests/fuzz/run.sh "${CLOPOS_TEST_FUZZ_S:-60}" >"$work/tests.log" 2>&1 || status=$?
+    script_tests "fuzz targets" tests/fuzz/run.sh "${CLOPOS_TEST_FUZZ_S:-60}"
     grep '^ok - ' "$work/tests.log"
-    good=$(grep -c '^ok - ' "$work/tests.log")
-    bad=$(grep -c '^not ok - ' "$work/tests.log")
-    tally "fuzz targets" "$status" "$good" "$bad" 0
 }
 
 target_directory() {
@@ -330,7 +338,7 @@ part_abi() {
 }
 
 part_wrappers() {
-    local languages=(c cpp) status=0 good bad
+    local languages=(c cpp)
     need_c_tools || { skipped "the wrappers: no compiler"; return; }
     languages+=(c-asan cpp-asan)
     if need clang clang; then languages+=(cpp-clang); else skipped "C++ with clang"; fi
@@ -348,10 +356,7 @@ part_wrappers() {
     else
         skipped ".NET"
     fi
-    tests/wrappers/run.sh "${languages[@]}" >"$work/tests.log" 2>&1 || status=$?
-    good=$(grep -c '^ok - ' "$work/tests.log")
-    bad=$(grep -c '^not ok - ' "$work/tests.log")
-    tally "wrappers (${languages[*]})" "$status" "$good" "$bad" 0
+    script_tests "wrappers (${languages[*]})" tests/wrappers/run.sh "${languages[@]}"
 }
 
 # The .NET package with a native library for two systems: each lies where NuGet looks for it. In a copy:
@@ -430,15 +435,13 @@ part_examples() {
 }
 
 part_platforms() {
-    local good bad
     # shellcheck disable=SC2046 # words are wanted
-    tests/platforms.sh $(tests/platforms.sh --list) 2>&1 | tee "$work/tests.log" |
-        grep -E '^(not ok|    |peak|[a-z0-9_-]*: [0-9])'
-    good=$(grep -c '^ok - ' "$work/tests.log")
-    bad=$(grep -c '^not ok - ' "$work/tests.log")
-    while read -r line; do skipped "${line#skipped - }"; done < <(grep '^skipped - ' "$work/tests.log")
-    passed "$good"
-    failed "$bad"
+    script_tests "platforms" tests/platforms.sh $(tests/platforms.sh --list)
+    grep -E '^(peak memory|[a-z0-9_-]*: [0-9]* bytes)' "$work/tests.log"
+}
+
+part_install() {
+    script_tests "installing" tests/install.sh
 }
 
 names_languages() {

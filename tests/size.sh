@@ -10,7 +10,7 @@ if [ $# != 2 ] || [ ! -f "$2" ]; then
     echo "usage: tests/size.sh TARGET FILE" >&2
     exit 2
 fi
-size=$(stat -c %s "$2") || exit 1
+size=$(stat -Lc %s "$2") || exit 1
 recorded=$(awk -v target="$1" '$1 == target { print $2 }' "$(dirname "$0")/sizes")
 if [ -z "$recorded" ]; then
     echo "tests/sizes has no line for $1; it is $size bytes now" >&2

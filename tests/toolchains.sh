@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig or cargo-fuzz: takes those on the PATH; where
+# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig or a cargo subcommand: takes those on the PATH; where
 # there are none, fetches them, by the package managers that are there, into target/toolchains.
 
 # shellcheck disable=SC2154 # tools.sh knows the root
@@ -119,6 +119,15 @@ need_debian_rust() {
 from_crates_io() {
     CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$2/build \
         cargo install --debug --locked --root "$2" "$1" && rm -rf "$2/build"
+}
+
+# The newest cargo-c that this Rust builds, and what it builds with.
+need_cargo_c() {
+    type -P cargo-cinstall >/dev/null && return
+    need pkg-config pkg-config && need make make || return
+    [ -e /usr/include/openssl/ssl.h ] || apt_install libssl-dev || return
+    fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 || return
+    PATH=$toolchains/cargo-c/bin:$PATH
 }
 
 # cargo-fuzz, and the C++ compiler that libFuzzer is built with.

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs the library with cargo-c into an empty prefix, takes the build tree away, and builds and runs C
+# and C++ programs against what was installed: through pkg-config and CMake, shared and static.
+
+set -u
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/../examples/tools.sh"
+cd "$root" || exit 1
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
+
+# check NAME COMMAND...: one test. Shows what the command says only if it fails.
+check() {
+    if "${@:2}" >"$work/check.log" 2>&1; then
+        echo "ok - $1"
+    else
+        echo "not ok - $1"
+        sed 's/^/    /' "$work/check.log"
+        failed=1
+    fi
+}
+
+install_library() {
+    cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
+    # Whoever builds against the library from here on has nothing but what was installed.
+    mv "$build" "$build.away"
+}
+
+is_installed() {
+    local file
+    for file in include/clopos_auth.h include/clopos_auth.hpp lib/libclopos_auth.a \
+        lib/libclopos_auth.so lib/libclopos_auth.so.1 "lib/libclopos_auth.so.$version" \
+        lib/pkgconfig/clopos_auth.pc share/clopos_auth/cmake/clopos_auth-config.cmake \
+        share/clopos_auth/cmake/clopos_auth-config-version.cmake; do
+        [ -e "$prefix/$file" ] || { echo "missing: $file"; return 1; }
+    done
+    cmp include/clopos_auth.h "$prefix/include/clopos_auth.h" &&
+        cmp include/clopos_auth.hpp "$prefix/include/clopos_auth.hpp"
+}
+
+# The one name in the file, as in the library that plain cargo builds.
+has_one_soname() {
+    readelf -d "$prefix/lib/libclopos_auth.so" | grep -o 'soname: .*' >"$work/soname"
+    cat "$work/soname"
+    [ "$(cat "$work/soname")" = "soname: [libclopos_auth.so.${version%%.*}]" ]
+}
+
+exports_the_interface() {
+    grep -o 'clopos_auth_[a-z_]*(' include/clopos_auth.h | tr -d '(' | sort -u >"$work/promised"
+    nm -D --defined-only "$prefix/lib/libclopos_auth.so" | awk '{ print $3 }' | sed 's/@.*//' | sort \
+        >"$work/exported"
+    diff --label header "$work/promised" --label library "$work/exported"
+}
+
+# through_pkg_config PROGRAM COMPILER... : "--static" makes pkg-config tell what the static library needs.
+through_pkg_config() {
+    # shellcheck disable=SC2046 # words are wanted
+    "${@:2}" $(pkg-config --cflags --libs clopos_auth) -o "$work/$1" && runs "$work/$1"
+}
+
+through_pkg_config_static() {
+    local libraries
+    libraries=$(pkg-config --static --libs clopos_auth) || return
+    # Both libraries lie there; this is how a program says that it wants the static one.
+    libraries=${libraries//-lclopos_auth/-l:libclopos_auth.a}
+    # shellcheck disable=SC2046,SC2086 # words are wanted
+    "${@:2}" $(pkg-config --cflags clopos_auth) $libraries -o "$work/$1" &&
+        ! readelf -d "$work/$1" | grep -F 'libclopos_auth' && runs "$work/$1"
+}
+
+runs() {
+    LD_LIBRARY_PATH=$prefix/lib "$1"
+}
+
+builds_with_cmake() {
+    cmake -S tests/install -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" && cmake --build "$work/cmake"
+}
+
+refuses_another_major() {
+    sed 's/clopos_auth 1.0/clopos_auth 2.0/' tests/install/CMakeLists.txt >"$work/newer.txt"
+    mkdir "$work/newer" && cp "$work/newer.txt" "$work/newer/CMakeLists.txt" &&
+        ! cmake -S "$work/newer" -B "$work/newer/build" -DCMAKE_PREFIX_PATH="$prefix"
+}
+
+work=$(mktemp -d)
+build=$root/target/install
+prefix=$work/prefix
+cleanup() {
+    stop_sandbox
+    [ ! -e "$build.away" ] || mv "$build.away" "$build"
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+failed=0
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+if ! need_rust || ! need_cargo_c || ! need c++ g++ || ! need cmake cmake make ||
+    ! need pkg-config pkg-config || ! need readelf binutils; then
+    echo "skipped - installing: a tool is missing"
+    exit 1
+fi
+start_sandbox || exit 1
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+check "cargo cinstall installs into a prefix" install_library
+check "both libraries, both headers, pkg-config's and CMake's files are there" is_installed
+check "the shared library has one SONAME" has_one_soname
+check "it exports what the header declares and nothing else" exports_the_interface
+check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
+warnings=(-Wall -Wextra -Wpedantic -Werror)
+c=(cc -std=c99 "${warnings[@]}" tests/platforms/smoke.c)
+cpp=(c++ -std=c++17 "${warnings[@]}" tests/install/sign_in.cpp)
+check "a C program signs in, found by pkg-config, shared" through_pkg_config c "${c[@]}"
+check "a C program signs in, found by pkg-config, static" through_pkg_config_static c-static "${c[@]}"
+check "a C++ program signs in, found by pkg-config, shared" through_pkg_config cpp "${cpp[@]}"
+check "a C++ program signs in, found by pkg-config, static" through_pkg_config_static cpp-static "${cpp[@]}"
+check "a program that was built with the first header signs in" \
+    through_pkg_config old "${c[@]}" -Itests/abi/1.0
+check "CMake finds the package" builds_with_cmake
+for program in c-shared c-static cpp-shared cpp-static; do
+    check "CMake's $program signs in" runs "$work/cmake/$program"
+done
+check "CMake refuses it to who needs another major version" refuses_another_major
+[ "$failed" = 0 ]
