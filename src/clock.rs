@@ -90,11 +90,12 @@ impl Clock {
         }
     }
 
-    /// How long a thread may block in one go for `wait` to pass on this clock. An injected clock can
-    /// jump, so a thread has to look at it often.
+    /// How long a thread may block in one go for `wait` to pass on this clock. What it blocks on does
+    /// not count the time that the device sleeps, so it looks at this clock again soon after; and an
+    /// injected clock can jump, so there it has to look often.
     pub(crate) fn nap(&self, wait: Duration) -> Duration {
         match self {
-            Clock::System => wait,
+            Clock::System => wait.min(Duration::from_secs(1)),
             Clock::Injected(_) => wait.min(Duration::from_millis(1)),
         }
     }
@@ -177,6 +178,12 @@ mod tests {
     fn adding_to_an_instant_never_wraps() {
         assert_eq!(Instant::from_nanos(5) + Duration::MAX, Instant::NEVER);
         assert_eq!(Instant::from_nanos(5).since(Instant::NEVER), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_waits_while_the_device_sleeps_is_late_by_a_second_at_most() {
+        let nap = |ms| Clock::System.nap(Duration::from_millis(ms)).as_millis();
+        assert_eq!([nap(30_000), nap(1_000), nap(20)], [1_000, 1_000, 20]);
     }
 
     #[test]
