@@ -582,20 +582,22 @@ fn a_cancel_wakes_every_waiter_and_leaves_the_client_usable() {
 #[test]
 fn a_cancel_wakes_those_who_wait_for_the_next_attempt() {
     let bench = Bench::start();
-    let clock = ManualClock::new();
-    let client = Arc::new(bench.client(&bench.config_at(&clock)));
-    bench.sandbox.fail_times(Fault::Status503, 1);
+    let client = Arc::new(bench.client(&bench.config()));
+    bench.sandbox.fail_times(Fault::Status429, 1);
     let callers = waiters(5, {
         let client = client.clone();
-        move || status(client.get_token(None))
+        move || status(client.get_token(Some(3600 * SECOND)))
     });
     bench.until_logged(LogLevel::Warn, "attempt 1 failed");
+    callers.until_asleep();
     for status in ends_promptly(|| client.cancel(), callers) {
         assert_eq!(status, Status::Cancelled);
     }
-    clock.advance(SECOND);
-    assert_eq!(status(client.get_token(None)), Status::Ok);
-    assert_eq!(bench.requests(), 2);
+    // The next attempt stays planned, for those who come later.
+    let error = client.get_token(NOW).unwrap_err();
+    assert_eq!(error.status(), Status::RateLimited);
+    assert!(error.retry_after().unwrap() > SECOND, "{error}");
+    assert_eq!(bench.requests(), 1);
 }
 
 #[test]

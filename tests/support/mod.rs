@@ -341,7 +341,7 @@ pub fn timed<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     (result, start.elapsed())
 }
 
-/// The limit of the issue for every deadline and every wake-up.
+/// The limit for every deadline and every wake-up.
 pub const PROMPT: Duration = Duration::from_millis(50);
 
 /// Makes a call that has to return after `deadline`, and fails if it takes more than [`PROMPT`] longer.
