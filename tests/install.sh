@@ -79,7 +79,8 @@ builds_with_cmake() {
 refuses_another_major() {
     sed 's/clopos_auth 1.0/clopos_auth 2.0/' tests/install/CMakeLists.txt >"$work/newer.txt"
     mkdir "$work/newer" && cp "$work/newer.txt" "$work/newer/CMakeLists.txt" &&
-        ! cmake -S "$work/newer" -B "$work/newer/build" -DCMAKE_PREFIX_PATH="$prefix"
+        ! cmake -S "$work/newer" -B "$work/newer/build" -DCMAKE_PREFIX_PATH="$prefix" 2>"$work/newer.log" &&
+        grep -F "version: $version" "$work/newer.log"
 }
 
 work=$(mktemp -d)

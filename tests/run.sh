@@ -38,6 +38,7 @@ PARTS=(
     examples   # the main job, from the outside
     install    # what cargo-c installs, to programs that find it by pkg-config and CMake
     platforms  # the library for every platform, and a program that runs on it
+    cost       # instructions, system calls, allocations and sizes beside the peers
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
@@ -438,6 +439,12 @@ part_platforms() {
     # shellcheck disable=SC2046 # words are wanted
     script_tests "platforms" tests/platforms.sh $(tests/platforms.sh --list)
     grep -E '^(peak memory|[a-z0-9_-]*: [0-9]* bytes)' "$work/tests.log"
+}
+
+# The goals that repeat, each as one test. Times are left to the benchmarks.
+part_cost() {
+    script_tests "cost" tests/bench/run.sh --counts --out "$work/cost.json"
+    grep '^ok - ' "$work/tests.log"
 }
 
 part_install() {
