@@ -334,9 +334,13 @@ fn clean(text: &str, secret: &Secret) -> String {
         c.is_control()
             || matches!(c, '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
     };
-    let visible: Zeroizing<String> =
-        Zeroizing::new(text.chars().filter(|&c| !is_hostile(c)).collect());
-    let mut clean = visible.replace(secret.expose(), "***");
+    let visible =
+        |text: &str| Zeroizing::new(text.chars().filter(|&c| !is_hostile(c)).collect::<String>());
+    // The secret as it would be seen: what is left out of the text must not hide it.
+    let mut clean = match visible(secret.expose()) {
+        secret if secret.is_empty() => visible(text).to_string(),
+        secret => visible(text).replace(&*secret, "***"),
+    };
     while clean.len() > MAX_SERVER_TEXT_BYTES {
         clean.pop();
     }
@@ -506,6 +510,14 @@ mod tests {
         assert!(message.contains("ab[31m *** é"), "{message}");
         assert!(message.len() < 600);
         assert!(!message.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_is_masked_as_it_would_be_seen() {
+        let invisible = Secret::new("hun\u{200E}ter2");
+        assert_eq!(clean("no hunter2 here", &invisible), "no *** here");
+        assert_eq!(clean("no hun\u{200E}ter2 here", &invisible), "no *** here");
+        assert_eq!(clean("nothing", &Secret::new("\u{200E}")), "nothing");
     }
 
     #[test]
