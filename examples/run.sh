@@ -26,9 +26,10 @@ usage() {
     exit 2
 }
 
-# Builds the shared and the static library and, for programs, the file that their loader looks for.
+# Builds the shared and the static library and, for programs, the file that their loader looks for. With
+# the rlib beside them, which Cargo.toml lists too, cargo would optimise neither as a whole.
 build_library() {
-    run cargo build --release --lib
+    run cargo rustc --release --lib --crate-type cdylib,staticlib
     target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
     libraries=$target/release
     ln -sf libclopos_auth.so "$libraries/libclopos_auth.so.1"

@@ -2,7 +2,7 @@
 //! program: surviving `fork`, and threads that leave the host's signals alone.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use once_cell::race::OnceBox;
@@ -25,6 +25,8 @@ pub(crate) fn generation() -> u64 {
 pub(crate) fn settle() {
     #[cfg(unix)]
     {
+        use std::sync::atomic::AtomicBool;
+
         // Not a `Once`: a child forked while another thread is inside would wait for it for ever.
         // Two threads may register twice; a generation is any number that changes.
         static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -199,6 +201,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_fault_in_a_log_function_reaches_the_runtimes_handler() {
+        use std::sync::atomic::AtomicBool;
+
         static CAUGHT: AtomicBool = AtomicBool::new(false);
         extern "C" fn handler(_: libc::c_int) {
             CAUGHT.store(true, Ordering::SeqCst);

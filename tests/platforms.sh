@@ -108,23 +108,25 @@ cargo_for_target() {
 # Into the directory $1 goes what cargo_for_target has built.
 collect() {
     local from=target/platforms/$target/release
-    rm -rf "$1" && mkdir -p "$1" || return
+    rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" || return
     if is_windows; then
-        cp "$from"/clopos_auth.dll "$from"/libclopos_auth.dll.a "$1/"
-        [ ! -e "$from/libclopos_auth.a" ] || cp "$from/libclopos_auth.a" "$1/"
+        cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/"
     else
         cp "$from/libclopos_auth.so" "$1/" && ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
-        [ ! -e "$from/libclopos_auth.a" ] || cp "$from/libclopos_auth.a" "$1/"
     fi
 }
 
+# What ships: beside the rlib, which Cargo.toml lists too, cargo would optimise no library as a whole.
+# shellcheck disable=SC2054 # the comma belongs to the option
+SHIPPED=(--crate-type cdylib,staticlib)
+
 build() {
-    cargo_for_target && collect "$dist"
+    cargo_for_target "${SHIPPED[@]}" && collect "$dist"
 }
 
-# The same with a panic on purpose in it; only the shared library, which is what catches least.
+# The same with a panic on purpose in it.
 build_planted() {
-    cargo_for_target --crate-type cdylib -- --cfg clopos_planted_panic && collect "$planted"
+    cargo_for_target "${SHIPPED[@]}" -- --cfg clopos_planted_panic && collect "$planted"
 }
 
 # compile SOURCE LIBRARIES OUTPUT

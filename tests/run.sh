@@ -298,7 +298,7 @@ part_symbols() {
         skipped "the symbols: no binutils"
         return
     fi
-    check "the library builds" cargo build --release --lib
+    check "the library builds" cargo rustc --release --lib --crate-type cdylib,staticlib
     nm -D --defined-only "$shared" | awk '{ print $3 }' | sort >"$work/exported"
     grep -o 'clopos_auth_[a-z_]*(' include/clopos_auth.h | tr -d '(' | sort -u >"$work/promised"
     check "the shared library exports what the header declares and nothing else" \
@@ -392,7 +392,7 @@ END
 go_test() {
     local target
     target=$(target_directory)
-    cargo build --release --lib && cargo build -p clopos-sandbox || return
+    cargo rustc --release --lib --crate-type cdylib,staticlib && cargo build -p clopos-sandbox || return
     ln -sf libclopos_auth.so "$target/release/libclopos_auth.so.1"
     CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="-L$target/release" \
         LD_LIBRARY_PATH="$target/release" CLOPOS_SANDBOX="$target/debug/clopos-sandbox" \

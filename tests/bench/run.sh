@@ -42,7 +42,7 @@ need curl-config libcurl4-openssl-dev
 [ -e /etc/ssl/certs/ca-certificates.crt ] || apt_install ca-certificates ||
     { echo "missing: the system's certificates (on Debian: apt-get install ca-certificates)" >&2; exit 1; }
 
-cargo build --quiet --release --lib
+cargo rustc --quiet --release --lib --crate-type cdylib,staticlib
 cargo build --quiet --release --locked --manifest-path tests/bench/rustls/Cargo.toml \
     --target-dir "$target/bench/rustls"
 mkdir -p "$bin"
