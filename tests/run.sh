@@ -283,7 +283,7 @@ same_lists() {
 # defines is the interface, or bears the mark of its origin.
 check_static_names() {
     nm -g --defined-only "$1" 2>"$work/nm.log" | awk 'NF == 3 { print $3 }' |
-        grep -v -E '^(clopos_auth_|_ZN|_R|ring_core_|rust_|__)' >"$work/stray"
+        grep -v -E '^(clopos_auth_|_ZN|_R|ring_core_|rust_|DW\.ref\.rust_|__)' >"$work/stray"
     if [ -s "$work/stray" ]; then
         sort -u "$work/stray"
         return 1
