@@ -162,7 +162,7 @@ prepare_wine() {
 exported() {
     if is_windows; then
         x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" |
-            sed -n 's/^[[:space:]]*\[ *[0-9]*\].* \([A-Za-z_][A-Za-z0-9_]*\)$/\1/p'
+            sed -n '/Name Pointer\] Table/,$ s/^[[:space:]]*\[ *[0-9]*\] \([A-Za-z_][A-Za-z0-9_]*\)$/\1/p'
     else
         readelf --dyn-syms -W "$dist/libclopos_auth.so" |
             awk '$7 ~ /^[0-9]+$/ && $5 == "GLOBAL" { print $8 }' | sed 's/@.*//'
@@ -187,7 +187,7 @@ needs_no_newer_glibc() {
 needs_only_the_system() {
     if is_windows; then
         x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" | sed -n 's/.*DLL Name: //p' >"$work/needed"
-        ! grep -v -i -E '^(kernel32|ntdll|ws2_32|msvcrt|userenv|advapi32|crypt32|bcryptprimitives|api-ms-win-.*)\.dll$' \
+        ! grep -v -i -E '^(kernel32|ntdll|ws2_32|msvcrt|userenv|advapi32|crypt32|bcrypt|bcryptprimitives|api-ms-win-.*)\.dll$' \
             "$work/needed"
     else
         readelf -d "$dist/libclopos_auth.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' >"$work/needed"
