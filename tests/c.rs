@@ -10,6 +10,9 @@
 //! - `CLOPOS_TEST_SECRETS`: the file that gets every secret and token that must not be in there.
 #![cfg(target_os = "linux")]
 
+#[path = "c/soak.rs"]
+mod soak;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -257,6 +260,12 @@ impl Program {
 
     /// Runs it against a sandbox.
     fn run(&self, sandbox: &Sandbox, arguments: &[&str]) -> Output {
+        let output = run(&mut self.command(sandbox, arguments));
+        note_secrets(sandbox).expect("CLOPOS_TEST_SECRETS can be written");
+        output
+    }
+
+    fn command(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
         let mut command = under();
         command
             .arg(self.path())
@@ -276,9 +285,7 @@ impl Program {
             fs::write(&ca_file, sandbox.ca_pem()).expect("the CA can be written");
             command.env("CLOPOS_CA_FILE", ca_file);
         }
-        let output = run(&mut command);
-        note_secrets(sandbox).expect("CLOPOS_TEST_SECRETS can be written");
-        output
+        command
     }
 }
 

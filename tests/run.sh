@@ -30,6 +30,7 @@ PARTS=(
     header     # the header is C99 and C++11 without a warning
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
+    soak       # two minutes of everything at once: flat, and no token past its end
     fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
     abi        # what programs have compiled in stays
@@ -241,7 +242,7 @@ need_c_tools() {
 
 part_c() {
     need_c_tools || { skipped "the C interface: no compiler or no libcurl"; return; }
-    c_tests "C interface" --skip memcheck
+    c_tests "C interface" --skip memcheck --skip soak::
 }
 
 part_memcheck() {
@@ -257,6 +258,17 @@ part_memcheck() {
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
         CLOPOS_TEST_UNDER=${VALGRIND[*]} \
         c_tests "memcheck" c99_with_the_shared_library example memcheck
+}
+
+# CLOPOS_TEST_SOAK_S: how long.
+part_soak() {
+    need_c_tools || { skipped "the soak: no compiler"; return; }
+    if ! cargo build --release --lib >"$work/tests.log" 2>&1; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests "soak" soak::
+    grep -E '^(ok - |\| )' "$work/tests.log"
 }
 
 # CLOPOS_TEST_FUZZ_S: how long, for each target.

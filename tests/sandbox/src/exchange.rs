@@ -1,6 +1,7 @@
 //! One auth request and the documented answers to it: who is known, what is granted, what fails.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -28,6 +29,9 @@ pub const TEST_INTEGRATOR: &str = "test_sandbox";
 pub const PRODUCTION_INTEGRATOR: &str = "live_sandbox";
 /// An integrator that is known but switched off.
 pub const DISABLED_INTEGRATOR: &str = "disabled_sandbox";
+
+/// A century: no clock that this machine has gets so far.
+const LONGEST_LIFE: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -123,7 +127,11 @@ impl<'a> Exchange<'a> {
             exp: expires_at,
         };
         let token = self.state.signer.sign(&claims).map_err(io::Error::other)?;
-        let issued = Issued { token, expires_at };
+        let issued = Issued {
+            token,
+            expires_at,
+            ends: Instant::now() + self.settings.lifetime.min(LONGEST_LIFE),
+        };
         self.state.tokens.lock().push(issued.clone());
         self.state.tokens_issued.add_one();
         Ok(self.grant_of(issued, now))

@@ -54,6 +54,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -229,6 +230,13 @@ impl Sandbox {
             .into_iter()
             .map(|issued| issued.token)
             .collect()
+    }
+
+    /// When a token that was issued ends: as long after it was issued as tokens live. (`exp` in it is
+    /// cut to whole seconds.) `None` for a token that is not among the last 10 000.
+    pub fn end_of(&self, token: &str) -> Option<Instant> {
+        let issued = self.state.tokens.lock().find(|is| is.token == token);
+        issued.map(|issued| issued.ends)
     }
 }
 

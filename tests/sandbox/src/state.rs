@@ -39,6 +39,8 @@ pub struct Recorded {
 pub(crate) struct Issued {
     pub token: String,
     pub expires_at: i64,
+    /// The same end to the nanosecond, on a clock that nobody sets.
+    pub ends: Instant,
 }
 
 /// Everything shared.
@@ -143,6 +145,11 @@ impl<T: Clone> Memory<T> {
 
     pub(crate) fn last(&self) -> Option<T> {
         self.0.back().cloned()
+    }
+
+    /// The newest that is the one.
+    pub(crate) fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        self.0.iter().rev().find(|item| is_it(item)).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<T> {
