@@ -33,6 +33,7 @@ const TESTS: &[&str] = &[
     "tests/c/handles.c",
     "tests/c/tokens.c",
     "tests/c/logging.c",
+    "tests/c/memory.c",
 ];
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
