@@ -6,8 +6,28 @@ use std::{env, fs};
 
 use clopos_auth::Status;
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The parts of `tests/run.sh`.
+fn parts() -> Vec<String> {
+    let script = read("tests/run.sh");
+    let list = script.split("\nPARTS=(\n").nth(1).unwrap();
+    let list = list.split("\n)").next().unwrap();
+    let names = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names.map(String::from).collect()
 }
 
 #[test]
@@ -80,4 +100,80 @@ fn the_readmes_program_compiles_without_a_warning_and_says_what_is_wrong() {
     let run = Command::new(&binary).env_clear().output().unwrap();
     assert_eq!(run.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&run.stderr), "client_id is NULL\n");
+}
+
+#[test]
+fn every_file_that_the_readme_names_is_there() {
+    let readme = read("README.md");
+    let links = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let words = quoted(&readme).filter_map(|code| code.split_whitespace().next());
+    let mut count = 0;
+    for path in links.chain(words) {
+        let is_ours = ["examples/", "include/", "src/", "tests/"]
+            .iter()
+            .any(|folder| path.starts_with(folder));
+        if is_ours && !path.contains('…') {
+            assert!(root().join(path).exists(), "{path} is missing");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "only {count}");
+    // And every part that is run by name.
+    for command in quoted(&readme).filter_map(|code| code.strip_prefix("tests/run.sh ")) {
+        assert!(parts().iter().any(|part| part == command), "{command}");
+    }
+}
+
+#[test]
+fn every_defence_in_the_readme_names_tests_that_are_there() {
+    let readme = read("README.md");
+    let table = readme
+        .split("| against | what stands in the way |")
+        .nth(1)
+        .unwrap();
+    let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+    let parts = parts();
+    let mut count = 0;
+    for row in rows {
+        let tests: Vec<_> = quoted(row.split(" | ").nth(2).unwrap()).collect();
+        assert!(!tests.is_empty(), "nothing tests {row}");
+        for test in tests {
+            let is_there = parts.iter().any(|part| part == test)
+                || test.ends_with(".rs") && root().join("tests").join(test).exists()
+                || test.ends_with(".c") && root().join("tests").join(test).exists();
+            assert!(is_there, "{test} is missing");
+        }
+        count += 1;
+    }
+    assert!(count >= 9, "only {count}");
+}
+
+#[test]
+fn unsafe_code_is_where_the_readme_says() {
+    let calls_the_c_library = ["src/clock.rs", "src/process.rs", "src/connect/sys.rs"];
+    let mut folders = vec![root().join("src")];
+    let mut with_unsafe = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let has_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+                .iter()
+                .any(|word| text.contains(word));
+            if calls_the_c_library.contains(&name) || name.starts_with("src/ffi/") {
+                with_unsafe += usize::from(has_unsafe);
+            } else {
+                assert!(!has_unsafe, "{name} has unsafe code");
+            }
+        }
+    }
+    assert!(with_unsafe > calls_the_c_library.len());
 }
