@@ -557,27 +557,67 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
+    fn client(cache: Arc<TokenCache>) -> Client {
+        let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
+        Client::with_cache(credentials, &Config::new(), cache).unwrap()
+    }
+
+    /// A token that was asked for now.
+    fn token(client: &Client, value: &str) -> Arc<CachedToken> {
+        let grant = Grant {
+            token: Secret::new(value),
+            token_type: "Bearer".into(),
+            expires_in: Duration::from_secs(3600),
+            expires_at: 1_793_939_000,
+        };
+        let sent = client.shared.clock().now();
+        let token = client.shared.with_lifetime(grant, sent, Origin::Refreshed);
+        Arc::new(token)
+    }
+
+    /// Between a look at the cache and the attempt to refresh, a refresh may have landed.
+    #[test]
+    fn a_refresh_that_landed_meanwhile_is_not_repeated() {
+        let client = client(Arc::default());
+        let shared = &client.shared;
+        let token = token(&client, "a");
+        let now = shared.clock().now();
+        let late = token.lifetime.refresh_at;
+        assert!(token.wants_a_look(late));
+        shared.refresh(&token, shared.process().flights.landings() + 1, now);
+        // Nothing took off, and the next caller looks again.
+        assert!(matches!(shared.process().flights.join(), Ok(None)));
+        assert!(token.wants_a_look(late));
+    }
+
+    #[test]
+    fn who_missed_a_flight_that_failed_gets_its_error() {
+        let client = client(Arc::default());
+        let shared = &client.shared;
+        assert!(shared.just_landed().is_none());
+        let now = shared.clock().now();
+        {
+            let mut paced = shared.process().paced();
+            paced.pace.sent(now);
+            paced.pace.failed(now, Trouble::Service, None, 0.5);
+            paced.last_error = Some(Error::new(Status::Server, "no"));
+        }
+        let Some(Err(error)) = shared.just_landed() else {
+            panic!("it failed");
+        };
+        assert_eq!(error.status(), Status::Server);
+        assert!(error.retry_after().is_some_and(|wait| !wait.is_zero()));
+    }
+
     /// The handle table gives a slot's cache to the next client while calls of the last one may still
     /// be on their way out.
     #[test]
     fn a_closed_client_never_gives_or_drops_the_token_of_the_next_in_its_slot() {
         let slot: Arc<TokenCache> = Arc::default();
-        let client = || {
-            let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
-            Client::with_cache(credentials, &Config::new(), slot.clone()).unwrap()
-        };
-        let old = client();
+        let old = client(slot.clone());
         old.close();
-        let new = client();
-        let grant = Grant {
-            token: Secret::new("another's"),
-            token_type: "Bearer".into(),
-            expires_in: Duration::from_secs(3600),
-            expires_at: 1_793_939_000,
-        };
-        let sent = new.shared.clock().now();
-        let token = new.shared.with_lifetime(grant, sent, Origin::Refreshed);
-        new.shared.cache.store(Arc::new(token));
+        let new = client(slot);
+        new.shared.cache.store(token(&new, "another's"));
 
         let came = old.get_token(None).map(|_| ()).unwrap_err();
         assert_eq!(came.status(), Status::Cancelled);

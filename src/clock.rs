@@ -175,6 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_says_whose_it_is() {
+        struct Stopped;
+        impl TimeSource for Stopped {
+            fn now(&self) -> Instant {
+                Instant::from_nanos(1)
+            }
+
+            fn unix_seconds(&self) -> i64 {
+                -1
+            }
+        }
+        let stopped = Clock::Injected(Arc::new(Stopped));
+        assert_eq!(
+            format!("{:?} {stopped:?}", Clock::System),
+            "System Injected"
+        );
+        assert_eq!(stopped.now(), Instant::from_nanos(1));
+        assert_eq!(stopped.unix_seconds(), -1);
+    }
+
+    #[test]
     fn adding_to_an_instant_never_wraps() {
         assert_eq!(Instant::from_nanos(5) + Duration::MAX, Instant::NEVER);
         assert_eq!(Instant::from_nanos(5).since(Instant::NEVER), Duration::ZERO);

@@ -212,6 +212,21 @@ impl<R: Clone, E: Clone> Flights<R, E> {
     }
 }
 
+#[cfg(all(test, not(clopos_loom)))]
+mod tests {
+    use super::*;
+
+    /// A caller may have looked for a flight just before.
+    #[test]
+    fn a_closed_client_lets_nobody_board() {
+        let flights = Flights::<(), ()>::new();
+        assert!(matches!(flights.board(0), Boarding::Started(_)));
+        flights.close();
+        assert!(matches!(flights.board(0), Boarding::Closed));
+        assert!(matches!(flights.join(), Err(Closed)));
+    }
+}
+
 /// The state machine in every interleaving of its threads:
 /// `RUSTFLAGS="--cfg clopos_loom" cargo test --release --lib flight::model`
 ///

@@ -275,3 +275,33 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_breaks_in_the_middle_is_put_into_words_with_the_host() {
+        let exchange = Exchange::new(&Config::new()).unwrap();
+        let strange = Box::<dyn std::error::Error + Send + Sync>::from("secret");
+        for (error, status, words) in [
+            (
+                ureq::Error::Rustls(rustls::Error::DecryptError),
+                Status::Tls,
+                "failed in the middle",
+            ),
+            (ureq::Error::BodyStalled, Status::Connect, "no more data"),
+            (ureq::Error::Other(strange), Status::Protocol, "not HTTP"),
+        ] {
+            let failed = exchange.explain(error, Duration::from_secs(1));
+            assert!(failed.connected);
+            assert_eq!(failed.error.status(), status);
+            let text = failed.error.to_string();
+            assert!(
+                text.contains(words) && text.contains(exchange.host()),
+                "{text}"
+            );
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+}

@@ -355,9 +355,13 @@ mod tests {
     const DATE: &str = "Thu, 08 Jan 2026 05:05:32 GMT";
 
     fn read(http_status: u16, body: &str) -> Result<Grant, Error> {
+        read_dated(http_status, Some(DATE), body)
+    }
+
+    fn read_dated(http_status: u16, date: Option<&str>, body: &str) -> Result<Grant, Error> {
         let head = Head {
             http_status,
-            date: Some(DATE),
+            date,
             ..Head::default()
         };
         let secret = Secret::new("hunter2");
@@ -416,6 +420,19 @@ mod tests {
                 Status::Protocol,
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn an_end_alone_is_worth_nothing_without_the_servers_date() {
+        let body = format!(
+            r#"{{"success":true,"token":"t","expires_at":{}}}"#,
+            NOW + 90
+        );
+        for date in [None, Some("yesterday")] {
+            let refused = read_dated(200, date, &body).unwrap_err();
+            assert_eq!(refused.status(), Status::Protocol);
+            assert!(refused.to_string().contains("no Date header"), "{refused}");
         }
     }
 

@@ -109,6 +109,9 @@ mod tests {
     #[test]
     fn a_secret_prints_as_stars() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+        let mut buffer = SecretBuffer::with_capacity(8);
+        buffer.write_all(b"hunter2").unwrap();
+        assert_eq!(format!("{buffer:?}"), "***");
     }
 
     #[test]

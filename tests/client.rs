@@ -667,6 +667,21 @@ fn a_close_among_busy_callers_ends_every_call_with_a_token_or_cancelled() {
 }
 
 #[test]
+fn a_log_function_that_panics_costs_one_call_and_not_the_client() {
+    let bench = Bench::start();
+    let panics = Arc::new(AtomicBool::new(true));
+    let mut config = bench.config();
+    let switch = panics.clone();
+    config.set_log(LogLevel::Debug, move |_, _| {
+        assert!(!switch.swap(false, Ordering::SeqCst), "on purpose");
+    });
+    let client = bench.client(&config);
+    assert_eq!(status(client.get_token(None)), Status::Internal);
+    assert_eq!(status(client.get_token(None)), Status::Ok);
+    assert_eq!(bench.requests(), 1);
+}
+
+#[test]
 fn the_log_function_may_use_its_own_client() {
     let bench = Bench::start();
     let client: Arc<std::sync::OnceLock<Client>> = Arc::default();
@@ -907,6 +922,30 @@ fn a_client_over_its_own_limit_says_so() {
     assert_eq!(status(client.get_token(NOW)), Status::Ok);
     clock.advance(60 * SECOND);
     assert_eq!(status(client.authenticate(None)), Status::Ok);
+}
+
+#[test]
+fn a_refresh_ahead_that_the_limit_forbids_waits_for_it_and_nobody_else_does() {
+    let bench = Bench::start();
+    bench.set_lifetime(50 * SECOND);
+    let clock = ManualClock::new();
+    let mut config = bench.config_at(&clock);
+    config.set_requests_per_minute(1).unwrap();
+    let client = bench.client(&config);
+    let old = value(client.get_token(None));
+    // Time to refresh, fresh still; then the last tenth of its life.
+    for seconds in [41, 2, 5] {
+        clock.advance(seconds * SECOND);
+        assert_eq!(value(client.get_token(None)), old);
+        assert_eq!(bench.requests(), 1);
+    }
+    clock.advance(2 * SECOND);
+    let error = failed(client.get_token(NOW));
+    assert_eq!(error.status(), Status::RateLimited);
+    assert_eq!(error.retry_after(), Some(10 * SECOND));
+    clock.advance(10 * SECOND);
+    assert_ne!(value(client.get_token(None)), old);
+    assert_eq!(bench.requests(), 2);
 }
 
 /// Three minutes of callers who do everything they can, all the time: the requests of each.

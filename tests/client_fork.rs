@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clopos_auth::Client;
+use clopos_auth::{Client, Config};
 use clopos_sandbox::Fault;
 
 use support::*;
@@ -135,8 +135,8 @@ fn forbid_threads() -> bool {
     };
     // SAFETY: plain system calls; `none` lives long enough.
     unsafe {
-        // The limit does not bind root.
-        if libc::geteuid() == 0 && (libc::setgid(NOBODY) != 0 || libc::setuid(NOBODY) != 0) {
+        // The limit does not bind root, who can be root again afterwards.
+        if libc::geteuid() == 0 && libc::setresuid(NOBODY, NOBODY, 0) != 0 {
             return false;
         }
         libc::setrlimit(libc::RLIMIT_NPROC, &none) == 0
@@ -150,7 +150,10 @@ fn without_threads(body: impl FnOnce() -> String) -> String {
         if !forbid_threads() || thread::Builder::new().spawn(|| {}).is_ok() {
             return "!threads can still be started".into();
         }
-        body()
+        let found = body();
+        // SAFETY: takes no pointers; fails, and changes nothing, for who was not root.
+        unsafe { libc::seteuid(0) };
+        found
     })
     .found()
 }
@@ -226,6 +229,44 @@ fn where_no_thread_can_be_started_a_refresh_ahead_waits_until_it_is_needed() {
     });
     assert_is_own(&bench, &found, "");
     assert_eq!(bench.requests(), 2);
+}
+
+#[test]
+fn where_no_descriptor_is_left_a_call_says_so_and_the_next_one_succeeds() {
+    fn limit(descriptors: libc::rlim_t) -> libc::rlim_t {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: plain system calls; `limit` lives long enough.
+        unsafe {
+            libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+            let before = std::mem::replace(&mut limit.rlim_cur, descriptors);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+            before
+        }
+    }
+    let bench = Bench::with_tls();
+    // Not a name: the system's resolver needs descriptors, too. And no log, which opens a file.
+    let address = format!("https://127.0.0.1:{}", bench.sandbox.port());
+    let mut config = Config::new();
+    config.set_base_url(&address).unwrap();
+    config.set_proxy("none").unwrap();
+    let pem = bench.sandbox.ca_pem().as_bytes();
+    config.add_ca_pem(pem).unwrap();
+    let client = bench.client(&config);
+    let found = Child::fork(|| {
+        let before = limit(3);
+        let came = client.get_token(Some(100 * MS));
+        limit(before);
+        format!("{}\n{}", text_of(came), text_of(client.get_token(None)))
+    })
+    .found();
+    let (came, token) = found.split_once('\n').unwrap();
+    assert!(came.starts_with("!CONNECT: "), "{found}");
+    assert!(came.contains("127.0.0.1: Too many open files"), "{found}");
+    assert_is_own(&bench, token, "");
+    assert_eq!(bench.requests(), 1);
 }
 
 /// Not one more token than callers asked for, in all these processes.

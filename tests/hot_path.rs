@@ -1,4 +1,5 @@
-//! What a cached token costs: no allocation beyond the one that is handed out, and no system call.
+//! What a cached token costs: no allocation beyond the one that is handed out, and no system call. And
+//! what happens when that one allocation cannot be had.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -20,6 +21,8 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Whether zeroed memory, which is what tokens and errors for C are made of, is to be had.
+    static IS_EXHAUSTED: Cell<bool> = const { Cell::new(false) };
 }
 
 #[global_allocator]
@@ -31,6 +34,15 @@ unsafe impl GlobalAlloc for Counting {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: passed on.
         unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        if IS_EXHAUSTED.get() {
+            return null_mut();
+        }
+        // SAFETY: passed on.
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -113,6 +125,33 @@ fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
     let client = client_with_token(&sandbox);
     assert_eq!(allocations(|| copy_token(client, 0)), 0);
     assert_eq!(allocations(|| get_and_free_token(client)), 100);
+    clopos_auth_client_free(std::ptr::without_provenance_mut(client));
+}
+
+#[test]
+fn without_memory_for_a_token_or_an_error_the_status_says_so() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let client = client_with_token(&sandbox);
+    let call = |always_asks: bool| {
+        let dangling = std::ptr::without_provenance_mut(8);
+        let (mut token, mut error) = (dangling, std::ptr::without_provenance_mut(8));
+        IS_EXHAUSTED.set(true);
+        // SAFETY: the outputs are live values, and overwritten.
+        let status = unsafe {
+            let client = std::ptr::without_provenance_mut(client);
+            match always_asks {
+                true => clopos_auth_authenticate(client, 10_000, &mut token, &mut error),
+                false => clopos_auth_get_token(client, 0, &mut token, &mut error),
+            }
+        };
+        IS_EXHAUSTED.set(false);
+        assert!(token.is_null() && error.is_null());
+        status
+    };
+    assert_eq!(call(false), Status::Internal);
+    assert_eq!(call(true), Status::Internal);
+    // The client is as good as before.
+    assert_eq!(get_and_free_token(client), Status::Ok);
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 

@@ -25,6 +25,7 @@ PARTS=(
     clippy     # and has no warnings
     docs       # nor has its documentation
     rust       # the Rust tests
+    coverage   # which lines they run, and why they do not run the others
     simulation # the same library over simulated days, optimised
     loom       # every interleaving of three threads around one flight
     header     # the header is C99 and C++11 without a warning
@@ -186,6 +187,37 @@ part_rust() {
     cargo_test "cargo test" --workspace -- --skip c_interface
     # The fault matrix, for those who read this.
     grep -E '^\| [^|]*( \| [^|]*){7}$' "$work/tests.log"
+}
+
+# The tests that run what no other test does; the whole takes twice as long.
+run_for_coverage() {
+    # Children that become nobody leave what they covered here, too.
+    mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target" &&
+        cargo llvm-cov clean --workspace &&
+        cargo llvm-cov --no-report -p clopos_auth --lib --test client --test client_deadlines \
+            --test client_fork --test exchange --test faults --test hot_path --test network &&
+        cargo llvm-cov --no-report -p clopos_auth --test c -- c99_with_the_shared_library &&
+        cargo llvm-cov report --lcov --output-path "$work/lcov"
+}
+
+part_coverage() {
+    if ! need_network_tools || ! need_c_tools || ! need python3 python3 || ! need_llvm_cov; then
+        skipped "the coverage: a tool is missing"
+        return
+    fi
+    local CARGO_TARGET_DIR
+    CARGO_TARGET_DIR=$(target_directory)/coverage
+    export CARGO_TARGET_DIR
+    CARGO_PROFILE_DEV_DEBUG=0 check "the tests pass while they are watched" run_for_coverage
+    tests/coverage.py "$work/lcov" tests/coverage.txt >"$work/coverage" 2>&1
+    check "every line is run by a test or explained" tests/coverage.py "$work/lcov" tests/coverage.txt
+    check "a line that nothing runs and nothing explains is noticed" notices_what_is_not_explained
+    grep '^|' "$work/coverage"
+}
+
+notices_what_is_not_explained() {
+    sed '/clock.rs/,/^$/d' tests/coverage.txt >"$work/explanations"
+    ! tests/coverage.py "$work/lcov" "$work/explanations"
 }
 
 part_simulation() {

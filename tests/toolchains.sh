@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig or a cargo subcommand: takes those on the PATH; where
+# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig, LLVM or a cargo subcommand: takes those on the PATH; where
 # there are none, fetches them, by the package managers that are there, into target/toolchains.
 
 # shellcheck disable=SC2154 # tools.sh knows the root
@@ -136,4 +136,17 @@ need_cargo_fuzz() {
     type -P cargo-fuzz >/dev/null && return
     fetch cargo-fuzz from_crates_io cargo-fuzz@0.13.2 || return
     PATH=$toolchains/cargo-fuzz/bin:$PATH
+}
+
+# cargo-llvm-cov, and the llvm tools that read what this Rust's compiler writes: those of its own
+# version of LLVM, from Debian.
+need_llvm_cov() {
+    local llvm
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    need "llvm-cov-$llvm" "llvm-$llvm" && need "llvm-profdata-$llvm" "llvm-$llvm" || return
+    LLVM_COV=$(type -P "llvm-cov-$llvm") && LLVM_PROFDATA=$(type -P "llvm-profdata-$llvm") || return
+    export LLVM_COV LLVM_PROFDATA
+    type -P cargo-llvm-cov >/dev/null && return
+    fetch cargo-llvm-cov from_crates_io cargo-llvm-cov@0.9.1 || return
+    PATH=$toolchains/cargo-llvm-cov/bin:$PATH
 }

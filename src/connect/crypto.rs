@@ -110,6 +110,13 @@ impl KeyProvider for NoClientKeys {
 mod tests {
     use super::*;
 
+    #[test]
+    fn there_are_no_keys_for_clients() {
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(vec![0; 8]);
+        let refused = provider().key_provider.load_private_key(key.into());
+        assert!(refused.is_err());
+    }
+
     /// Whoever updates rustls learns here what it has come to know.
     #[test]
     fn it_is_rustls_own_list_without_what_is_left_out_on_purpose() {

@@ -707,6 +707,7 @@ mod tests {
             ("HTTP/1.1 099 x", None),
             ("HTTP/1.1 20", None),
             ("HTTP/1.1  200", None),
+            ("HTTP/1.1", None),
             ("HTTP/2 200 ok", None),
             ("", None),
         ] {

@@ -300,6 +300,19 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_reasons_are_in_plain_words() {
+        for (kind, words) in [
+            (io::ErrorKind::TimedOut, "no answer"),
+            (io::ErrorKind::HostUnreachable, "host unreachable"),
+            (io::ErrorKind::NetworkUnreachable, "network unreachable"),
+        ] {
+            assert_eq!(reason(&kind.into()), words);
+        }
+        let other = io::Error::from_raw_os_error(24);
+        assert!(!reason(&other).contains("os error"), "{}", reason(&other));
+    }
+
+    #[test]
     fn a_long_list_of_reasons_is_cut() {
         let reasons: Vec<_> = (1..=6)
             .map(|i| {

@@ -158,3 +158,37 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
         Ok(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Instant;
+
+    /// On the library's own threads signals are blocked, but where none can be had, the host's wait.
+    #[test]
+    fn a_signal_ends_the_wait_and_is_no_failure() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR2, nothing as *const () as libc::sighandler_t) };
+        let (sender, receiver) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            // SAFETY: takes no arguments and cannot fail.
+            sender.send(unsafe { libc::pthread_self() }).unwrap();
+            let start = Instant::now();
+            let ended = wait(std::iter::empty(), Some(Duration::from_secs(20)));
+            (ended.unwrap(), start.elapsed())
+        });
+        let id = receiver.recv().unwrap();
+        while !waiter.is_finished() {
+            // SAFETY: the thread is not joined yet, so its id is still its own.
+            unsafe { libc::pthread_kill(id, libc::SIGUSR2) };
+            thread::sleep(Duration::from_millis(5));
+        }
+        let (ended, took) = waiter.join().unwrap();
+        assert_eq!(ended, None);
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+}

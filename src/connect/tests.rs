@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{AlertDescription, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::race::{Dial, Lost, ThreadDial, dialer, race};
@@ -409,6 +410,17 @@ fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
     drop(silent);
 }
 
+#[test]
+fn after_a_shutdown_nothing_is_tried() {
+    for address in [refusing(), BlackHole::new().address] {
+        let agent = agent_for(&network(), 20_000);
+        agent.clone().shutdown();
+        let start = Instant::now();
+        post(&agent, &format!("http://{address}/")).unwrap_err();
+        took(start, 0, 1000);
+    }
+}
+
 // --- racing ---
 
 type Dialing = Box<dyn FnOnce(&[SocketAddr], u64) -> Result<Arc<TcpStream>, Lost>>;
@@ -434,6 +446,23 @@ fn dialers() -> [(&'static str, Dialing); 2] {
             }),
         ),
     ]
+}
+
+#[test]
+fn a_dialer_without_a_limit_or_with_an_agent_that_is_shut_down_ends_too() {
+    let (_listener, listening) = listen();
+    for alone in [true, false] {
+        let mut dialer = ThreadDial::new(&|_| Ok(()), alone, None);
+        dialer.start(listening).unwrap();
+        assert!(matches!(dialer.wait(None), Some((_, Ok(_)))));
+
+        let shut_down = |_| Err(ureq::Error::ConnectionFailed);
+        let mut dialer = ThreadDial::new(&shut_down, alone, None);
+        let Err(Lost::Failed(reasons)) = race(&[listening], &deadline(2000), &mut dialer) else {
+            panic!("it connected");
+        };
+        assert_eq!(reasons.len(), 1);
+    }
 }
 
 #[test]
@@ -559,6 +588,130 @@ fn an_answer_larger_than_every_buffer_arrives_whole() {
     assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), text);
 }
 
+/// The input buffer holds the beginning of a head when a whole record of the largest size comes, and
+/// small ones right behind it.
+#[test]
+fn records_for_which_there_is_no_room_wait_for_it_in_their_order() {
+    let authority = Authority::new();
+    let body: String = (0..18_000)
+        .map(|i| char::from(b'a' + (i % 19) as u8))
+        .collect();
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let answer = [head.as_bytes(), body.as_bytes()].concat();
+    for first in [1, 20, 200] {
+        let config = Arc::new(authority.server(&localhost()));
+        let answer = answer.clone();
+        let address = serve(move |mut stream| {
+            let mut connection = ServerConnection::new(config.clone()).unwrap();
+            let mut request = [0; 4096];
+            let amount = rustls::Stream::new(&mut connection, &mut stream).read(&mut request);
+            assert!(amount.unwrap() > BODY.len());
+            let (beginning, rest) = answer.split_at(first);
+            let (record, rest) = rest.split_at(16 * 1024);
+            // At once, so that they are read at once.
+            let mut flight = Vec::new();
+            for text in [beginning, record].into_iter().chain(rest.chunks(300)) {
+                connection.writer().write_all(text).unwrap();
+                while connection.wants_write() {
+                    connection.write_tls(&mut flight).unwrap();
+                }
+            }
+            stream.write_all(&flight).unwrap();
+        });
+        let agent = agent_for(&authority.network(), 5000);
+        let came = post(&agent, &format!("https://{address}/")).unwrap();
+        assert_eq!(came, body, "{first}");
+    }
+}
+
+#[test]
+fn a_host_that_no_certificate_can_be_for_is_named_so() {
+    let (proxy, _asked) = tunnelling_proxy();
+    let (_listener, target) = listen();
+    let agent = agent_for(&through(proxy, ""), 2000);
+    // A number that the system's resolver knows and no certificate does.
+    let url = format!("https://0x7f.1:{}/", target.port());
+    let failure = failure(post(&agent, &url));
+    assert_eq!(failure.status, Status::Tls);
+    assert!(
+        failure.message.starts_with("0x7f.1 is not a host name"),
+        "{failure}"
+    );
+    assert_eq!(failure.to_string(), failure.message);
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_of_ours_says_so_once_the_handshake_is_over() {
+    let authority = Authority::new();
+    let mut config = authority.server(&localhost());
+    let provider = config.crypto_provider().clone();
+    let roots = Arc::new(authority.network().added);
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .unwrap();
+    let resolver = config.cert_resolver.clone();
+    config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(resolver);
+    let (address, _seen) = serve_tls(config, |_| {});
+    let agent = agent_for(&authority.network(), 2000);
+    match post(&agent, &format!("https://{address}/")) {
+        Err(ureq::Error::Rustls(rustls::Error::AlertReceived(alert))) => {
+            assert_eq!(alert, AlertDescription::CertificateRequired);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// In TLS 1.2 the server has the last word of the handshake, and may say good-bye in the same breath.
+#[test]
+fn a_server_that_says_good_bye_with_the_end_of_the_handshake_gets_no_request() {
+    let authority = Authority::new();
+    let mut config = authority.server(&localhost());
+    let (provider, resolver) = (
+        config.crypto_provider().clone(),
+        config.cert_resolver.clone(),
+    );
+    config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    let config = Arc::new(config);
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        while connection.is_handshaking() {
+            connection.read_tls(&mut stream).unwrap();
+            connection.process_new_packets().unwrap();
+            if !connection.is_handshaking() {
+                connection.send_close_notify();
+            }
+            let mut flight = Vec::new();
+            while connection.wants_write() {
+                connection.write_tls(&mut flight).unwrap();
+            }
+            stream.write_all(&flight).unwrap();
+        }
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        sender.send(rest.len()).unwrap();
+    });
+    let agent = agent_for(&authority.network(), 2000);
+    let failure = failure(post(&agent, &format!("https://{address}/")));
+    assert_eq!(failure.status, Status::Connect);
+    assert!(
+        failure.message.contains("during the TLS handshake"),
+        "{failure}"
+    );
+    drop(agent);
+    // No more than a good-bye.
+    assert!(receiver.recv().unwrap() < BODY.len());
+}
+
 #[test]
 fn a_certificate_larger_than_a_record_is_accepted() {
     let authority = Authority::new();
@@ -644,7 +797,7 @@ fn the_server_is_told_why_its_certificate_was_refused() {
 #[test]
 fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
     type Peer = fn(TcpStream);
-    let cases: [(Peer, Status, &str); 7] = [
+    let cases: [(Peer, Status, &str); 8] = [
         (
             |mut s| drop(s.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
             Status::Tls,
@@ -669,6 +822,12 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
             |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 2, 40])),
             Status::Tls,
             "HandshakeFailure",
+        ),
+        // A good-bye in place of an answer.
+        (
+            |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 1, 0])),
+            Status::Connect,
+            "during the TLS handshake",
         ),
         (
             |s| drop(s.shutdown(Shutdown::Write)),
@@ -796,6 +955,7 @@ fn the_target_of_a_proxied_connection_is_not_resolved_here() {
 
 #[test]
 fn what_a_proxy_answers_is_explained() {
+    const RESET: &[u8] = b"(reset)";
     let long = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 20_000]].concat();
     for (answer, http_status, words) in [
         (
@@ -845,9 +1005,15 @@ fn what_a_proxy_answers_is_explained() {
             "closed the connection without an answer",
         ),
         (b"", None, "closed the connection without an answer"),
+        (RESET, None, "broke the connection: connection reset"),
     ] {
         let answer = answer.to_vec();
         let proxy = serve(move |mut stream| {
+            if answer == RESET {
+                // Closing with unread bytes resets.
+                let _ = stream.peek(&mut [0]);
+                return;
+            }
             read_head(&mut stream);
             let _ = stream.write_all(&answer);
             let _ = stream.shutdown(Shutdown::Write);

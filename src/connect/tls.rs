@@ -447,3 +447,28 @@ impl Bytes {
 fn overwrite_freed(length: usize) {
     zeroize::optimization_barrier(vec![0xff_u8; length].as_slice());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_find_room_by_growing_up_to_what_a_handshake_may_take() {
+        let mut bytes = Bytes::new(8);
+        let text = [7; 20];
+        bytes
+            .put(|room| {
+                let fits = room.len() >= text.len();
+                Ok(fits.then(|| {
+                    room[..text.len()].copy_from_slice(&text);
+                    text.len()
+                }))
+            })
+            .unwrap();
+        assert_eq!(bytes.filled(), text);
+        assert_eq!(bytes.bytes.len(), 32);
+        assert!(bytes.put(|_| Ok(None)).is_err());
+        assert!(bytes.bytes.len() < 2 * MAX_BYTES);
+        assert_eq!(bytes.filled(), text);
+    }
+}

@@ -419,5 +419,13 @@ mod tests {
             arm(&mut now, left, |_| Ok(())).unwrap();
             assert_eq!(now, expected, "{armed:?} {left:?}");
         }
+        let mut now = ms(5);
+        arm(
+            &mut now,
+            ms(50),
+            |_| Err(io::ErrorKind::NotConnected.into()),
+        )
+        .unwrap_err();
+        assert_eq!(now, ms(5));
     }
 }

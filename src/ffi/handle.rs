@@ -250,6 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_says_so_and_takes_more_once_something_was_freed() {
+        let table = Table::new(Kind::Client);
+        let key = insert(&table, 7);
+        table.used.store(MAX_SLOTS, Ordering::Relaxed);
+        for _ in 0..2 {
+            assert_eq!(table.insert(|()| Ok::<_, ()>(8)), Ok(None));
+        }
+        table.remove(key, |_| {});
+        let next = insert(&table, 9);
+        assert_eq!(table.get(next).as_deref(), Some(&9));
+    }
+
+    #[test]
     fn a_value_that_cannot_be_made_leaves_its_slot_for_the_next() {
         let table = Table::<u32, ()>::new(Kind::Client);
         assert_eq!(table.insert(|()| Err("no")), Err("no"));

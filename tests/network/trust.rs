@@ -310,11 +310,19 @@ fn the_systems_roots_are_those_of_the_system() {
     let output = run(&path);
     std::fs::write(&path, Sandbox::start(Settings::default()).unwrap().ca_pem()).unwrap();
     let control = run(&path);
+    std::fs::write(&path, "").unwrap();
+    let none = run(&path);
     std::fs::remove_file(&path).unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(
         !control.status.success(),
         "another CA than the sandbox's was trusted"
+    );
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(!none.status.success());
+    assert!(
+        said.contains("no usable root certificate in the system's store"),
+        "{said}"
     );
 }
 

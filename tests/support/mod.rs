@@ -521,6 +521,17 @@ pub fn run_under(wrapper: &[&str], name: &str, variable: &str) -> Option<()> {
 // ---------------------------------------------------------------------------------------------
 // Processes
 
+/// What a process covered is otherwise written when it ends by `exit`.
+fn keep_coverage() {
+    #[cfg(coverage)]
+    {
+        unsafe extern "C" {
+            safe fn __llvm_profile_write_file() -> std::ffi::c_int;
+        }
+        __llvm_profile_write_file();
+    }
+}
+
 /// A child in which a closure runs.
 pub struct Child {
     process: libc::pid_t,
@@ -540,6 +551,7 @@ impl Child {
                 0 => {
                     libc::alarm(20);
                     let found = body();
+                    keep_coverage();
                     let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
                     libc::_exit(i32::from(written.is_err()));
                 }
