@@ -4,6 +4,7 @@
 //! or from the server's answer after [`crate::protocol`] has cleaned it.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ pub struct Error {
     pub(crate) http_status: Option<u16>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) server_code: Option<Box<str>>,
-    pub(crate) message: Box<str>,
+    /// Borrowed where it is always the same: the error that says there is no memory needs none.
+    pub(crate) message: Cow<'static, str>,
 }
 
 impl Error {
-    pub(crate) fn new(status: Status, message: impl Into<Box<str>>) -> Error {
+    pub(crate) fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Error {
         Error {
             status,
             http_status: None,
@@ -30,7 +32,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn invalid_argument(message: impl Into<Box<str>>) -> Error {
+    pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Status::InvalidArgument, message)
     }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,8 +21,10 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    /// Whether zeroed memory, which is what tokens and errors for C are made of, is to be had.
-    static IS_EXHAUSTED: Cell<bool> = const { Cell::new(false) };
+    /// The size of the last allocation.
+    static LAST_SIZE: Cell<usize> = const { Cell::new(0) };
+    /// No memory of this size is to be had.
+    static EXHAUSTED_SIZE: Cell<usize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -32,17 +34,12 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        if IS_EXHAUSTED.get() {
+        LAST_SIZE.set(layout.size());
+        if layout.size() == EXHAUSTED_SIZE.get() {
             return null_mut();
         }
         // SAFETY: passed on.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -129,24 +126,27 @@ fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
 }
 
 #[test]
-fn without_memory_for_a_token_or_an_error_the_status_says_so() {
+fn without_memory_for_a_token_the_status_says_so() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
+    assert_eq!(get_and_free_token(client), Status::Ok);
+    let size_of_a_token = LAST_SIZE.get();
     let call = |always_asks: bool| {
-        let dangling = std::ptr::without_provenance_mut(8);
-        let (mut token, mut error) = (dangling, std::ptr::without_provenance_mut(8));
-        IS_EXHAUSTED.set(true);
-        // SAFETY: the outputs are live values, and overwritten.
-        let status = unsafe {
+        let (mut token, mut error) = (std::ptr::without_provenance_mut(8), null_mut());
+        EXHAUSTED_SIZE.set(size_of_a_token);
+        // SAFETY: the outputs are live values, and overwritten; the error is valid until it is freed.
+        unsafe {
             let client = std::ptr::without_provenance_mut(client);
-            match always_asks {
+            let status = match always_asks {
                 true => clopos_auth_authenticate(client, 10_000, &mut token, &mut error),
                 false => clopos_auth_get_token(client, 0, &mut token, &mut error),
-            }
-        };
-        IS_EXHAUSTED.set(false);
-        assert!(token.is_null() && error.is_null());
-        status
+            };
+            EXHAUSTED_SIZE.set(0);
+            assert!(token.is_null());
+            assert_eq!(CStr::from_ptr((*error).message), c"out of memory");
+            clopos_auth_error_free(error);
+            status
+        }
     };
     assert_eq!(call(false), Status::Internal);
     assert_eq!(call(true), Status::Internal);

@@ -19,12 +19,12 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::Status;
 use crate::clock::Clock;
 use crate::config::{Network, Roots};
-use crate::secret::Wiped;
+use crate::secret::{Wiped, wipe};
 
 use super::Notes;
 use super::crypto;
@@ -433,7 +433,7 @@ impl Bytes {
     /// Between two exchanges: whether nothing is left over. Leaves no trace of the last one.
     fn rest(&mut self) -> bool {
         if self.filled == 0 {
-            self.bytes[..self.dirty].zeroize();
+            wipe(&mut self.bytes[..self.dirty]);
             self.dirty = 0;
         }
         self.filled == 0

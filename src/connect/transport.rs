@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
-use zeroize::Zeroize;
 
 use crate::clock::{self, Clock};
-use crate::secret::Wiped;
+use crate::secret::{Wiped, wipe};
 
 /// Room for a response head, which has to fit in whole.
 pub(super) const INPUT_BYTES: usize = 16 * 1024;
@@ -238,7 +237,7 @@ impl WipedBuffers {
     }
 
     pub(super) fn sent(&mut self) {
-        self.output[..self.pending].zeroize();
+        wipe(&mut self.output[..self.pending]);
         self.pending = 0;
     }
 
@@ -263,7 +262,7 @@ impl WipedBuffers {
     pub(super) fn rest(&mut self) -> bool {
         let empty = self.start == self.end && self.pending == 0;
         if empty {
-            self.input[..self.dirty].zeroize();
+            wipe(&mut self.input[..self.dirty]);
             self.dirty = 0;
         }
         empty
