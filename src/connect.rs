@@ -21,12 +21,14 @@ mod sys;
 mod tests;
 mod tls;
 mod transport;
+mod verifier;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::pki_types::UnixTime;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -52,6 +54,7 @@ pub(crate) fn agent(
     let notes = Arc::new(Notes {
         dialled: AtomicU64::new(0),
         server_date: Mutex::new(None),
+        validity: Mutex::new(None),
         clock: network.clock.clone(),
     });
     let connector = Connector {
@@ -64,12 +67,17 @@ pub(crate) fn agent(
 }
 
 /// What the connections of one agent and the agent's user tell each other.
+#[derive(Debug)]
 pub(crate) struct Notes {
     dialled: AtomicU64,
     /// Unix seconds on the server's clock, and when they were read.
     server_date: Mutex<Option<(i64, Instant)>>,
+    validity: Mutex<Option<Validity>>,
     clock: Clock,
 }
+
+/// From when and until when a certificate is valid.
+type Validity = (UnixTime, UnixTime);
 
 impl Notes {
     /// How many connections were tried: unchanged by an exchange that used a kept one.
@@ -81,21 +89,29 @@ impl Notes {
     /// is not valid by this device's date.
     pub(crate) fn saw_server_date(&self, unix_seconds: i64) {
         let seen = Some((unix_seconds, self.clock.now()));
-        *self.lock() = seen;
+        *lock(&self.server_date) = seen;
     }
 
     /// What the server's clock shows now, if it ever said so; immune to changes of this device's.
     fn server_now(&self) -> Option<i64> {
-        let (then, seen) = (*self.lock())?;
+        let (then, seen) = (*lock(&self.server_date))?;
         let since = self.clock.now().since(seen).as_secs();
         Some(then.saturating_add_unsigned(since))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(i64, Instant)>> {
-        self.server_date
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// The server's own certificate was refused, and is out of date or not.
+    fn saw_validity(&self, if_out_of_date: Option<Validity>) {
+        *lock(&self.validity) = if_out_of_date;
     }
+
+    /// Of the last certificate that was refused, if it was out of date.
+    fn validity(&self) -> Option<Validity> {
+        *lock(&self.validity)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why no connection was made; travels inside `ureq::Error::Other`.

@@ -8,7 +8,7 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use crate::Status;
 use crate::clock::utc;
 
-use super::{Endpoint, Failure, race};
+use super::{Endpoint, Failure, Validity, race};
 
 /// The connection ended in the middle of the handshake. A server that *refuses* says so with an
 /// alert; without one it is an overloaded or restarting server, or something on the way that cut
@@ -31,6 +31,8 @@ pub(super) struct Dates {
     pub here: i64,
     /// By the server, if it ever said so.
     pub server: Option<i64>,
+    /// Of the server's own certificate, if that is out of date.
+    pub validity: Option<Validity>,
 }
 
 /// What rustls says about `host`, in words. `start` is what the server's last bytes begin with.
@@ -80,23 +82,43 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
     let server = dates.server.map_or(String::new(), |now| {
         format!(" (by the server's clock, as last seen, it is {})", utc(now))
     });
+    // rustls does not say whose certificate it means.
+    let one_of_several = || format!("{host}, or of a CA that vouches for it,");
     match problem {
-        CertificateError::ExpiredContext { not_after, .. } => (
-            Status::Clock,
-            format!(
-                "the certificate of {host} expired on {}, and this device's date is {here}{server}: if \
-                 that date is wrong, set it; if it is right, the server needs a new certificate",
-                date(*not_after)
-            ),
-        ),
-        CertificateError::NotValidYetContext { not_before, .. } => (
-            Status::Clock,
-            format!(
-                "the certificate of {host} is valid from {} on, and this device's date is {here}\
-                 {server}: set the device's date",
-                date(*not_before)
-            ),
-        ),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            let (whose, from) = match dates.validity {
+                Some((from, until)) if until == *not_after => (
+                    host.to_owned(),
+                    format!(" (it was valid from {} on)", date(from)),
+                ),
+                _ => (one_of_several(), String::new()),
+            };
+            (
+                Status::Clock,
+                format!(
+                    "the certificate of {whose} expired on {}{from}, and this device's date is \
+                     {here}{server}: if that date is wrong, set it; if it is right, the server needs a \
+                     new certificate",
+                    date(*not_after)
+                ),
+            )
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let (whose, until) = match dates.validity {
+                Some((from, until)) if from == *not_before => {
+                    (host.to_owned(), format!(" (until {})", date(until)))
+                }
+                _ => (one_of_several(), String::new()),
+            };
+            (
+                Status::Clock,
+                format!(
+                    "the certificate of {whose} is valid from {} on{until}, and this device's date is \
+                     {here}{server}: set the device's date",
+                    date(*not_before)
+                ),
+            )
+        }
         CertificateError::Expired | CertificateError::NotValidYet => (
             Status::Clock,
             format!(
@@ -205,6 +227,7 @@ mod tests {
         let dates = Dates {
             here: 0,
             server: Some(1_767_852_332),
+            validity: Some((at(1_735_689_600), at(1_893_456_000))),
         };
         for (problem, date) in [
             (
@@ -212,14 +235,28 @@ mod tests {
                     time: at(0),
                     not_before: at(1_735_689_600),
                 },
-                "from 2025-01-01",
+                "a.example is valid from 2025-01-01 00:00:00 UTC on (until 2030-01-01 00:00:00 UTC), and",
+            ),
+            (
+                CertificateError::ExpiredContext {
+                    time: at(0),
+                    not_after: at(1_893_456_000),
+                },
+                "a.example expired on 2030-01-01 00:00:00 UTC (it was valid from 2025-01-01 00:00:00 UTC on), and",
+            ),
+            (
+                CertificateError::NotValidYetContext {
+                    time: at(0),
+                    not_before: at(1_893_456_000),
+                },
+                "a CA that vouches for it, is valid from 2030-01-01 00:00:00 UTC on, and",
             ),
             (
                 CertificateError::ExpiredContext {
                     time: at(0),
                     not_after: at(1_735_689_600),
                 },
-                "expired on 2025-01-01",
+                "a CA that vouches for it, expired on 2025-01-01 00:00:00 UTC, and",
             ),
             (CertificateError::Expired, ""),
         ] {
@@ -250,6 +287,7 @@ mod tests {
             let dates = Dates {
                 here: 0,
                 server: None,
+                validity: None,
             };
             let failure = tls("a.example", &error, b"", dates);
             assert_eq!(failure.status, status, "{failure}");
