@@ -159,8 +159,12 @@ part_scripts() {
 }
 
 part_format() {
+    local workspace
     need_cargo_tool fmt rustfmt-web "the format" || return
-    check "cargo fmt changes nothing" cargo fmt --all --check
+    for workspace in . tests/bench/rustls tests/fuzz tests/loom; do
+        check "cargo fmt changes nothing in $workspace" \
+            cargo fmt --all --check --manifest-path "$workspace/Cargo.toml"
+    done
 }
 
 part_clippy() {
@@ -221,13 +225,13 @@ notices_what_is_not_explained() {
 }
 
 part_simulation() {
-    cargo_test "simulation" --release --test simulation
+    # Only this crate: what it stands on is built as in all tests.
+    cargo_test "simulation" --config profile.dev.package.clopos_auth.opt-level=3 --test simulation
 }
 
 part_loom() {
-    # Another compiler flag builds everything anew, so in a place of its own.
-    RUSTFLAGS="--cfg clopos_loom" cargo_test "loom" --profile quick --lib \
-        --target-dir "$(target_directory)/loom" flight::model
+    cargo_test "loom" --locked --manifest-path tests/loom/Cargo.toml \
+        --target-dir "$(target_directory)/loom"
 }
 
 # check_header COMPILER STANDARD OPTION...: the header alone, twice.

@@ -37,7 +37,12 @@ impl Client {
             .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(1);
         let host = address.split(':').next().expect("host").to_owned();
-        Client { address, host, config: Arc::new(config), kept: None }
+        Client {
+            address,
+            host,
+            config: Arc::new(config),
+            kept: None,
+        }
     }
 
     fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
@@ -45,7 +50,9 @@ impl Client {
         let socket = TcpStream::connect(&self.address).expect("connect");
         socket.set_nodelay(true).expect("TCP_NODELAY");
         socket.set_read_timeout(Some(TIMEOUT)).expect("SO_RCVTIMEO");
-        socket.set_write_timeout(Some(TIMEOUT)).expect("SO_SNDTIMEO");
+        socket
+            .set_write_timeout(Some(TIMEOUT))
+            .expect("SO_SNDTIMEO");
         let connection = ClientConnection::new(self.config.clone(), name).expect("TLS");
         StreamOwned::new(connection, socket)
     }
@@ -102,10 +109,15 @@ fn run(client: &mut Client, exchanges: usize) -> Vec<u128> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let number = |at: usize| arguments.get(at).map_or(1, |text| text.parse().expect("a number"));
+    let number = |at: usize| {
+        arguments
+            .get(at)
+            .map_or(1, |text| text.parse().expect("a number"))
+    };
     let (mut exchanges, count): (usize, usize) = (number(3), number(4));
-    let mut clients: Vec<Client> =
-        (0..count).map(|_| Client::new(&arguments[1], &arguments[2])).collect();
+    let mut clients: Vec<Client> = (0..count)
+        .map(|_| Client::new(&arguments[1], &arguments[2]))
+        .collect();
     let mut from = Instant::now();
     let mut times = if count == 1 {
         run(&mut clients[0], exchanges)
@@ -126,7 +138,11 @@ fn main() {
         });
         first.into_inner().expect("lock")
     };
-    println!("first_ns {}\nall_ns {}", times[0], from.elapsed().as_nanos() / (exchanges * count) as u128);
+    println!(
+        "first_ns {}\nall_ns {}",
+        times[0],
+        from.elapsed().as_nanos() / (exchanges * count) as u128
+    );
     if exchanges > 1 {
         times[1..].sort();
         println!("other_ns {}", times[1 + (exchanges - 1) / 2]);

@@ -1,0 +1,9 @@
+//! The library's `flight.rs`, with loom's locks and threads, in every interleaving of its threads:
+//! `cargo test --manifest-path tests/loom/Cargo.toml`
+#![cfg(test)]
+#![allow(dead_code, reason = "the library uses the rest")]
+
+#[path = "../../../src/clock.rs"]
+mod clock;
+#[path = "../../../src/flight.rs"]
+mod flight;
