@@ -34,6 +34,7 @@ PARTS=(
     soak       # two minutes of everything at once: flat, and no token past its end
     fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
+    deny       # which crates, licences and sources the library is made of
     abi        # what programs have compiled in stays
     wrappers   # one list of behaviours, in every language
     gotest     # what Go's package tests by itself
@@ -357,6 +358,29 @@ part_symbols() {
     check "the static library's other names cannot meet a program's" check_static_names "$static"
 }
 
+# deny CONFIGURATION CHECK...: of what is linked into the library or runs while it is built. The sandbox and the
+# tests do not ship.
+deny() {
+    cargo deny --locked --config "$1" --exclude-dev --exclude clopos-sandbox check "${@:2}"
+}
+
+# refuses_the EDIT CHECK: a configuration that was changed so forbids what is there.
+refuses_the() {
+    sed "$1" tests/deny.toml >"$work/deny.toml" && ! cmp tests/deny.toml "$work/deny.toml" &&
+        ! deny "$work/deny.toml" "$2" >"$work/denied" 2>&1 && grep -F 'ring' "$work/denied"
+}
+
+part_deny() {
+    need_cargo_deny || { skipped "cargo deny: it is missing"; return; }
+    check "every licence is one of those allowed" deny tests/deny.toml licenses
+    check "no crate is there twice, or banned" deny tests/deny.toml bans
+    check "everything comes from crates.io, the tests' crates, too" \
+        cargo deny --locked --config tests/deny.toml check sources
+    check "a licence that is not allowed is refused" refuses_the '/"ISC"/d' licenses
+    check "a banned crate is refused" refuses_the 's/"tokio"/"ring"/' bans
+    check "another source is refused" refuses_the '/^unknown-registry/a allow-registry = []' sources
+}
+
 # layout FOLDER: the offsets by the header in it.
 layout() {
     cc -std=c99 "-I$1" tests/abi/layout.c -o "$work/layout" && "$work/layout"
@@ -485,7 +509,7 @@ part_examples() {
 
 part_platforms() {
     # shellcheck disable=SC2046 # words are wanted
-    script_tests "platforms" tests/platforms.sh $(tests/platforms.sh --list)
+    script_tests "platforms" tests/platforms.sh --tidy $(tests/platforms.sh --list)
     grep -E '^(peak memory|[a-z0-9_-]*: [0-9]* bytes)' "$work/tests.log"
 }
 

@@ -130,6 +130,13 @@ need_cargo_c() {
     PATH=$toolchains/cargo-c/bin:$PATH
 }
 
+# cargo-deny.
+need_cargo_deny() {
+    type -P cargo-deny >/dev/null && return
+    fetch cargo-deny from_crates_io cargo-deny@0.20.2 || return
+    PATH=$toolchains/cargo-deny/bin:$PATH
+}
+
 # cargo-fuzz, and the C++ compiler that libFuzzer is built with.
 need_cargo_fuzz() {
     need c++ g++ || return
