@@ -3,13 +3,17 @@
 #include <stdio.h>
 
 #define FIELD(type, field) printf(#type "." #field " %u\n", (unsigned)offsetof(type, field))
+#define SIZE(type) printf(#type " %u\n", (unsigned)sizeof(type))
 
 int main(void) {
+    SIZE(clopos_auth_status);
+    SIZE(clopos_auth_token);
     FIELD(clopos_auth_token, value);
     FIELD(clopos_auth_token, value_len);
     FIELD(clopos_auth_token, token_type);
     FIELD(clopos_auth_token, expires_at);
     FIELD(clopos_auth_token, expires_in);
+    SIZE(clopos_auth_error);
     FIELD(clopos_auth_error, status);
     FIELD(clopos_auth_error, http_status);
     FIELD(clopos_auth_error, retryable);
