@@ -4,6 +4,7 @@
 #     tests/platforms.sh TARGET...    builds and tests these
 #     tests/platforms.sh --list       the targets that there are
 #     tests/platforms.sh --build TARGET...    builds only
+#     tests/platforms.sh --tidy TARGET...     leaves nothing but what a release takes, for disks that are small
 #
 # What a release takes is then in target/platforms/TARGET/dist: the stripped shared library, the static
 # library and, for Windows, the import library.
@@ -99,8 +100,9 @@ need_tools() {
 cargo_for_target() {
     local command=(/usr/bin/cargo rustc) where=$target
     is_windows || { command=(cargo-zigbuild rustc) where=$target${glibc:+.$glibc}; }
-    # Everything that is compiled here ships, so it may know nothing of this machine's folders.
-    RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
+    # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
+    # code would bring debug information with their names along.
+    CFLAGS=-g0 RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
         "${command[@]}" --release --lib --target "$where" --target-dir target/platforms \
         -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size "$@"
 }
@@ -175,6 +177,21 @@ exports_only_the_interface() {
     diff --label header "$work/promised" --label library "$work/exported"
 }
 
+keeps_every_function() {
+    sort tests/abi/1.0/symbols | comm -23 - "$work/exported" >"$work/lost"
+    cat "$work/lost"
+    [ ! -s "$work/lost" ]
+}
+
+# What this platform's compiler makes of the header, and what it made of the first one.
+keeps_the_layout() {
+    local bits=64
+    [[ $target != armv7-* ]] || bits=32
+    compile tests/abi/layout.c "$dist" "$work/windows/layout" &&
+        run_program "$dist" "$work/windows/layout" | tr -d '\r' >"$work/layout" &&
+        cat "$work/layout" && awk -f tests/abi/same_layout.awk "tests/abi/1.0/layout.$bits" "$work/layout"
+}
+
 needs_no_newer_glibc() {
     local newest
     newest=$(readelf -V "$dist/libclopos_auth.so" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' |
@@ -236,10 +253,12 @@ test_target() {
     [ -e "$dist/$(shared_name)" ] || return
     [ -z "$build_only" ] || return 0
     check "it exports what the header declares and nothing else" exports_only_the_interface
+    check "it exports every function of 1.0" keeps_every_function
     check "it needs nothing that the system does not have" needs_only_the_system
     [ -z "$glibc" ] || check "it loads with glibc $glibc" needs_no_newer_glibc
     ! is_windows || check "what Wine lacks is there" prepare_wine
     check "a C program compiles" compile tests/platforms/smoke.c "$dist" "$work/windows/smoke"
+    check "no field moved since 1.0" keeps_the_layout
     check "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
     is_windows || check "a C program signs in with the static library" test_static
     check "it builds with a panic on purpose" build_planted
@@ -250,17 +269,20 @@ test_target() {
     fi
     check "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)"
     printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
+    # Each target has a standard library of its own.
+    [ -z "$tidy" ] || rm -rf "target/platforms/$target/release" "$planted"
 }
 
-build_only=
+build_only='' tidy=''
 case ${1:-} in
 --list)
     printf '%s\n' "${TARGETS[@]}"
     exit
     ;;
 --build) build_only=1 && shift ;;
+--tidy) tidy=1 && shift ;;
 esac
-[ $# != 0 ] || { echo "usage: tests/platforms.sh [--build] TARGET..., of: ${TARGETS[*]}" >&2; exit 2; }
+[ $# != 0 ] || { echo "usage: tests/platforms.sh [--build | --tidy] TARGET..., of: ${TARGETS[*]}" >&2; exit 2; }
 
 work=$(mktemp -d)
 cleanup() {

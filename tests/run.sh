@@ -41,6 +41,7 @@ PARTS=(
     examples   # the main job, from the outside
     install    # what cargo-c installs, to programs that find it by pkg-config and CMake
     platforms  # the library for every platform, and a program that runs on it
+    release    # the archive of a release, made twice, and programs that build against it
     cost       # instructions, system calls, allocations and sizes beside the peers
     secrets    # nothing that any of these printed or logged holds a secret
 )
@@ -552,6 +553,11 @@ part_platforms() {
     # shellcheck disable=SC2046 # words are wanted
     script_tests "platforms" tests/platforms.sh --tidy $(tests/platforms.sh --list)
     grep -E '^(peak memory|[a-z0-9_-]*: [0-9]* bytes)' "$work/tests.log"
+}
+
+# What part platforms has built is taken as it is.
+part_release() {
+    script_tests "the release" tests/release/test.sh
 }
 
 # The goals that repeat, each as one test. Times are left to the benchmarks.

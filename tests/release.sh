@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Makes the archive that a release has for a platform, from what tests/platforms.sh builds.
+#
+#     tests/release.sh TARGET...
+#
+# It lies in target/archives then: libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it
+# its SHA-256 sum. In it are both libraries, both headers, what pkg-config and CMake find them by, the
+# licence texts of everything that is linked in, an SBOM and the sum of each file.
+#
+# The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
+# in it is the commit's, or SOURCE_DATE_EPOCH's.
+
+set -u
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/../examples/tools.sh"
+cd "$root" || exit 1
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
+
+# Builds what is not there, or older than what it is made of.
+built() {
+    local library=$dist/libclopos_auth.a
+    if [ ! -e "$library" ] || [ -n "$(find src build.rs Cargo.toml Cargo.lock -newer "$library")" ]; then
+        tests/platforms.sh --build "$target" >&2
+    fi
+}
+
+is_windows() {
+    [[ $target = *-windows-* ]]
+}
+
+# pc_file PRIVATE LIBRARY...: wherever the archive is unpacked, pkg-config finds the rest from this file.
+pc_file() {
+    cat <<END_OF_FILE
+prefix=\${pcfiledir}/../..
+includedir=\${prefix}/include
+libdir=\${prefix}/lib
+
+Name: clopos_auth
+Description: $(sed -n 's/^description = "\(.*\)"/\1/p' Cargo.toml)
+Version: $version
+Libs: -L\${libdir} -lclopos_auth
+Libs.private: $*
+Cflags: -I\${includedir}
+END_OF_FILE
+}
+
+# Everything in the folder $1.
+fill() {
+    local private=(-lpthread -ldl -lm)
+    mkdir -p "$1/include" "$1/lib/pkgconfig" "$1/share/clopos_auth/cmake" &&
+        cp include/*.h include/*.hpp "$1/include" &&
+        cp include/cmake/*.cmake "$1/share/clopos_auth/cmake" &&
+        cp README.md LICENSE-MIT LICENSE-APACHE "$1" &&
+        cp "$dist/libclopos_auth.a" "$1/lib" || return
+    if is_windows; then
+        private=(-lkernel32 -lntdll -luserenv -lws2_32 -ladvapi32 -lcrypt32)
+        mkdir "$1/bin" && cp "$dist/clopos_auth.dll" "$1/bin" && cp "$dist/libclopos_auth.dll.a" "$1/lib"
+    else
+        cp "$dist/libclopos_auth.so" "$1/lib/libclopos_auth.so.$version" &&
+            ln -s "libclopos_auth.so.$version" "$1/lib/libclopos_auth.so.${version%%.*}" &&
+            ln -s "libclopos_auth.so.${version%%.*}" "$1/lib/libclopos_auth.so"
+    fi || return
+    pc_file "${private[@]}" >"$1/lib/pkgconfig/clopos_auth.pc" &&
+        tests/release/components.py "$target" "$1" || return
+    # What the builder's umask and clock would leave.
+    find "$1" -type d -exec chmod 755 {} + && find "$1" -type f -exec chmod 644 {} + || return
+    (cd "$1" && find . -type f | sort | sed 's,^\./,,' | xargs -d '\n' sha256sum >"$work/sums" &&
+        mv "$work/sums" SHA256SUMS && chmod 644 SHA256SUMS) &&
+        find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+}
+
+# pack FOLDER: prints the archive's name.
+pack() {
+    if is_windows; then
+        (cd "$work" && TZ=UTC python3 -m zipfile -c "$1.zip" "$1") && echo "$1.zip"
+    else
+        (cd "$work" && tar --sort=name --format=gnu --owner=0 --group=0 --numeric-owner -cf "$1.tar" "$1" &&
+            xz -T1 -9e "$1.tar") && echo "$1.tar.xz"
+    fi
+}
+
+# No path of the machine that built it is in what ships.
+knows_no_folder() {
+    ! grep -r -l -F -e "$root" -e "${CARGO_HOME:-$HOME/.cargo}" -e /usr/src/rustc "$1"
+}
+
+release() {
+    local name archive
+    target=$1 dist=target/platforms/$1/dist
+    name=libclopos_auth-$version-$target
+    built && fill "$work/$name" || return
+    if ! knows_no_folder "$work/$name"; then
+        echo "a path of this machine is in $target's library" >&2
+        return 1
+    fi
+    archive=$(pack "$name") && mkdir -p target/archives && mv "$work/$archive" target/archives/ &&
+        (cd target/archives && sha256sum "$archive" >"$archive.sha256" && cat "$archive.sha256") &&
+        rm -rf "${work:?}/$name"
+}
+
+[ $# != 0 ] || { echo "usage: tests/release.sh TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
+umask 022
+export LC_ALL=C
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 || exit 1
+if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
+    need git git && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || exit 1
+fi
+export SOURCE_DATE_EPOCH
+for wanted in "$@"; do
+    release "$wanted" || exit 1
+done

@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# Tests an archive that tests/release.sh makes: that it can be made again, that all that it promises is in it,
+# and that programs build against it, wherever it is unpacked, and sign in.
+
+set -u
+# shellcheck source=examples/tools.sh
+. "$(dirname "$0")/../../examples/tools.sh"
+cd "$root" || exit 1
+# shellcheck source=tests/toolchains.sh
+. tests/toolchains.sh
+
+# check NAME COMMAND...: one test. Shows what the command says only if it fails.
+check() {
+    if "${@:2}" >"$work/check.log" 2>&1; then
+        echo "ok - $1"
+    else
+        echo "not ok - $1"
+        sed 's/^/    /' "$work/check.log"
+        failed=1
+    fi
+}
+
+# The same sources in another folder, by somebody with other habits.
+makes_the_same_again() {
+    local other=$work/another/folder
+    mkdir -p "$other/target" && tar --exclude=./target --exclude=./.git -cf - . | tar -xf - -C "$other" &&
+        mkdir -p "$toolchains" && ln -s "$toolchains" "$other/target/toolchains" || return
+    (umask 077 && TZ=Asia/Baku "$other/tests/release.sh" "$target") || return
+    cmp "target/archives/$name.tar.xz" "$other/target/archives/$name.tar.xz" && rm -rf "$other"
+}
+
+unpack() (
+    (cd target/archives && sha256sum -c "$name.tar.xz.sha256") &&
+        mkdir "$work/unpacked" && tar -xf "target/archives/$name.tar.xz" -C "$work/unpacked" &&
+        cd "$prefix" && sha256sum -c --quiet SHA256SUMS &&
+        # Every file has a sum.
+        [ "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <SHA256SUMS)" ]
+)
+
+notices_a_changed_byte() {
+    cp -R "$prefix" "$work/changed" && printf x >>"$work/changed/lib/libclopos_auth.a" &&
+        ! (cd "$work/changed" && sha256sum -c --quiet SHA256SUMS)
+}
+
+has_everything() {
+    local file
+    for file in README.md LICENSE-MIT LICENSE-APACHE sbom.cdx.json include/clopos_auth.h \
+        include/clopos_auth.hpp lib/libclopos_auth.a lib/libclopos_auth.so lib/libclopos_auth.so.1 \
+        "lib/libclopos_auth.so.$version" lib/pkgconfig/clopos_auth.pc \
+        share/clopos_auth/cmake/clopos_auth-config.cmake \
+        share/clopos_auth/cmake/clopos_auth-config-version.cmake; do
+        [ -s "$prefix/$file" ] || { echo "missing: $file"; return 1; }
+    done
+    [ "$(readlink "$prefix/lib/libclopos_auth.so.1")" = "libclopos_auth.so.$version" ] &&
+        readelf -d "$prefix/lib/libclopos_auth.so" | grep -F "soname: [libclopos_auth.so.${version%%.*}]"
+}
+
+# What cargo itself says is linked, the SBOM and the licence texts name the same crates.
+names_every_crate() {
+    cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --no-dedupe \
+        --format '{p}' | sed -n '2,$s/ v\([^ ]*\).*/-\1/p' | sort -u >"$work/linked"
+    python3 - "$prefix/sbom.cdx.json" >"$work/listed" <<'END_OF_PYTHON'
+import json
+import sys
+
+bom = json.load(open(sys.argv[1]))
+assert bom["bomFormat"] == "CycloneDX" and bom["metadata"]["component"]["name"] == "libclopos_auth"
+for component in bom["components"]:
+    assert component["licenses"][0]["expression"], component
+    if "purl" in component:
+        assert len(component["hashes"][0]["content"]) == 64, component
+        print(component["name"] + "-" + component["version"])
+    else:
+        print("beside the crates:", component["name"], file=sys.stderr)
+END_OF_PYTHON
+    [ -s "$work/linked" ] && diff --label cargo "$work/linked" --label SBOM <(sort "$work/listed") || return
+    local crate
+    while read -r crate; do
+        find "$prefix/licenses/$crate" -type f -size +0 | grep -q . || { echo "no text: $crate"; return 1; }
+    done <"$work/linked"
+    # The standard library's, and those of what the linker adds.
+    grep -q 'Permission is hereby granted' "$prefix"/licenses/rust-std-*/copyright &&
+        grep -q 'LLVM Exceptions' "$prefix"/licenses/zig-libunwind-*/LICENSE.TXT
+}
+
+refuses_a_crate_without_a_licence_text() (
+    mkdir -p "$work/planted/src" "$work/planted/bare/src" "$work/planted.out" && cd "$work/planted" &&
+        touch src/lib.rs bare/src/lib.rs || return
+    printf '[package]\nname = "planted"\nversion = "1.0.0"\nlicense = "MIT"\n[dependencies]\nbare = { path = "bare" }\n' \
+        >Cargo.toml
+    printf '[package]\nname = "bare"\nversion = "1.0.0"\nlicense = "MIT"\n' >bare/Cargo.toml
+    cargo generate-lockfile --offline &&
+        ! "$root/tests/release/components.py" "$target" "$work/planted.out" 2>"$work/refused" &&
+        grep -F 'no licence text: bare 1.0.0' "$work/refused" || return
+    echo "Permission is hereby granted" >bare/LICENSE
+    "$root/tests/release/components.py" "$target" "$work/planted.out"
+)
+
+runs() {
+    LD_LIBRARY_PATH=$prefix/lib "$1"
+}
+
+through_pkg_config() {
+    # shellcheck disable=SC2046 # words are wanted
+    "${c[@]}" $(pkg-config --cflags --libs clopos_auth) -o "$work/shared" && runs "$work/shared"
+}
+
+through_pkg_config_static() {
+    local libraries
+    libraries=$(pkg-config --static --libs clopos_auth) || return
+    # Both libraries lie there; this is how a program says that it wants the static one.
+    libraries=${libraries//-lclopos_auth/-l:libclopos_auth.a}
+    # shellcheck disable=SC2046,SC2086 # words are wanted
+    "${c[@]}" $(pkg-config --cflags clopos_auth) $libraries -o "$work/static" && "$work/static"
+}
+
+through_cmake() {
+    local program
+    cmake -S tests/install -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" && cmake --build "$work/cmake" || return
+    for program in c-shared c-static cpp-shared cpp-static; do
+        runs "$work/cmake/$program" || return
+    done
+}
+
+work=$(mktemp -d)
+cleanup() {
+    stop_sandbox
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+failed=0
+target=x86_64-unknown-linux-gnu
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+name=libclopos_auth-$version-$target
+prefix=$work/unpacked/$name
+if [ "$(uname -sm)" != "Linux x86_64" ] || ! need_rust || ! need_zig || ! need_debian_rust || ! need c++ g++ ||
+    ! need cmake cmake make || ! need pkg-config pkg-config || ! need readelf binutils || ! need xz xz-utils ||
+    ! need python3 python3 || ! need cmp diffutils; then
+    echo "skipped - the release: a tool is missing"
+    exit 1
+fi
+# The copy has no history to take the time from.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
+export SOURCE_DATE_EPOCH
+start_sandbox || exit 1
+check "an archive is made" tests/release.sh "$target"
+check "its sum and the sums in it are right" unpack
+check "a changed byte is noticed" notices_a_changed_byte
+check "everything is in it" has_everything
+check "SBOM and licence texts are of every crate that is linked" names_every_crate
+check "a crate without a licence text is refused" refuses_a_crate_without_a_licence_text
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+c=(cc -std=c99 -Wall -Wextra -Wpedantic -Werror tests/platforms/smoke.c)
+check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
+check "a C program signs in, found by pkg-config, shared" through_pkg_config
+check "a C program signs in, found by pkg-config, static" through_pkg_config_static
+check "C and C++ programs sign in, found by CMake, shared and static" through_cmake
+check "the same bytes are made in another folder" makes_the_same_again
+[ "$failed" = 0 ]
