@@ -25,6 +25,11 @@
  *   failure nothing else is written. `err` may always be NULL. An error is handed out only together
  *   with a status other than OK (and may be NULL even then, if memory ran out).
  *
+ *   Where there is no memory for the token that get_token() hands out while one is cached, the status
+ *   is INTERNAL; for an error object, the error is NULL. copy_token() of a cached token and
+ *   invalidate() take none. Memory that runs out anywhere else (making a client, a request, the text
+ *   of an error) ends the process with abort(), as in every Rust program: nothing is left half done.
+ *
  *   clopos_auth_client and clopos_auth_config are not addresses but keys into a table of the library:
  *   freed twice, used after they were freed, made up or mixed up, they give INVALID_HANDLE and never
  *   touch memory. clopos_auth_token and clopos_auth_error are addresses, so that you can read them: free
@@ -43,6 +48,9 @@
  *   never change: any thread may read them. There is no error state per thread or per client; each
  *   failure is in its own object. Requests run on a thread of the library's own, which receives none of
  *   the process's signals and exists only while a request is under way. No function is safe in a signal handler.
+ *
+ *   A thread that calls needs 64 KiB of stack; a log function of yours comes on top. Where the library
+ *   can start no thread of its own, a call that sends a request needs 256 KiB.
  *
  *   After fork() the child's first call starts clean, with its own request and its own connection.
  *   The library stays loaded: dlclose() and FreeLibrary() do not unload it.

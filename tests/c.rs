@@ -4,7 +4,10 @@
 //! What is compiled and how it is run can be changed from outside, for `tests/run.sh`:
 //!
 //! - `CLOPOS_TEST_LIBRARIES`: the directory of the library to link, instead of this build's own;
+//! - `CLOPOS_TEST_CFLAGS`: more options for the C compiler, such as `-fsanitize=address`;
 //! - `CLOPOS_TEST_UNDER`: a command that runs the programs, such as `valgrind --quiet`;
+//! - `CLOPOS_TEST_ONLY`: parts of names; only the C tests that have one of them are run;
+//! - `CLOPOS_TEST_NOT`: the same of those that are not run;
 //! - `CLOPOS_TEST_DEADLINE_S`: how long one C test may take;
 //! - `CLOPOS_TEST_TRANSCRIPT`: the directory for every log line and error text that is seen;
 //! - `CLOPOS_TEST_SECRETS`: the file that gets every secret and token that must not be in there.
@@ -18,6 +21,7 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -174,27 +178,155 @@ fn c_interface_examples_say_why_they_cannot_sign_in() {
     println!("ok - the examples say why they cannot sign in");
 }
 
+fn resources() -> Program {
+    let name = format!("resources-{:?}", std::thread::current().id());
+    Program::compile(
+        &name.replace(['(', ')'], ""),
+        &["tests/c/resources.c"],
+        Language::C99,
+        Linkage::Shared,
+        &[],
+    )
+}
+
+fn runs_out(program: &Program, arguments: &[&str]) -> String {
+    // A lock-out of the sandbox is not what is looked at.
+    let settings = Settings {
+        requests_per_minute: 0,
+        ..Settings::default()
+    };
+    let sandbox = Sandbox::start(settings).expect("the sandbox starts");
+    let output = program.run(&sandbox, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    print!("{said}");
+    said
+}
+
 #[test]
-#[ignore = "for tests/run.sh memcheck: needs valgrind in CLOPOS_TEST_UNDER"]
-fn c_interface_memcheck_finds_a_planted_leak_and_a_planted_overrun() {
+#[ignore = "for tests/run.sh resources: of the library that ships"]
+fn c_interface_resources_say_so_where_memory_for_a_token_or_an_error_runs_out() {
+    runs_out(&resources(), &["memory"]);
+    println!("ok - no memory for a token object or an error object is a status");
+}
+
+/// What the header promises, in its chapter THREADS.
+const STACK_BYTES: usize = 64 * 1024;
+
+#[test]
+#[ignore = "for tests/run.sh resources: without optimisation it takes more"]
+fn c_interface_resources_suffice_on_the_smallest_stack_that_is_promised() {
+    let header = include_str!("../include/clopos_auth.h");
+    assert!(header.contains(&format!("{} KiB of stack", STACK_BYTES / 1024)));
+    let program = resources();
+    runs_out(&program, &["stack", &STACK_BYTES.to_string()]);
+    println!("ok - every function works on {STACK_BYTES} bytes of stack");
+
+    // With the least that the C library allows, the end: the stack is what was looked at.
+    let output = program.run(&start(true), &["stack", &(STACK_BYTES / 4).to_string()]);
+    assert_eq!(
+        output.status.signal(),
+        Some(libc::SIGSEGV),
+        "{}",
+        text(&output)
+    );
+    println!("ok - a stack of {} bytes is noticed", STACK_BYTES / 4);
+}
+
+#[test]
+#[ignore = "for tests/run.sh resources: needs strace"]
+fn c_interface_resources_do_not_matter_on_disk() {
     let program = Program::compile(
-        "planted",
+        "strace",
         &["tests/c/planted.c"],
         Language::C99,
         Linkage::Shared,
         &[],
     );
-    for (mistake, finding) in [
-        ("leak", "definitely lost"),
-        ("overrun", "Invalid read of size 1"),
-    ] {
+    // With `write`, a file; with `nothing`, only what signing in needs.
+    for (mistake, writes) in [("write", true), ("nothing", false)] {
+        let trace = program.directory.join(mistake);
+        let sandbox = start(true);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=%file,pwrite64,writev,ftruncate", "-o"]);
+        command.arg(&trace);
+        let output = program.run_under(command, &sandbox, &[mistake]);
+        assert!(output.status.success(), "{}", text(&output));
+        let trace = fs::read_to_string(&trace).expect("strace has written");
+        let harmless = |line: &str| {
+            let read_only = line.contains("O_RDONLY") && !line.contains("O_CREAT");
+            let looks = [
+                "execve(", "access(", "stat", "statx(", "readlink", "getcwd(", "statfs", "exited",
+                "SIG", "chdir",
+            ];
+            // libc connects to a name service over a socket's path, which is no file.
+            read_only || line.contains("connect(") || looks.iter().any(|look| line.contains(look))
+        };
+        let written: Vec<&str> = trace.lines().filter(|line| !harmless(line)).collect();
+        assert!(trace.contains("libclopos_auth.so"), "{trace}");
+        assert_eq!(!written.is_empty(), writes, "{mistake}: {written:#?}");
+    }
+    println!("ok - a planted file is noticed");
+    println!("ok - no file is opened for writing, made, renamed or removed");
+}
+
+#[test]
+#[ignore = "for tests/run.sh memcheck: needs valgrind in CLOPOS_TEST_UNDER"]
+fn c_interface_memcheck_finds_a_planted_leak_and_a_planted_overrun() {
+    finds(
+        "memcheck",
+        &[
+            ("leak", "definitely lost"),
+            ("overrun", "Invalid read of size 1"),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "for tests/run.sh asan: needs a library and a compiler with AddressSanitizer"]
+fn c_interface_asan_finds_a_planted_leak_and_planted_overruns() {
+    finds(
+        "asan",
+        &[
+            ("leak", "LeakSanitizer: detected memory leaks"),
+            ("overrun", "heap-buffer-overflow"),
+            // Only the library itself can see this one: it reads a text that has no end.
+            ("endless", "heap-buffer-overflow"),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "for tests/run.sh helgrind: needs valgrind in CLOPOS_TEST_UNDER"]
+fn c_interface_helgrind_finds_a_planted_race() {
+    finds("helgrind", &[("race", "Possible data race")]);
+}
+
+#[test]
+#[ignore = "for tests/run.sh tsan: needs a library and a compiler with ThreadSanitizer"]
+fn c_interface_tsan_finds_a_planted_race() {
+    finds("tsan", &[("race", "WARNING: ThreadSanitizer: data race")]);
+}
+
+/// The tool that programs run under finds each mistake of `tests/c/planted.c`, and nothing where
+/// there is none.
+fn finds(tool: &str, mistakes: &[(&str, &str)]) {
+    let program = Program::compile(
+        &format!("planted-{tool}"),
+        &["tests/c/planted.c"],
+        Language::C99,
+        Linkage::Shared,
+        &[],
+    );
+    for (mistake, finding) in mistakes {
         let output = program.run(&start(true), &[mistake]);
         assert!(!output.status.success(), "the {mistake} was not found");
         assert!(text(&output).contains(finding), "{}", text(&output));
+        println!("ok - {tool} finds a planted {mistake}");
     }
     let output = program.run(&start(true), &["nothing"]);
     assert!(output.status.success(), "{}", text(&output));
-    println!("ok - memcheck finds a planted leak and a planted overrun");
+    println!("ok - {tool} finds nothing where there is nothing");
 }
 
 /// A compiled C program, in a directory of its own.
@@ -223,7 +355,9 @@ impl Program {
         command
             .args(standard)
             .args(WARNINGS)
-            .args(["-g", "-pthread", "-I"])
+            .args(["-g", "-pthread"])
+            .args(words_of("CLOPOS_TEST_CFLAGS"))
+            .arg("-I")
             .arg(root.join("include"))
             .args(sources.iter().map(|source| root.join(source)))
             .args(["-xnone", "-o"])
@@ -261,13 +395,26 @@ impl Program {
 
     /// Runs it against a sandbox.
     fn run(&self, sandbox: &Sandbox, arguments: &[&str]) -> Output {
-        let output = run(&mut self.command(sandbox, arguments));
+        self.run_under(under(), sandbox, arguments)
+    }
+
+    /// The same by another command.
+    fn run_under(&self, command: Command, sandbox: &Sandbox, arguments: &[&str]) -> Output {
+        let output = run(&mut self.command_under(command, sandbox, arguments));
         note_secrets(sandbox).expect("CLOPOS_TEST_SECRETS can be written");
         output
     }
 
     fn command(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
-        let mut command = under();
+        self.command_under(under(), sandbox, arguments)
+    }
+
+    fn command_under(
+        &self,
+        mut command: Command,
+        sandbox: &Sandbox,
+        arguments: &[&str],
+    ) -> Command {
         command
             .arg(self.path())
             .args(arguments)
@@ -333,8 +480,15 @@ fn start(tls: bool) -> Sandbox {
 /// all that failed.
 fn run_all(name: &str, language: Language, linkage: Linkage) {
     let program = Program::compile(name, TESTS, language, linkage, &[]);
-    let names = program.tests();
+    let mut names = program.tests();
     assert!(names.len() > 40, "too few tests: {names:?}");
+    for (variable, wanted) in [("CLOPOS_TEST_ONLY", true), ("CLOPOS_TEST_NOT", false)] {
+        if let Ok(parts) = env::var(variable) {
+            let named = |name: &String| parts.split_whitespace().any(|part| name.contains(part));
+            names.retain(|name| named(name) == wanted);
+        }
+    }
+    assert!(names.len() > 2, "too few tests: {names:?}");
 
     let mut failed = 0;
     for name in &names {
@@ -352,11 +506,15 @@ fn run_all(name: &str, language: Language, linkage: Linkage) {
 
 /// A command that runs programs: `env` if nobody asks for another.
 fn under() -> Command {
-    let words = env::var("CLOPOS_TEST_UNDER").unwrap_or_default();
-    let mut words = words.split_whitespace().map(OsString::from);
+    let mut words = words_of("CLOPOS_TEST_UNDER").into_iter();
     let mut command = Command::new(words.next().unwrap_or("env".into()));
     command.args(words);
     command
+}
+
+fn words_of(variable: &str) -> Vec<OsString> {
+    let words = env::var(variable).unwrap_or_default();
+    words.split_whitespace().map(OsString::from).collect()
 }
 
 /// Adds what must never be seen to the file that the transcript is searched for.

@@ -31,6 +31,10 @@ PARTS=(
     header     # the header is C99 and C++11 without a warning
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
+    helgrind   # its threads under valgrind, too
+    asan       # all of it, and the library's own code, with AddressSanitizer and LeakSanitizer
+    tsan       # its threads, the library's and Rust's own code, with ThreadSanitizer
+    resources  # out of memory and stack, and no use of a disk
     soak       # two minutes of everything at once: flat, and no token past its end
     fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
@@ -52,6 +56,8 @@ VALGRIND=(
     --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect
     --suppressions=tests/c/valgrind.supp
 )
+
+HELGRIND=(valgrind --tool=helgrind --quiet --error-exitcode=99 --num-callers=40 --suppressions=tests/c/helgrind.supp)
 
 WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 
@@ -280,7 +286,7 @@ need_c_tools() {
 
 part_c() {
     need_c_tools || { skipped "the C interface: no compiler or no libcurl"; return; }
-    c_tests "C interface" --skip memcheck --skip soak::
+    c_tests "C interface" --skip memcheck --skip helgrind --skip asan --skip tsan --skip resources --skip soak::
 }
 
 part_memcheck() {
@@ -296,6 +302,77 @@ part_memcheck() {
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
         CLOPOS_TEST_UNDER=${VALGRIND[*]} \
         c_tests "memcheck" c99_with_the_shared_library example memcheck
+}
+
+# The C tests that run several threads, without those that fork. The library's code is the same for all.
+THREADS="together thread cancel_wakes freeing_a_client_waits never_called_after may_free_its_client"
+
+part_helgrind() {
+    if ! need_c_tools || ! need valgrind valgrind libc6-dbg; then
+        skipped "helgrind: no compiler, no libcurl or no valgrind"
+        return
+    fi
+    if ! cargo build --lib --profile release-symbols >"$work/tests.log" 2>&1; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
+        CLOPOS_TEST_ONLY=$THREADS CLOPOS_TEST_UNDER="${HELGRIND[*]}" \
+        c_tests "helgrind" c99_with_the_shared_library helgrind
+}
+
+# sanitized NAME OPTION...: the shared library, instrumented; no build script is, since there is a target.
+sanitized() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1" CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+        cargo rustc --lib --crate-type cdylib --target "$(host)" \
+        --target-dir "$(target_directory)/$1" "${@:2}" >"$work/tests.log" 2>&1
+}
+
+host() {
+    rustc -vV | sed -n 's/^host: //p'
+}
+
+# The runtime is GCC's: the instrumented library takes that of the program which loads it.
+part_asan() {
+    need_c_tools || { skipped "asan: no compiler or no libcurl"; return; }
+    if ! sanitized address; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    # One test searches all memory, and there the sanitizer has terabytes.
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/address/$(host)/debug CLOPOS_TEST_CFLAGS=-fsanitize=address \
+        CLOPOS_TEST_NOT=nothing_of_secret_and_token_is_left \
+        ASAN_OPTIONS=detect_stack_use_after_return=1 \
+        c_tests "asan" c99_with_the_shared_library asan
+}
+
+# Rust's own library is built with it, or its locks would not be seen.
+part_tsan() {
+    if ! need_c_tools || ! need_debian_rust; then
+        skipped "tsan: no compiler, no libcurl or no Debian's Rust"
+        return
+    fi
+    if ! gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" ||
+        ! PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/thread/$(host)/debug CLOPOS_TEST_ONLY=$THREADS \
+        CLOPOS_TEST_CFLAGS="-fsanitize=thread -Wl,$work/tsan.o" \
+        c_tests "tsan" c99_with_the_shared_library tsan
+}
+
+part_resources() {
+    if ! need_c_tools || ! need strace strace; then
+        skipped "the resources: no compiler, no libcurl or no strace"
+        return
+    fi
+    if ! cargo build --release --lib >"$work/tests.log" 2>&1; then
+        tally "build" 1 0 0 0
+        return
+    fi
+    CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests "resources" resources
+    grep -E 'allocations survived' "$work/tests.log"
 }
 
 # CLOPOS_TEST_SOAK_S: how long.
