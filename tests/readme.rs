@@ -152,6 +152,21 @@ fn every_defence_in_the_readme_names_tests_that_are_there() {
 }
 
 #[test]
+fn every_check_in_the_readme_is_a_part_that_runs() {
+    let readme = read("README.md");
+    let table = readme.split("| part | tool | looks at |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+    let parts = parts();
+    let mut count = 0;
+    for row in rows {
+        let part = quoted(row).next().unwrap();
+        assert!(parts.iter().any(|name| name == part), "no part {part}");
+        count += 1;
+    }
+    assert!(count >= 7, "only {count}");
+}
+
+#[test]
 fn unsafe_code_is_where_the_readme_says() {
     let calls_the_c_library = ["src/clock.rs", "src/process.rs", "src/connect/sys.rs"];
     let mut folders = vec![root().join("src")];
