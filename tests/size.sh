@@ -30,7 +30,7 @@ by_crate() {
             else if (name ~ /^clopos_auth_/) name = "clopos_auth"
             else if (name ~ /^(_?_?unw_|_Unwind_|libunwind)/) name = "libunwind"
             else if (name ~ /^(anon|switch|GCC_except_table|\.)/) next
-            else if (name ~ /^_*rust/) name = "std"
+            else if (name ~ /^(__rust|rust_)/) name = "std"
             else if (name ~ /^[A-Za-z][A-Za-z0-9_.]*$/) name = "ring"
             else if (!sub(/::.*/, "", name) || name !~ /^[a-z_0-9]+$/) name = "(others)"
             sizes[name] += size
