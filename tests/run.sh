@@ -280,6 +280,11 @@ part_header() {
     done
 }
 
+# Both libraries, optimised as a whole: beside an rlib, cargo does without that.
+build_what_ships() {
+    cargo rustc --release --lib --crate-type cdylib,staticlib
+}
+
 need_c_tools() {
     need gcc gcc libc6-dev && need g++ g++ && need curl-config libcurl4-openssl-dev
 }
@@ -323,7 +328,7 @@ part_helgrind() {
 
 # sanitized NAME OPTION...: the shared library, instrumented; no build script is, since there is a target.
 sanitized() {
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1" CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1" \
         cargo rustc --lib --crate-type cdylib --target "$(host)" \
         --target-dir "$(target_directory)/$1" "${@:2}" >"$work/tests.log" 2>&1
 }
@@ -367,7 +372,7 @@ part_resources() {
         skipped "the resources: no compiler, no libcurl or no strace"
         return
     fi
-    if ! cargo build --release --lib >"$work/tests.log" 2>&1; then
+    if ! build_what_ships >"$work/tests.log" 2>&1; then
         tally "build" 1 0 0 0
         return
     fi
@@ -378,7 +383,7 @@ part_resources() {
 # CLOPOS_TEST_SOAK_S: how long.
 part_soak() {
     need_c_tools || { skipped "the soak: no compiler"; return; }
-    if ! cargo build --release --lib >"$work/tests.log" 2>&1; then
+    if ! build_what_ships >"$work/tests.log" 2>&1; then
         tally "build" 1 0 0 0
         return
     fi
@@ -425,7 +430,7 @@ part_symbols() {
         skipped "the symbols: no binutils"
         return
     fi
-    check "the library builds" cargo rustc --release --lib --crate-type cdylib,staticlib
+    check "the library builds" build_what_ships
     nm -D --defined-only "$shared" | awk '{ print $3 }' | sort >"$work/exported"
     grep -o 'clopos_auth_[a-z_]*(' include/clopos_auth.h | tr -d '(' | sort -u >"$work/promised"
     check "the shared library exports what the header declares and nothing else" \
@@ -478,7 +483,7 @@ notices_a_moved_field() {
 
 # The interface as the compiler's debug information tells it.
 read_interface() {
-    cargo build --lib && abidw --no-show-locs --no-corpus-path --no-comp-dir-path \
+    cargo build --lib --config profile.dev.package.clopos_auth.debug=2 && abidw --no-show-locs --no-corpus-path --no-comp-dir-path \
         --out-file "$work/library.abi" "$(target_directory)/debug/libclopos_auth.so" &&
         tests/abi/reduce.py "$work/library.abi" "$work/interface.abi"
 }
@@ -583,7 +588,7 @@ END
 go_test() {
     local target
     target=$(target_directory)
-    cargo rustc --release --lib --crate-type cdylib,staticlib && cargo build -p clopos-sandbox || return
+    build_what_ships && cargo build -p clopos-sandbox || return
     ln -sf libclopos_auth.so "$target/release/libclopos_auth.so.1"
     CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="-L$target/release" \
         LD_LIBRARY_PATH="$target/release" CLOPOS_SANDBOX="$target/debug/clopos-sandbox" \
