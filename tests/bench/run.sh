@@ -30,11 +30,17 @@ while [ $# != 0 ]; do
     shift
 done
 
+case " ${options[*]} " in
+*--quick*--write* | *--write*--quick*)
+    echo "a README is not written from few rounds" >&2 && exit 2 ;;
+esac
+
 need_rust
 need python3 python3
 need openssl openssl
 need valgrind valgrind libc6-dbg
 need strace strace
+[ -x /usr/bin/time ] || apt_install time || { echo "missing: /usr/bin/time (on Debian: apt-get install time)" >&2; exit 1; }
 PATH=$PATH:/usr/sbin need nginx nginx-light
 need curl-config libcurl4-openssl-dev
 [ -e /usr/include/cjson/cJSON.h ] || apt_install libcjson-dev ||
