@@ -50,7 +50,7 @@
  *   the process's signals and exists only while a request is under way. No function is safe in a signal handler.
  *
  *   A thread that calls needs 64 KiB of stack; a log function of yours comes on top. Where the library
- *   can start no thread of its own, a call that sends a request needs 256 KiB.
+ *   can start no thread of its own, a call that sends a request needs what that would have: 256 KiB.
  *
  *   After fork() the child's first call starts clean, with its own request and its own connection.
  *   The library stays loaded: dlclose() and FreeLibrary() do not unload it.
