@@ -233,8 +233,11 @@ notices_what_is_not_explained() {
 }
 
 part_simulation() {
-    # Only this crate: what it stands on is built as in all tests.
-    cargo_test "simulation" --config profile.dev.package.clopos_auth.opt-level=3 --test simulation
+    # Only this crate: what it stands on is built as in all tests. With debug assertions, it would be a
+    # hundredth of the country.
+    local crate=profile.dev.package.clopos_auth
+    cargo_test "simulation" --config "$crate.opt-level=3" --config "$crate.debug-assertions=false" \
+        --test simulation
 }
 
 part_loom() {
