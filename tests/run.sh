@@ -25,17 +25,17 @@ PARTS=(
     clippy     # and has no warnings
     docs       # nor has its documentation
     rust       # the Rust tests
-    coverage   # which lines they run, and why they do not run the others
     simulation # the same library over simulated days, optimised
     loom       # every interleaving of three threads around one flight
     header     # the header is C99 and C++11 without a warning
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
     helgrind   # its threads under valgrind, too
-    asan       # all of it, and the library's own code, with AddressSanitizer and LeakSanitizer
-    tsan       # its threads, the library's and Rust's own code, with ThreadSanitizer
     resources  # out of memory and stack, and no use of a disk
     soak       # two minutes of everything at once: flat, and no token past its end
+    asan       # all of it, and the library's own code, with AddressSanitizer and LeakSanitizer
+    tsan       # its threads, the library's and Rust's own code, with ThreadSanitizer
+    coverage   # which lines they all run, and why they do not run the others
     fuzz       # a minute of each fuzz target
     symbols    # what the libraries export and need
     deny       # which crates, licences and sources the library is made of
@@ -64,7 +64,8 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+preparing=
+trap '[ -z "$preparing" ] || kill "$preparing" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
 mkdir "$CLOPOS_TEST_TRANSCRIPT"
@@ -334,7 +335,12 @@ part_helgrind() {
 sanitized() {
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1" CARGO_PROFILE_DEV_OPT_LEVEL=1 \
         cargo rustc --lib --crate-type cdylib --target "$(host)" \
-        --target-dir "$(target_directory)/$1" "${@:2}" >"$work/tests.log" 2>&1
+        --target-dir "$(target_directory)/$1" "${@:2}"
+}
+
+# Rust's own library, too, or its locks would not be seen.
+instrumented_by_tsan() {
+    PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind
 }
 
 host() {
@@ -344,7 +350,7 @@ host() {
 # The runtime is GCC's: the instrumented library takes that of the program which loads it.
 part_asan() {
     need_c_tools || { skipped "asan: no compiler or no libcurl"; return; }
-    if ! sanitized address; then
+    if ! sanitized address >"$work/tests.log" 2>&1; then
         tally "build" 1 0 0 0
         return
     fi
@@ -355,14 +361,13 @@ part_asan() {
         c_tests "asan" c99_with_the_shared_library asan
 }
 
-# Rust's own library is built with it, or its locks would not be seen.
 part_tsan() {
     if ! need_c_tools || ! need_debian_rust; then
         skipped "tsan: no compiler, no libcurl or no Debian's Rust"
         return
     fi
-    if ! gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" ||
-        ! PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind; then
+    if ! { gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" && instrumented_by_tsan; } \
+        >"$work/tests.log" 2>&1; then
         tally "build" 1 0 0 0
         return
     fi
@@ -706,6 +711,20 @@ is_part() {
     esac
 }
 
+# What takes long to build, while the parts' tests leave a processor idle. A part that needs something
+# earlier builds it itself, or waits for it; what fails here fails there, too, and is said there.
+prepare() {
+    renice -n 19 -p "$BASHPID"
+    need_llvm_cov
+    need_cargo_fuzz
+    need_c_tools && sanitized address
+    need_c_tools && need_debian_rust && instrumented_by_tsan
+    need_cargo_deny
+    # shellcheck disable=SC2046 # words are wanted
+    tests/platforms.sh --build $(tests/platforms.sh --list)
+    need_cargo_c
+} >"$work/prepared" 2>&1 </dev/null
+
 run_part() {
     local start=$SECONDS good=$total_passed bad=$total_failed missed=$total_skipped
     echo "=== $1"
@@ -733,7 +752,11 @@ if ! need_rust; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-[ $# != 0 ] || set -- "${PARTS[@]}"
+if [ $# = 0 ]; then
+    set -- "${PARTS[@]}"
+    prepare &
+    preparing=$!
+fi
 for part in "$@"; do
     run_part "$part"
 done

@@ -39,22 +39,23 @@ impl Verifier {
         now: UnixTime,
     ) -> Option<Validity> {
         // Without those of its issuers, none of theirs can be meant.
-        let problem = |at| match self
-            .verifier
-            .verify_server_cert(certificate, &[], name, &[], at)
-        {
-            Err(Error::InvalidCertificate(problem)) => Some(problem),
+        let ask = |at| {
+            let at = UnixTime::since_unix_epoch(at);
+            self.verifier
+                .verify_server_cert(certificate, &[], name, &[], at)
+        };
+        match (ask(Duration::ZERO), ask(Duration::MAX)) {
+            (
+                Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                    not_before,
+                    ..
+                })),
+                Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
+                    not_after, ..
+                })),
+            ) if now < not_before || not_after < now => Some((not_before, not_after)),
             _ => None,
-        };
-        let not_before = match problem(UnixTime::since_unix_epoch(Duration::ZERO)) {
-            Some(CertificateError::NotValidYetContext { not_before, .. }) => not_before,
-            _ => return None,
-        };
-        let not_after = match problem(UnixTime::since_unix_epoch(Duration::MAX)) {
-            Some(CertificateError::ExpiredContext { not_after, .. }) => not_after,
-            _ => return None,
-        };
-        (now < not_before || not_after < now).then_some((not_before, not_after))
+        }
     }
 }
 
