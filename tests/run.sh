@@ -114,8 +114,13 @@ tally() {
 
 # cargo_test LABEL ARGUMENT...: counts what `cargo test` says.
 cargo_test() {
+    rust_tests "$1" cargo test --no-fail-fast "${@:2}"
+}
+
+# rust_tests LABEL COMMAND...: the same of whatever runs Rust's test programs.
+rust_tests() {
     local status=0 counts
-    cargo test --no-fail-fast "${@:2}" >"$work/tests.log" 2>&1 || status=$?
+    "${@:2}" >"$work/tests.log" 2>&1 || status=$?
     # A test that finds itself unable to run says so, and why.
     counts=$(awk '/^test result:/ { ok += $4; bad += $6; unable += $8 } /^SKIPPED: / { unable++ }
         END { print ok + 0, bad + 0, unable + 0 }' "$work/tests.log")
@@ -241,9 +246,18 @@ part_simulation() {
         --test simulation
 }
 
+# Each in a process of its own: loom makes its threads' stacks anew all the time, and one process's
+# processors would wait for each other's memory maps.
+each_model() {
+    local program
+    cargo test --locked --manifest-path tests/loom/Cargo.toml --target-dir "$(target_directory)/loom" \
+        --no-run 2>&1 | tee "$work/loom.log"
+    program=$(sed -n 's/^ *Executable .* (\(.*\))$/\1/p' "$work/loom.log") && [ -x "$program" ] || return
+    "$program" --list | sed -n 's/: test$//p' | xargs -n 1 -P "$(nproc)" "$program" --exact
+}
+
 part_loom() {
-    cargo_test "loom" --locked --manifest-path tests/loom/Cargo.toml \
-        --target-dir "$(target_directory)/loom"
+    rust_tests "loom" each_model
 }
 
 # check_header COMPILER STANDARD OPTION...: the header alone, twice.
