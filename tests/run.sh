@@ -31,6 +31,7 @@ PARTS=(
     c          # the C interface, from C and from C++
     memcheck   # the same under valgrind
     helgrind   # its threads under valgrind, too
+    cost       # instructions, system calls, allocations and sizes beside the peers
     resources  # out of memory and stack, and no use of a disk
     soak       # two minutes of everything at once: flat, and no token past its end
     asan       # all of it, and the library's own code, with AddressSanitizer and LeakSanitizer
@@ -46,7 +47,6 @@ PARTS=(
     install    # what cargo-c installs, to programs that find it by pkg-config and CMake
     platforms  # the library for every platform, and a program that runs on it
     release    # the archive of a release, made twice, and programs that build against it
-    cost       # instructions, system calls, allocations and sizes beside the peers
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
