@@ -2,6 +2,20 @@ package cloposauth
 
 /*
 #include <clopos_auth.h>
+
+// In one piece: places for C to write to would be allocations of Go's.
+typedef struct answer {
+	clopos_auth_status status;
+	clopos_auth_token *token;
+	clopos_auth_error *error;
+} answer;
+
+static answer get_token(clopos_auth_client *client, uint32_t timeout_ms)
+{
+	answer a = {CLOPOS_AUTH_OK, NULL, NULL};
+	a.status = clopos_auth_get_token(client, timeout_ms, &a.token, &a.error);
+	return a;
+}
 */
 import "C"
 
@@ -99,10 +113,13 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
 		return Token{}, contextError(ctx)
 	}
-	deadline := c.deadline(ctx)
 	token, err := c.TryToken()
+	if err == nil {
+		return token, nil
+	}
+	deadline := c.deadline(ctx)
 	// Where there is no time left to wait, it is the context that says so.
-	if err == nil || !errors.Is(err, ErrWouldWait) && !worthWaiting(err, deadline) {
+	if !errors.Is(err, ErrWouldWait) && !worthWaiting(err, deadline) {
 		return token, err
 	}
 	token, err = c.tokens.wait(ctx, deadline, c.getToken)
@@ -159,11 +176,9 @@ func (c *Client) deadline(ctx context.Context) time.Time {
 }
 
 func (c *Client) getToken(ms C.uint32_t) (Token, error) {
-	var token *C.clopos_auth_token
-	var e *C.clopos_auth_error
-	status := C.clopos_auth_get_token(c.handle, ms, &token, &e)
+	answer := C.get_token(c.handle, ms)
 	runtime.KeepAlive(c) // else the collector may close it meanwhile
-	return taken(token), failure(status, e)
+	return taken(answer.token), failure(answer.status, answer.error)
 }
 
 func (c *Client) authenticate(ms C.uint32_t) (Token, error) {
