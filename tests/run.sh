@@ -64,8 +64,7 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
-preparing=
-trap '[ -z "$preparing" ] || kill "$preparing" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
 mkdir "$CLOPOS_TEST_TRANSCRIPT"
@@ -725,20 +724,6 @@ is_part() {
     esac
 }
 
-# What takes long to build, while the parts' tests leave a processor idle. A part that needs something
-# earlier builds it itself, or waits for it; what fails here fails there, too, and is said there.
-prepare() {
-    renice -n 19 -p "$BASHPID"
-    need_llvm_cov
-    need_cargo_fuzz
-    need_c_tools && sanitized address
-    need_c_tools && need_debian_rust && instrumented_by_tsan
-    need_cargo_deny
-    # shellcheck disable=SC2046 # words are wanted
-    tests/platforms.sh --build $(tests/platforms.sh --list)
-    need_cargo_c
-} >"$work/prepared" 2>&1 </dev/null
-
 run_part() {
     local start=$SECONDS good=$total_passed bad=$total_failed missed=$total_skipped
     echo "=== $1"
@@ -768,8 +753,6 @@ if ! need_rust; then
 fi
 if [ $# = 0 ]; then
     set -- "${PARTS[@]}"
-    prepare &
-    preparing=$!
 fi
 for part in "$@"; do
     run_part "$part"
