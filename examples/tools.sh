@@ -9,16 +9,11 @@ export RUSTUP_AUTO_INSTALL=0
 
 # apt_install PACKAGE...
 apt_install() {
+    local log
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         return 1
     fi
     echo "installing $*" >&2
-    # One at a time: apt-get itself waits for the one lock, but not for the other.
-    (flock 9 && apt_install_alone "$@") 9>>"${TMPDIR:-/tmp}/clopos-auth-apt.lock" && apt_is_up_to_date=1
-}
-
-apt_install_alone() {
-    local log status=0
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
     # Somebody else may be installing something.
@@ -26,11 +21,14 @@ apt_install_alone() {
     if [ -z "${apt_is_up_to_date:-}" ]; then
         # A source that cannot be reached may be one that is not needed.
         apt-get "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
+        apt_is_up_to_date=1
     fi
-    apt-get "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 || status=$?
-    [ "$status" = 0 ] || cat "$log" >&2
+    if ! apt-get "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
     rm -f "$log"
-    return "$status"
 }
 
 # need PROGRAM PACKAGE...: PROGRAM is there, or comes with Debian's PACKAGEs.

@@ -351,11 +351,6 @@ sanitized() {
         --target-dir "$(target_directory)/$1" "${@:2}"
 }
 
-# Rust's own library, too, or its locks would not be seen.
-instrumented_by_tsan() {
-    PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind
-}
-
 host() {
     rustc -vV | sed -n 's/^host: //p'
 }
@@ -374,12 +369,14 @@ part_asan() {
         c_tests "asan" c99_with_the_shared_library asan
 }
 
+# Rust's own library is instrumented, too, or its locks would not be seen.
 part_tsan() {
     if ! need_c_tools || ! need_debian_rust; then
         skipped "tsan: no compiler, no libcurl or no Debian's Rust"
         return
     fi
-    if ! { gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" && instrumented_by_tsan; } \
+    if ! { gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" &&
+        PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind; } \
         >"$work/tests.log" 2>&1; then
         tally "build" 1 0 0 0
         return
@@ -751,9 +748,7 @@ if ! need_rust; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-if [ $# = 0 ]; then
-    set -- "${PARTS[@]}"
-fi
+[ $# != 0 ] || set -- "${PARTS[@]}"
 for part in "$@"; do
     run_part "$part"
 done

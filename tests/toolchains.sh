@@ -7,24 +7,17 @@ toolchains=$root/target/toolchains
 
 # fetch NAME COMMAND...: runs COMMAND with a new folder's path at its end, which becomes NAME's folder.
 fetch() {
-    [ ! -e "$toolchains/$1" ] || return 0
-    mkdir -p "$toolchains" || return
-    # Somebody else may be at it.
-    ({ ! type -P flock >/dev/null || flock 9; } && fetch_new "$@") 9>"$toolchains/$1.lock"
-}
-
-fetch_new() {
     local folder
     [ ! -e "$toolchains/$1" ] || return 0
     echo "fetching $1 into ${toolchains#"$root"/}" >&2
-    folder=$(mktemp -d "$toolchains/new.XXXXXX") || return
+    mkdir -p "$toolchains" && folder=$(mktemp -d "$toolchains/new.XXXXXX") || return
     if "${@:2}" "$folder" >"$folder.log" 2>&1 && mv -T "$folder" "$toolchains/$1"; then
         rm -f "$folder.log"
         return
     fi
     cat "$folder.log" >&2
     rm -rf "$folder" "$folder.log"
-    return 1
+    [ -e "$toolchains/$1" ] # somebody else was faster
 }
 
 # from_pypi PACKAGE... FOLDER
