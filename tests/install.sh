@@ -8,16 +8,13 @@ set -u
 cd "$root" || exit 1
 # shellcheck source=tests/toolchains.sh
 . tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. tests/common.sh
+# shellcheck source=tests/install/programs.sh
+. tests/install/programs.sh
 
-# check NAME COMMAND...: one test. Shows what the command says only if it fails.
 check() {
-    if "${@:2}" >"$work/check.log" 2>&1; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        sed 's/^/    /' "$work/check.log"
-        failed=1
-    fi
+    one_test "$@" || failed=1
 }
 
 install_library() {
@@ -52,30 +49,6 @@ exports_the_interface() {
     diff --label header "$work/promised" --label library "$work/exported"
 }
 
-# through_pkg_config PROGRAM COMPILER... : "--static" makes pkg-config tell what the static library needs.
-through_pkg_config() {
-    # shellcheck disable=SC2046 # words are wanted
-    "${@:2}" $(pkg-config --cflags --libs clopos_auth) -o "$work/$1" && runs "$work/$1"
-}
-
-through_pkg_config_static() {
-    local libraries
-    libraries=$(pkg-config --static --libs clopos_auth) || return
-    # Both libraries lie there; this is how a program says that it wants the static one.
-    libraries=${libraries//-lclopos_auth/-l:libclopos_auth.a}
-    # shellcheck disable=SC2046,SC2086 # words are wanted
-    "${@:2}" $(pkg-config --cflags clopos_auth) $libraries -o "$work/$1" &&
-        ! readelf -d "$work/$1" | grep -F 'libclopos_auth' && runs "$work/$1"
-}
-
-runs() {
-    LD_LIBRARY_PATH=$prefix/lib "$1"
-}
-
-builds_with_cmake() {
-    cmake -S tests/install -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" && cmake --build "$work/cmake"
-}
-
 refuses_another_major() {
     sed 's/clopos_auth 1.0/clopos_auth 2.0/' tests/install/CMakeLists.txt >"$work/newer.txt"
     mkdir "$work/newer" && cp "$work/newer.txt" "$work/newer/CMakeLists.txt" &&
@@ -95,7 +68,7 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM
 
 failed=0
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+version=$(crate_version)
 if ! need_rust || ! need_cargo_c || ! need c++ g++ || ! need cmake cmake make ||
     ! need pkg-config pkg-config || ! need readelf binutils; then
     echo "skipped - installing: a tool is missing"

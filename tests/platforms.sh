@@ -20,6 +20,8 @@ set -u
 cd "$root" || exit 1
 # shellcheck source=tests/toolchains.sh
 . tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. tests/common.sh
 
 TARGETS=(
     x86_64-unknown-linux-gnu
@@ -62,15 +64,8 @@ describe() {
     esac
 }
 
-# check NAME COMMAND...: one test. Shows what the command says only if it fails.
 check() {
-    if "${@:2}" >"$work/check.log" 2>&1; then
-        echo "ok - $target: $1"
-    else
-        echo "not ok - $target: $1"
-        sed 's/^/    /' "$work/check.log"
-        failed=1
-    fi
+    one_test "$target: $1" "${@:2}" || failed=1
 }
 
 is_windows() {

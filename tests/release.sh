@@ -16,6 +16,8 @@ set -u
 cd "$root" || exit 1
 # shellcheck source=tests/toolchains.sh
 . tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. tests/common.sh
 
 # Builds what is not there, or older than what it is made of.
 built() {
@@ -105,7 +107,7 @@ export LC_ALL=C
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+version=$(crate_version)
 need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 || exit 1
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
     need git git && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || exit 1

@@ -18,6 +18,8 @@ set -u
 cd "$root" || exit 1
 # shellcheck source=tests/toolchains.sh
 . tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. tests/common.sh
 
 PARTS=(
     scripts    # the shell scripts are clean
@@ -82,16 +84,8 @@ skipped() {
     echo "skipped: $*"
 }
 
-# check NAME COMMAND...: one test. Shows what the command says only if it fails.
 check() {
-    if "${@:2}" >"$work/check.log" 2>&1; then
-        passed 1
-        echo "ok - $1"
-    else
-        failed 1
-        echo "not ok - $1"
-        sed 's/^/    /' "$work/check.log"
-    fi
+    if one_test "$@"; then passed 1; else failed 1; fi
 }
 
 # tally LABEL STATUS PASSED FAILED SKIPPED: what a program of many tests came to; its output is in
@@ -149,6 +143,13 @@ script_tests() {
     while read -r why; do skipped "$why"; done < <(sed -n 's/^skipped - //p' "$work/tests.log")
     [ "$total_skipped" != "$missed" ] && [ $((good + bad)) = 0 ] && return
     tally "$1" "$status" "$good" "$bad" 0
+}
+
+# built COMMAND...: what tests need to start; if it fails, that is one failure instead of theirs.
+built() {
+    "$@" >"$work/tests.log" 2>&1 && return
+    tally "build" 1 0 0 0
+    return 1
 }
 
 has_cargo_tool() {
@@ -226,10 +227,9 @@ part_coverage() {
     CARGO_TARGET_DIR=$(target_directory)/coverage
     export CARGO_TARGET_DIR
     CARGO_PROFILE_DEV_DEBUG=0 check "the tests pass while they are watched" run_for_coverage
-    tests/coverage.py "$work/lcov" tests/coverage.txt >"$work/coverage" 2>&1
     check "every line is run by a test or explained" tests/coverage.py "$work/lcov" tests/coverage.txt
+    grep '^|' "$work/check.log"
     check "a line that nothing runs and nothing explains is noticed" notices_what_is_not_explained
-    grep '^|' "$work/coverage"
 }
 
 notices_what_is_not_explained() {
@@ -317,10 +317,7 @@ part_memcheck() {
         return
     fi
     # The code that ships, with the names that the suppressions go by.
-    if ! cargo build --lib --profile release-symbols >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built cargo build --lib --profile release-symbols || return
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
         CLOPOS_TEST_UNDER=${VALGRIND[*]} \
         c_tests "memcheck" c99_with_the_shared_library example memcheck
@@ -334,10 +331,7 @@ part_helgrind() {
         skipped "helgrind: no compiler, no libcurl or no valgrind"
         return
     fi
-    if ! cargo build --lib --profile release-symbols >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built cargo build --lib --profile release-symbols || return
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols CLOPOS_TEST_DEADLINE_S=600 \
         CLOPOS_TEST_ONLY=$THREADS CLOPOS_TEST_UNDER="${HELGRIND[*]}" \
         c_tests "helgrind" c99_with_the_shared_library helgrind
@@ -358,10 +352,7 @@ host() {
 # The runtime is GCC's: the instrumented library takes that of the program which loads it.
 part_asan() {
     need_c_tools || { skipped "asan: no compiler or no libcurl"; return; }
-    if ! sanitized address >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built sanitized address || return
     # One test searches all memory, and there the sanitizer has terabytes.
     CLOPOS_TEST_LIBRARIES=$(target_directory)/address/$(host)/debug CLOPOS_TEST_CFLAGS=-fsanitize=address \
         CLOPOS_TEST_NOT=nothing_of_secret_and_token_is_left \
@@ -375,12 +366,8 @@ part_tsan() {
         skipped "tsan: no compiler, no libcurl or no Debian's Rust"
         return
     fi
-    if ! { gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" &&
-        PATH=/usr/bin:$PATH sanitized thread -Zbuild-std=std,panic_unwind; } \
-        >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o" || return
+    PATH=/usr/bin:$PATH built sanitized thread -Zbuild-std=std,panic_unwind || return
     CLOPOS_TEST_LIBRARIES=$(target_directory)/thread/$(host)/debug CLOPOS_TEST_ONLY=$THREADS \
         CLOPOS_TEST_CFLAGS="-fsanitize=thread -Wl,$work/tsan.o" \
         c_tests "tsan" c99_with_the_shared_library tsan
@@ -391,10 +378,7 @@ part_resources() {
         skipped "the resources: no compiler, no libcurl or no strace"
         return
     fi
-    if ! build_what_ships >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built build_what_ships || return
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests "resources" resources
     grep -E 'allocations survived' "$work/tests.log"
 }
@@ -402,10 +386,7 @@ part_resources() {
 # CLOPOS_TEST_SOAK_S: how long.
 part_soak() {
     need_c_tools || { skipped "the soak: no compiler"; return; }
-    if ! build_what_ships >"$work/tests.log" 2>&1; then
-        tally "build" 1 0 0 0
-        return
-    fi
+    built build_what_ships || return
     CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests "soak" soak::
     grep -E '^(ok - |\| )' "$work/tests.log"
 }
@@ -543,7 +524,7 @@ keeps() {
 part_abi() {
     local version
     need cc gcc libc6-dev || { skipped "the ABI: no C compiler"; return; }
-    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    version=$(crate_version)
     check "the .NET package has the version of Cargo.toml" \
         grep -F "<Version>$version</Version>" examples/dotnet/Clopos.Auth/Clopos.Auth.csproj
     check "no field moved since 1.0" same_layout include

@@ -183,7 +183,8 @@ class Bench:
             row["instructions"] = self.instructions(*program)
             row["system_calls"] = self.system_calls(*program)
             row["allocations"], row["peak_heap"] = self.allocations(*program)
-            row["peak_rss_kib"] = statistics.median(self.peak_rss(*program) for _ in range(5))
+            if not counts_only:
+                row["peak_rss_kib"] = statistics.median(self.peak_rss(*program) for _ in range(5))
         if not counts_only:
             say("fresh process: times")
             times = {name: [] for name in table}

@@ -8,16 +8,13 @@ set -u
 cd "$root" || exit 1
 # shellcheck source=tests/toolchains.sh
 . tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. tests/common.sh
+# shellcheck source=tests/install/programs.sh
+. tests/install/programs.sh
 
-# check NAME COMMAND...: one test. Shows what the command says only if it fails.
 check() {
-    if "${@:2}" >"$work/check.log" 2>&1; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        sed 's/^/    /' "$work/check.log"
-        failed=1
-    fi
+    one_test "$@" || failed=1
 }
 
 # The same sources in another folder, by somebody with other habits.
@@ -98,27 +95,9 @@ refuses_a_crate_without_a_licence_text() (
     "$root/tests/release/components.py" "$target" "$work/planted.out"
 )
 
-runs() {
-    LD_LIBRARY_PATH=$prefix/lib "$1"
-}
-
-through_pkg_config() {
-    # shellcheck disable=SC2046 # words are wanted
-    "${c[@]}" $(pkg-config --cflags --libs clopos_auth) -o "$work/shared" && runs "$work/shared"
-}
-
-through_pkg_config_static() {
-    local libraries
-    libraries=$(pkg-config --static --libs clopos_auth) || return
-    # Both libraries lie there; this is how a program says that it wants the static one.
-    libraries=${libraries//-lclopos_auth/-l:libclopos_auth.a}
-    # shellcheck disable=SC2046,SC2086 # words are wanted
-    "${c[@]}" $(pkg-config --cflags clopos_auth) $libraries -o "$work/static" && "$work/static"
-}
-
 through_cmake() {
     local program
-    cmake -S tests/install -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" && cmake --build "$work/cmake" || return
+    builds_with_cmake || return
     for program in c-shared c-static cpp-shared cpp-static; do
         runs "$work/cmake/$program" || return
     done
@@ -134,7 +113,7 @@ trap 'exit 1' INT TERM
 
 failed=0
 target=x86_64-unknown-linux-gnu
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+version=$(crate_version)
 name=libclopos_auth-$version-$target
 prefix=$work/unpacked/$name
 if [ "$(uname -sm)" != "Linux x86_64" ] || ! need_rust || ! need_zig || ! need_debian_rust || ! need c++ g++ ||
@@ -157,8 +136,8 @@ check "a crate without a licence text is refused" refuses_a_crate_without_a_lice
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 c=(cc -std=c99 -Wall -Wextra -Wpedantic -Werror tests/platforms/smoke.c)
 check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
-check "a C program signs in, found by pkg-config, shared" through_pkg_config
-check "a C program signs in, found by pkg-config, static" through_pkg_config_static
+check "a C program signs in, found by pkg-config, shared" through_pkg_config shared "${c[@]}"
+check "a C program signs in, found by pkg-config, static" through_pkg_config_static static "${c[@]}"
 check "C and C++ programs sign in, found by CMake, shared and static" through_cmake
 check "the same bytes are made in another folder" makes_the_same_again
 [ "$failed" = 0 ]
