@@ -9,6 +9,9 @@
 # part took, and ends with "N passed, N failed", and ", N skipped" where a tool could not be had.
 # With CI set, a skip is a failure, too.
 #
+# Everything takes an hour of one processor that builds, and half an hour of tests that mostly wait: the
+# parts in BESIDE run beside the others then, and what they say is shown when they are done.
+#
 # A new part is a function part_NAME and an entry in PARTS. It calls `check` for each of its tests, or
 # counts by itself with `passed`, `failed` and `skipped`.
 
@@ -52,6 +55,9 @@ PARTS=(
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
+# Whether these pass does not depend on how fast they run.
+BESIDE=(clippy docs loom fuzz deny install platforms release)
+
 # shellcheck disable=SC2054 # the comma belongs to the option
 VALGRIND=(
     valgrind --quiet --error-exitcode=99 --leak-check=full --num-callers=40
@@ -66,10 +72,12 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+beside=
+trap '[ -z "$beside" ] || kill "$beside"; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
-mkdir "$CLOPOS_TEST_TRANSCRIPT"
+export CLOPOS_TEST_TRANSCRIPT=${CLOPOS_TEST_TRANSCRIPT:-$work/transcript}
+export CLOPOS_TEST_SECRETS=${CLOPOS_TEST_SECRETS:-$work/secrets}
+mkdir -p "$CLOPOS_TEST_TRANSCRIPT"
 # Some tests become nobody on the way.
 chmod 711 "$work"
 chmod 1777 "$CLOPOS_TEST_TRANSCRIPT"
@@ -695,8 +703,9 @@ part_secrets() {
     check "no line holds a secret or a token" transcript_is_clean "$CLOPOS_TEST_TRANSCRIPT"
 }
 
-is_part() {
-    case " ${PARTS[*]} " in
+# is_one_of WORD WORD...: the first is among the others.
+is_one_of() {
+    case " ${*:2} " in
     *" $1 "*) ;;
     *) return 1 ;;
     esac
@@ -715,12 +724,40 @@ run_part() {
         tee -a "$work/durations"
 }
 
+# In a target directory of their own, or the others would wait for cargo's lock; and the tests that take
+# the time get a processor whenever they want one.
+run_beside() {
+    CARGO_TARGET_DIR=$(target_directory)/beside exec nice -n 19 "$root/tests/run.sh" "${BESIDE[@]}" \
+        >"$work/beside.log" 2>&1
+}
+
+run_everything() {
+    local part good bad missed
+    run_beside &
+    beside=$!
+    for part in "${PARTS[@]}"; do
+        is_one_of "$part" "${BESIDE[@]}" secrets || run_part "$part"
+    done
+    wait "$beside"
+    beside=
+    sed -e '/^=== in all/,$d' "$work/beside.log"
+    sed -e '1,/^=== in all/d' -e '/ s$/!d' "$work/beside.log" >>"$work/durations"
+    read -r good bad missed < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' \
+        "$work/beside.log")
+    # One that was killed has no last line.
+    passed "${good:-0}"
+    failed "${bad:-1}"
+    total_skipped=$((total_skipped + ${missed:-0}))
+    # What any of them said.
+    run_part secrets
+}
+
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${PARTS[@]}"
     exit
 fi
 for part in "$@"; do
-    if ! is_part "$part"; then
+    if ! is_one_of "$part" "${PARTS[@]}"; then
         echo "no part is named $part; there are: ${PARTS[*]}" >&2
         exit 2
     fi
@@ -729,10 +766,13 @@ if ! need_rust; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-[ $# != 0 ] || set -- "${PARTS[@]}"
-for part in "$@"; do
-    run_part "$part"
-done
+if [ $# = 0 ]; then
+    run_everything
+else
+    for part in "$@"; do
+        run_part "$part"
+    done
+fi
 
 echo "=== in all, $SECONDS s"
 cat "$work/durations"
