@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::clock::{Clock, Instant};
+use crate::clock::{Anchor, Clock, Instant, Ticks};
 use crate::freshness::Lifetime;
 use crate::process;
 use crate::protocol::Grant;
@@ -18,6 +18,7 @@ pub(crate) struct CachedToken {
     pub grant: Grant,
     pub lifetime: Lifetime,
     clock: Clock,
+    anchor: Option<Anchor>,
     /// Until then nobody needs to think about a refresh, in nanoseconds of the lifetime clock.
     look_again_at: AtomicU64,
     /// The process that obtained it: a forked child does not use its parent's.
@@ -32,11 +33,19 @@ impl CachedToken {
         CachedToken {
             grant,
             lifetime,
+            anchor: clock.anchor(),
             clock,
             look_again_at: AtomicU64::new(look_again.as_nanos()),
             generation: process::generation(),
             owner,
         }
+    }
+
+    /// The time on its clock, by ticks that were read just now.
+    #[inline]
+    fn now(&self, ticks: Ticks) -> Instant {
+        let short_cut = self.anchor.and_then(|anchor| anchor.instant(ticks));
+        short_cut.unwrap_or_else(|| self.clock.now())
     }
 
     /// How much of its life is left.
@@ -69,12 +78,22 @@ impl CachedToken {
 pub(crate) struct TokenCache(ArcSwapOption<CachedToken>);
 
 impl TokenCache {
-    /// The hot path: the token, if it is fresh `now` and nobody needs to think about a refresh. The
-    /// time is read before the token: the other way round, the one would have to wait for the other.
+    /// The hot path: the token, if it is fresh and nobody needs to think about a refresh. The ticks are
+    /// read before the token: the other way round, the one would have to wait for the other.
     #[inline(always)]
-    pub fn read<R>(&self, now: Instant, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
+    pub fn read<R>(&self, ticks: Ticks, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
+        self.read_at(|token| token.now(ticks), read)
+    }
+
+    #[inline(always)]
+    fn read_at<R>(
+        &self,
+        now: impl FnOnce(&CachedToken) -> Instant,
+        read: impl FnOnce(&Grant, Duration) -> R,
+    ) -> Option<R> {
         let guard = self.0.load();
         let token = guard.as_deref()?;
+        let now = now(token);
         if token.wants_a_look(now) || token.generation != process::generation() {
             return None;
         }
@@ -165,9 +184,10 @@ mod tests {
     }
 
     fn read(cache: &ClientCache, seconds: u64) -> Option<(String, u64)> {
-        cache.cache.read(at(seconds), |grant, left| {
-            (grant.token.expose().to_owned(), left.as_secs())
-        })
+        cache.cache.read_at(
+            |_| at(seconds),
+            |grant, left| (grant.token.expose().to_owned(), left.as_secs()),
+        )
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! | Windows | `GetTickCount64` (counts sleep, ticks every 10 to 16 ms) |
 //! | macOS, iOS | `CLOCK_MONOTONIC` (there it counts sleep) |
 //! | other Unix | `CLOCK_MONOTONIC` (whether it counts sleep is up to the system) |
+//!
+//! Reading it is most of what a cached token would cost, so a cached token takes a short cut, see `Anchor`.
 
 use std::fmt;
 use std::ops::Add;
@@ -79,6 +81,14 @@ impl Clock {
         }
     }
 
+    /// For [`Ticks`] that are read from now on. `None` where only [`Clock::now`] tells the time.
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
+        match self {
+            Clock::System => Anchor::new(Ticks::now(), self.now()),
+            Clock::Injected(_) => None,
+        }
+    }
+
     /// The wall clock, in seconds since 1970 (negative before).
     pub fn unix_seconds(&self) -> i64 {
         match self {
@@ -118,15 +128,24 @@ fn system_now() -> Instant {
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const LIFETIME_CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
+    // 0 only for a clock that the system does not have, and every system that Rust's standard library
+    // runs on has this one.
+    Instant(nanoseconds(LIFETIME_CLOCK))
+}
+
+/// What a clock shows; 0 if there is no such clock.
+#[cfg(unix)]
+#[inline]
+fn nanoseconds(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a valid, writable timespec for the duration of the call. The result is not
-    // looked at: the call fails only for a clock that the system does not have, and every system
-    // that Rust's standard library runs on has this one.
-    unsafe { libc::clock_gettime(LIFETIME_CLOCK, &mut time) };
-    Instant(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    // SAFETY: `time` is a valid, writable timespec for the duration of the call. A failure leaves it.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    (time.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.tv_nsec as u64)
 }
 
 #[cfg(windows)]
@@ -137,6 +156,72 @@ fn system_now() -> Instant {
         safe fn GetTickCount64() -> u64;
     }
     Instant(GetTickCount64().saturating_mul(1_000_000))
+}
+
+/// Two clocks that Linux sets at each tick of its timer, and which take a third of the time to read
+/// that the lifetime clock takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    /// Does not count sleep. 0 if there is no such clock.
+    monotonic: u64,
+    wall: u64,
+}
+
+impl Ticks {
+    #[inline]
+    pub fn now() -> Ticks {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return Ticks {
+            monotonic: nanoseconds(libc::CLOCK_MONOTONIC_COARSE),
+            wall: nanoseconds(libc::CLOCK_REALTIME_COARSE),
+        };
+        // The lifetime clock itself stands for both.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            let Instant(now) = system_now();
+            Ticks {
+                monotonic: now,
+                wall: now,
+            }
+        }
+    }
+
+    #[inline]
+    fn wall_ahead(self) -> u64 {
+        self.wall.wrapping_sub(self.monotonic)
+    }
+}
+
+/// Where [`Ticks`] and the lifetime clock lay beside each other at some moment. From then on the ones
+/// tell the other, as long as the wall clock is the same time ahead of the monotonic one, to the
+/// nanosecond: after a sleep, Linux sets the wall clock forward by what it adds to the boot time, and
+/// the monotonic clock not at all. Whoever sets the date changes the difference, too; then the lifetime
+/// clock itself has to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anchor {
+    wall_ahead: u64,
+    lifetime_ahead: u64,
+}
+
+impl Anchor {
+    /// The longest time from one tick to the next (there are 100 to 1000 in a second).
+    const TICK: Duration = Duration::from_millis(10);
+
+    fn new(ticks: Ticks, now: Instant) -> Option<Anchor> {
+        // Later ticks may be as old as a tick: better early by two than late by one.
+        let Instant(now) = now + Anchor::TICK;
+        (ticks.monotonic != 0).then_some(Anchor {
+            wall_ahead: ticks.wall_ahead(),
+            lifetime_ahead: now.wrapping_sub(ticks.monotonic),
+        })
+    }
+
+    /// What the lifetime clock shows, or up to two ticks more. `None` if it has to be read.
+    #[inline]
+    pub fn instant(self, ticks: Ticks) -> Option<Instant> {
+        let is_usable = ticks.monotonic != 0 && ticks.wall_ahead() == self.wall_ahead;
+        is_usable.then(|| Instant(ticks.monotonic.wrapping_add(self.lifetime_ahead)))
+    }
 }
 
 /// A Unix time as `2026-11-24 03:04:05 UTC`, for messages to people.
@@ -174,6 +259,69 @@ mod tests {
         assert!(before > Instant::from_nanos(0));
     }
 
+    const TICKS: Ticks = Ticks {
+        monotonic: 5_000,
+        wall: 90_000,
+    };
+
+    fn later(monotonic: u64, wall: i64) -> Option<Instant> {
+        let anchor = Anchor::new(TICKS, Instant(7_000)).expect("there are such clocks");
+        let instant = anchor.instant(Ticks {
+            monotonic: TICKS.monotonic + monotonic,
+            wall: TICKS.wall.wrapping_add_signed(wall),
+        });
+        instant.map(|Instant(nanos)| Instant(nanos - Anchor::TICK.as_nanos() as u64))
+    }
+
+    #[test]
+    fn the_short_cut_goes_on_with_the_clocks() {
+        assert_eq!(later(0, 0), Some(Instant(7_000)));
+        assert_eq!(later(300, 300), Some(Instant(7_300)));
+    }
+
+    #[test]
+    fn sleep_and_a_new_date_close_the_short_cut() {
+        for step in [-80_000, -1, 1, 3_600_000_000_000] {
+            assert_eq!(later(300, 300 + step), None);
+        }
+    }
+
+    #[test]
+    fn without_its_clocks_there_is_no_short_cut() {
+        let none = Ticks {
+            monotonic: 0,
+            wall: 0,
+        };
+        assert!(Anchor::new(none, Instant(7_000)).is_none());
+        let same = Ticks {
+            monotonic: 5_000,
+            wall: 5_000,
+        };
+        let anchor = Anchor::new(same, Instant(7_000)).expect("there are such clocks");
+        assert_eq!(anchor.instant(none), None);
+    }
+
+    #[test]
+    fn the_short_cut_is_never_behind_the_clock_nor_far_ahead() {
+        let mut taken = 0;
+        for _ in 0..100_000 {
+            let start = Clock::System.now();
+            let anchor = Clock::System.anchor().expect("there are such clocks");
+            let before = Clock::System.now();
+            if let Some(instant) = anchor.instant(Ticks::now()) {
+                // This thread may have had to wait between the anchor's two readings.
+                let slack = 2 * Anchor::TICK + before.since(start);
+                let latest = Clock::System.now() + slack;
+                assert!(
+                    before <= instant && instant <= latest,
+                    "{before:?} {instant:?} {latest:?}"
+                );
+                taken += 1;
+            }
+        }
+        assert!(taken > 90_000, "{taken}");
+    }
+
     #[test]
     fn a_clock_says_whose_it_is() {
         struct Stopped;
@@ -187,6 +335,7 @@ mod tests {
             }
         }
         let stopped = Clock::Injected(Arc::new(Stopped));
+        assert!(stopped.anchor().is_none());
         assert_eq!(
             format!("{:?} {stopped:?}", Clock::System),
             "System Injected"

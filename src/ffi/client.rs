@@ -9,7 +9,7 @@ use super::config::{clopos_auth_config, settings};
 use super::handle::{Kind, Slot, Table};
 use super::object::{clopos_auth_error, clopos_auth_token, new_token};
 use crate::cache::TokenCache;
-use crate::clock::Clock;
+use crate::clock::Ticks;
 use crate::config::check_text;
 use crate::protocol::{Grant, MAX_TOKEN_BYTES};
 use crate::{Client, Credentials, Error, Status};
@@ -55,9 +55,8 @@ fn read_token<R>(
     read: impl Fn(&Grant, Duration) -> R,
 ) -> Result<R, Error> {
     let key = client.addr();
-    // C cannot inject a clock.
-    let now = Clock::System.now();
-    let fresh = |slot: &ClientSlot| slot.lasting.read(now, &read).filter(|_| slot.is(key));
+    let ticks = Ticks::now();
+    let fresh = |slot: &ClientSlot| slot.lasting.read(ticks, &read).filter(|_| slot.is(key));
     if let Some(result) = CLIENTS.find(key).and_then(fresh) {
         return Ok(result);
     }
@@ -302,6 +301,7 @@ mod tests {
     use super::super::object::TokenObject;
     use super::*;
     use crate::cache::{CachedToken, ClientCache};
+    use crate::clock::Clock;
     use crate::freshness::{self, Origin};
     use crate::secret::Secret;
     use std::cell::Cell;
