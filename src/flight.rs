@@ -177,6 +177,8 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         state.current = None;
         state.delayed = None;
         self.landings.fetch_add(1, Ordering::Release);
+        // Whoever is woken wants the lock at once.
+        drop(state);
         self.changed.notify_all();
     }
 
