@@ -243,7 +243,7 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<S
         return Ok(None);
     }
     let mut body = SecretBuffer::with_capacity(expected.max(1));
-    let mut chunk = Wiped::new(2048);
+    let mut chunk = Wiped::new(expected.clamp(1, 2048));
     loop {
         let n = reader.read(&mut chunk)?;
         if n == 0 {

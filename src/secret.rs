@@ -61,12 +61,43 @@ impl Drop for SecretBuffer {
     }
 }
 
-/// Memory of a fixed size, zero at first, wiped when dropped.
-pub(crate) struct Wiped(Box<[u8]>);
+/// Memory of a fixed size, zero at first. What was written to is wiped when it is dropped, or before.
+pub(crate) struct Wiped {
+    bytes: Box<[u8]>,
+    /// `bytes[dirty..]` was never written to, or wiped since.
+    dirty: usize,
+}
 
 impl Wiped {
     pub fn new(size: usize) -> Wiped {
-        Wiped(vec![0; size].into())
+        Wiped {
+            bytes: vec![0; size].into(),
+            dirty: 0,
+        }
+    }
+
+    /// The memory, for who tells [`Wiped::wrote`] how far it was written to: a few hundred bytes of
+    /// many thousand need to be wiped then.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// There may be something in the first `end` bytes.
+    pub fn wrote(&mut self, end: usize) {
+        self.dirty = self.dirty.max(end);
+    }
+
+    /// Moves to memory of twice the size, with the first `keep` bytes.
+    pub fn grow(&mut self, keep: usize) {
+        let mut larger = Wiped::new(2 * self.bytes.len());
+        larger.bytes[..keep].copy_from_slice(&self.bytes[..keep]);
+        larger.wrote(keep);
+        *self = larger;
+    }
+
+    pub fn clean(&mut self) {
+        wipe(&mut self.bytes[..self.dirty]);
+        self.dirty = 0;
     }
 }
 
@@ -74,19 +105,20 @@ impl Deref for Wiped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl DerefMut for Wiped {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        self.dirty = self.bytes.len();
+        &mut self.bytes
     }
 }
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        wipe(self);
+        self.clean();
     }
 }
 
@@ -119,6 +151,20 @@ mod tests {
         let mut buffer = SecretBuffer::with_capacity(8);
         buffer.write_all(b"hunter2").unwrap();
         assert_eq!(format!("{buffer:?}"), "***");
+    }
+
+    #[test]
+    fn what_was_written_to_is_wiped_and_the_rest_need_not_be() {
+        let mut memory = Wiped::new(8);
+        memory.room().copy_from_slice(b"hunter2!");
+        memory.wrote(7);
+        memory.clean();
+        assert_eq!(*memory, *b"\0\0\0\0\0\0\0!");
+        memory[0] = 1;
+        memory.grow(2);
+        assert_eq!(*memory, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        memory.clean();
+        assert_eq!(*memory, [0; 16]);
     }
 
     #[test]

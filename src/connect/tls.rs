@@ -24,23 +24,24 @@ use zeroize::Zeroizing;
 use crate::Status;
 use crate::clock::Clock;
 use crate::config::{Network, Roots};
-use crate::secret::{Wiped, wipe};
+use crate::secret::Wiped;
 
 use super::Notes;
 use super::crypto;
 use super::sentence;
-use super::transport::{Deadline, Socket, WipedBuffers};
+use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers};
 use super::verifier::Verifier;
 use super::{Endpoint, Failure};
 
-/// A record of the largest size that TLS 1.2 and 1.3 allow on the wire.
-const INCOMING_BYTES: usize = 5 + 16 * 1024 + 2048;
+/// A resumed handshake, or the service's answer; what is larger makes itself room.
+const INCOMING_BYTES: usize = 4 * 1024;
 
-/// rustls takes handshake messages of up to 64 KiB, here with the records around them.
+/// rustls takes handshake messages of up to 64 KiB, here with the records around them. A record takes
+/// 18 KiB at most.
 const MAX_BYTES: usize = 72 * 1024;
 
 /// A full output buffer as one record, behind the end of a handshake.
-const OUTGOING_BYTES: usize = 4 * 1024 + 512;
+const OUTGOING_BYTES: usize = OUTPUT_BYTES + 512;
 
 /// What the connections of one agent have in common.
 pub(super) struct TlsSettings {
@@ -267,10 +268,8 @@ impl Tls {
     /// Sends what waits and reads what comes: how many bytes, none at the end of the stream.
     fn exchange(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
         self.flush(deadline)?;
-        let room = self.incoming.room()?;
-        let amount = self.socket.read(room, deadline)?;
-        self.incoming.filled += amount;
-        Ok(amount)
+        let (incoming, socket) = (&mut self.incoming, &mut self.socket);
+        incoming.read(|room| socket.read(room, deadline))
     }
 
     fn flush(&mut self, deadline: &Deadline) -> Result<(), ureq::Error> {
@@ -304,8 +303,10 @@ impl Tls {
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
                 break;
             };
-            let room = &mut self.outgoing.bytes[self.outgoing.filled..];
-            self.outgoing.filled += data.encode(room).unwrap_or(0);
+            // As much as there is room for.
+            let _ = self
+                .outgoing
+                .put(|room| Ok(Some(data.encode(room).unwrap_or(0))));
             self.incoming.discard(discard);
         }
         let _ = self.flush(deadline);
@@ -380,7 +381,6 @@ impl fmt::Debug for Tls {
 struct Bytes {
     bytes: Wiped,
     filled: usize,
-    dirty: usize,
 }
 
 impl Bytes {
@@ -388,21 +388,25 @@ impl Bytes {
         Bytes {
             bytes: Wiped::new(capacity),
             filled: 0,
-            dirty: 0,
         }
     }
 
     fn filled(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.filled]
+        &mut self.bytes.room()[..self.filled]
     }
 
-    /// Free room, made if there is none. Only messages of a handshake can ask for that, never
-    /// application data: its largest record fits.
-    fn room(&mut self) -> io::Result<&mut [u8]> {
+    /// Appends what `read` reads: how many bytes. Where there is no room, more is made.
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, ureq::Error>,
+    ) -> Result<usize, ureq::Error> {
         if self.filled == self.bytes.len() {
             self.grow()?;
         }
-        Ok(&mut self.bytes[self.filled..])
+        let amount = read(&mut self.bytes.room()[self.filled..])?;
+        self.filled += amount;
+        self.bytes.wrote(self.filled);
+        Ok(amount)
     }
 
     /// Appends what `write` writes; it says `None` when the room is too small.
@@ -411,11 +415,18 @@ impl Bytes {
         mut write: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
     ) -> io::Result<()> {
         loop {
-            if let Some(amount) = write(&mut self.bytes[self.filled..])? {
-                self.filled += amount;
-                return Ok(());
+            match write(&mut self.bytes.room()[self.filled..]) {
+                Ok(Some(amount)) => {
+                    self.filled += amount;
+                    self.bytes.wrote(self.filled);
+                    return Ok(());
+                }
+                Ok(None) => self.grow()?,
+                Err(error) => {
+                    self.bytes.wrote(self.bytes.len());
+                    return Err(error);
+                }
             }
-            self.grow()?;
         }
     }
 
@@ -423,24 +434,20 @@ impl Bytes {
         if self.bytes.len() >= MAX_BYTES {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut larger = Wiped::new(self.bytes.len() * 2);
-        larger[..self.filled].copy_from_slice(&self.bytes[..self.filled]);
-        self.bytes = larger;
+        self.bytes.grow(self.filled);
         Ok(())
     }
 
     /// Forgets the first `amount` bytes.
     fn discard(&mut self, amount: usize) {
-        self.dirty = self.dirty.max(self.filled);
-        self.bytes.copy_within(amount..self.filled, 0);
+        self.bytes.room().copy_within(amount..self.filled, 0);
         self.filled -= amount;
     }
 
     /// Between two exchanges: whether nothing is left over. Leaves no trace of the last one.
     fn rest(&mut self) -> bool {
         if self.filled == 0 {
-            wipe(&mut self.bytes[..self.dirty]);
-            self.dirty = 0;
+            self.bytes.clean();
         }
         self.filled == 0
     }

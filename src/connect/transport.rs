@@ -14,9 +14,11 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use crate::clock::{self, Clock};
 use crate::secret::{Wiped, wipe};
 
-/// Room for a response head, which has to fit in whole.
-pub(super) const INPUT_BYTES: usize = 16 * 1024;
-const OUTPUT_BYTES: usize = 4 * 1024;
+/// A response head has to fit in whole, and none may take more.
+pub(super) const MAX_INPUT_BYTES: usize = 16 * 1024;
+/// The service's whole answer.
+const INPUT_BYTES: usize = 4 * 1024;
+pub(super) const OUTPUT_BYTES: usize = 2 * 1024;
 
 /// Less room than this for the next piece of the request, and what is there is sent first.
 const MIN_OUTPUT_ROOM: usize = OUTPUT_BYTES / 2;
@@ -199,13 +201,12 @@ fn arm(
     Ok(())
 }
 
-/// What ureq reads from and writes into: allocated once at full size, wiped when dropped.
+/// What ureq reads from and writes into, wiped when dropped.
 pub(super) struct WipedBuffers {
     input: Wiped,
-    /// `input[start..end]` is not consumed yet, and `input[..dirty]` has been written to.
+    /// `input[start..end]` is not consumed yet.
     start: usize,
     end: usize,
-    dirty: usize,
     progress: bool,
     output: Wiped,
     /// `output[..pending]` waits to be sent.
@@ -218,7 +219,6 @@ impl WipedBuffers {
             input: Wiped::new(INPUT_BYTES),
             start: 0,
             end: 0,
-            dirty: 0,
             progress: false,
             output: Wiped::new(OUTPUT_BYTES),
             pending: 0,
@@ -237,7 +237,7 @@ impl WipedBuffers {
     }
 
     pub(super) fn sent(&mut self) {
-        wipe(&mut self.output[..self.pending]);
+        wipe(&mut self.output.room()[..self.pending]);
         self.pending = 0;
     }
 
@@ -250,10 +250,13 @@ impl WipedBuffers {
         amount
     }
 
-    /// Room for input, or the error that says that the response's head is too long for it.
+    /// Room for input, or the error that says that the response's head is too long.
     pub(super) fn room(&mut self) -> Result<&mut [u8], ureq::Error> {
         if self.end - self.start == self.input.len() {
-            return Err(ureq::Error::LargeResponseHeader(INPUT_BYTES, INPUT_BYTES));
+            if self.end >= MAX_INPUT_BYTES {
+                return Err(ureq::Error::LargeResponseHeader(self.end, MAX_INPUT_BYTES));
+            }
+            self.input.grow(self.end);
         }
         Ok(self.input_append_buf())
     }
@@ -262,8 +265,7 @@ impl WipedBuffers {
     pub(super) fn rest(&mut self) -> bool {
         let empty = self.start == self.end && self.pending == 0;
         if empty {
-            wipe(&mut self.input[..self.dirty]);
-            self.dirty = 0;
+            self.input.clean();
         }
         empty
     }
@@ -280,16 +282,16 @@ impl Buffers for WipedBuffers {
 
     fn input_append_buf(&mut self) -> &mut [u8] {
         if self.start > 0 {
-            self.input.copy_within(self.start..self.end, 0);
+            self.input.room().copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        &mut self.input[self.end..]
+        &mut self.input.room()[self.end..]
     }
 
     fn input_appended(&mut self, amount: usize) {
         self.end += amount;
-        self.dirty = self.dirty.max(self.end);
+        self.input.wrote(self.end);
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -298,10 +300,11 @@ impl Buffers for WipedBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        // ureq may put a part of the body there.
-        self.dirty = self.input.len();
+        // For parts of a body of unknown length, which ours is not: a little will do.
+        let end = self.input.len().min(self.end + 512);
+        self.input.wrote(end);
         (
-            &mut self.input[self.end..],
+            &mut self.input.room()[self.end..end],
             &mut self.output[self.pending..],
         )
     }
@@ -386,20 +389,24 @@ mod tests {
     }
 
     #[test]
-    fn buffers_neither_move_nor_grow() {
+    fn what_has_no_room_waits_until_there_is_some() {
         let mut buffers = WipedBuffers::new();
-        let (input, output) = (buffers.input.as_ptr(), buffers.output.as_ptr());
         assert_eq!(buffers.receive(&[1; 3 * INPUT_BYTES]), INPUT_BYTES);
-        assert!(buffers.room().is_err());
         buffers.input_consume(10);
         assert_eq!(buffers.receive(&[2; 100]), 10);
         assert_eq!(buffers.input()[INPUT_BYTES - 11..INPUT_BYTES - 9], [1, 2]);
         while !buffers.hold_back(100) {}
-        assert!(buffers.output().len() > 1000);
-        assert_eq!(
-            (input, output),
-            (buffers.input.as_ptr(), buffers.output.as_ptr())
-        );
+        assert!(buffers.output().len() > OUTPUT_BYTES / 3);
+    }
+
+    #[test]
+    fn a_response_head_finds_room_by_growing_up_to_its_limit() {
+        let mut buffers = WipedBuffers::new();
+        while let Ok(room) = buffers.room() {
+            let room = room.len();
+            assert_eq!(buffers.receive(&[1; MAX_INPUT_BYTES]), room);
+        }
+        assert_eq!(buffers.input(), [1; MAX_INPUT_BYTES]);
     }
 
     #[test]
