@@ -9,8 +9,8 @@
 # part took, and ends with "N passed, N failed", and ", N skipped" where a tool could not be had.
 # With CI set, a skip is a failure, too.
 #
-# Everything takes an hour of one processor that builds, and half an hour of tests that mostly wait: the
-# parts in BESIDE run beside the others then, and what they say is shown when they are done.
+# When everything is run, the parts in BESIDE run beside the others, and what they say is shown when they
+# are done.
 #
 # A new part is a function part_NAME and an entry in PARTS. It calls `check` for each of its tests, or
 # counts by itself with `passed`, `failed` and `skipped`.
@@ -55,8 +55,8 @@ PARTS=(
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
-# Whether these pass does not depend on how fast they run.
-BESIDE=(clippy docs loom fuzz deny install platforms release)
+# Whether these pass does not depend on how fast they run. Two rows of parts.
+BESIDE=("clippy docs loom fuzz deny install" "platforms release")
 
 # shellcheck disable=SC2054 # the comma belongs to the option
 VALGRIND=(
@@ -72,8 +72,8 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
-beside=
-trap '[ -z "$beside" ] || kill "$beside"; rm -rf "$work"' EXIT
+beside=()
+trap 'kill "${beside[@]}" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export CLOPOS_TEST_TRANSCRIPT=${CLOPOS_TEST_TRANSCRIPT:-$work/transcript}
 export CLOPOS_TEST_SECRETS=${CLOPOS_TEST_SECRETS:-$work/secrets}
@@ -724,30 +724,40 @@ run_part() {
         tee -a "$work/durations"
 }
 
-# In a target directory of their own, or the others would wait for cargo's lock; and the tests that take
-# the time get a processor whenever they want one.
+# run_beside LOG PART...: in a target directory of their own, or the others would wait for cargo's lock; and
+# the tests that take the time get a processor whenever they want one.
 run_beside() {
-    CARGO_TARGET_DIR=$(target_directory)/beside exec nice -n 19 "$root/tests/run.sh" "${BESIDE[@]}" \
-        >"$work/beside.log" 2>&1
+    CARGO_TARGET_DIR=$(target_directory)/beside exec nice -n 19 "$root/tests/run.sh" "${@:2}" >"$1" 2>&1
 }
 
-run_everything() {
-    local part good bad missed
-    run_beside &
-    beside=$!
-    for part in "${PARTS[@]}"; do
-        is_one_of "$part" "${BESIDE[@]}" secrets || run_part "$part"
-    done
-    wait "$beside"
-    beside=
-    sed -e '/^=== in all/,$d' "$work/beside.log"
-    sed -e '1,/^=== in all/d' -e '/ s$/!d' "$work/beside.log" >>"$work/durations"
-    read -r good bad missed < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' \
-        "$work/beside.log")
+# take_over LOG: shows what ran beside, and counts it.
+take_over() {
+    local good bad missed counts='^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$'
+    sed '/^=== in all/,$d' "$1"
+    sed -e '1,/^=== in all/d' -e '/ s$/!d' "$1" >>"$work/durations"
+    read -r good bad missed < <(sed -n "\$s/$counts/\1 \2 \4/p" "$1")
     # One that was killed has no last line.
     passed "${good:-0}"
     failed "${bad:-1}"
     total_skipped=$((total_skipped + ${missed:-0}))
+}
+
+run_everything() {
+    local part row
+    for row in "${!BESIDE[@]}"; do
+        # shellcheck disable=SC2086 # words are wanted
+        run_beside "$work/beside.$row" ${BESIDE[row]} &
+        beside+=($!)
+    done
+    for part in "${PARTS[@]}"; do
+        # shellcheck disable=SC2068 # words are wanted
+        is_one_of "$part" ${BESIDE[@]} secrets || run_part "$part"
+    done
+    wait "${beside[@]}"
+    beside=()
+    for row in "${!BESIDE[@]}"; do
+        take_over "$work/beside.$row"
+    done
     # What any of them said.
     run_part secrets
 }
