@@ -1,6 +1,8 @@
 package cloposauth
 
 /*
+#include <string.h>
+
 #include <clopos_auth.h>
 
 // In one piece: places for C to write to would be allocations of Go's.
@@ -8,12 +10,20 @@ typedef struct answer {
 	clopos_auth_status status;
 	clopos_auth_token *token;
 	clopos_auth_error *error;
+	int is_last; // the token has the value that was asked with, and is freed already
+	int64_t expires_in;
 } answer;
 
-static answer get_token(clopos_auth_client *client, uint32_t timeout_ms)
+static answer get_token(clopos_auth_client *client, uint32_t timeout_ms, const char *last, size_t last_len)
 {
-	answer a = {CLOPOS_AUTH_OK, NULL, NULL};
+	answer a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0};
 	a.status = clopos_auth_get_token(client, timeout_ms, &a.token, &a.error);
+	if (a.token != NULL && a.token->value_len == last_len && memcmp(a.token->value, last, last_len) == 0) {
+		a.is_last = 1;
+		a.expires_in = a.token->expires_in;
+		clopos_auth_token_free(a.token);
+		a.token = NULL;
+	}
 	return a;
 }
 */
@@ -26,6 +36,7 @@ import (
 	"runtime/cgo"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Client signs in and keeps the token. Any number of goroutines may use one at any time, and close it
@@ -34,6 +45,7 @@ type Client struct {
 	resources
 	cleanup runtime.Cleanup
 	closed  atomic.Bool
+	last    atomic.Pointer[Token] // that was handed out
 	baseURL string
 	timeout time.Duration
 	tokens  calls // to getToken
@@ -163,6 +175,7 @@ func (c *Client) Close() error {
 	if !c.closed.Swap(true) {
 		c.cleanup.Stop()
 		c.release()
+		c.last.Store(nil)
 		runtime.KeepAlive(c)
 	}
 	return nil
@@ -176,9 +189,34 @@ func (c *Client) deadline(ctx context.Context) time.Time {
 }
 
 func (c *Client) getToken(ms C.uint32_t) (Token, error) {
-	answer := C.get_token(c.handle, ms)
+	var last Token
+	if l := c.last.Load(); l != nil {
+		last = *l
+	}
+	value := (*C.char)(unsafe.Pointer(unsafe.StringData(last.Value)))
+	answer := C.get_token(c.handle, ms, value, C.size_t(len(last.Value)))
 	runtime.KeepAlive(c) // else the collector may close it meanwhile
-	return taken(answer.token), failure(answer.status, answer.error)
+	if answer.is_last != 0 {
+		last.ExpiresIn = seconds(answer.expires_in)
+		return last, nil
+	}
+	token := taken(answer.token)
+	if token.Value != "" {
+		c.keep(token)
+	}
+	return token, failure(answer.status, answer.error)
+}
+
+// keep spares later calls a copy: garbage is most of what a cached token costs.
+func (c *Client) keep(token Token) {
+	c.last.Store(&token)
+	if c.closed.Load() { // meanwhile: it does not stay
+		c.last.Store(nil)
+	}
+}
+
+func seconds(n C.int64_t) time.Duration {
+	return time.Duration(n) * time.Second
 }
 
 func (c *Client) authenticate(ms C.uint32_t) (Token, error) {
@@ -199,6 +237,6 @@ func taken(token *C.clopos_auth_token) Token {
 		Value:     C.GoStringN(token.value, C.int(token.value_len)),
 		Type:      C.GoString(token.token_type),
 		ExpiresAt: time.Unix(int64(token.expires_at), 0),
-		ExpiresIn: time.Duration(token.expires_in) * time.Second,
+		ExpiresIn: seconds(token.expires_in),
 	}
 }

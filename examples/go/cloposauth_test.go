@@ -77,6 +77,29 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
+func TestACachedTokenIsHandedOutWithoutGarbageUntilThereIsAnother(t *testing.T) {
+	client := startSandbox(t).client(t)
+	first, err := client.Token(t.Context())
+	check(t, err)
+	if n := testing.AllocsPerRun(100, func() {
+		if token, err := client.Token(t.Context()); err != nil || token.Value != first.Value || token.ExpiresIn <= 0 {
+			t.Error(token, err)
+		}
+	}); n != 0 {
+		t.Error(n, "allocations")
+	}
+	check(t, client.Invalidate(first))
+	next, err := client.Token(t.Context())
+	check(t, err)
+	if next.Value == first.Value || next.Type != "Bearer" || next.ExpiresAt.IsZero() {
+		t.Error(next)
+	}
+	check(t, client.Close())
+	if token, err := client.Token(t.Context()); token.Value != "" || !errors.Is(err, cloposauth.ErrInvalidHandle) {
+		t.Error(token, err)
+	}
+}
+
 func TestAContextThatIsDoneEndsItsOwnCallOnly(t *testing.T) {
 	service := startSandbox(t, "--latency-ms", "1000")
 	client := service.client(t)
