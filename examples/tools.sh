@@ -17,7 +17,7 @@ apt_install() {
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
     # Somebody else may be installing something. apt-get itself waits for one of its locks only.
-    local patient=(flock /var/lib/apt apt-get -o DPkg::Lock::Timeout=600)
+    local patient=(flock -w 600 /var/lib/apt apt-get -o DPkg::Lock::Timeout=600)
     if [ -z "${apt_is_up_to_date:-}" ]; then
         # A source that cannot be reached may be one that is not needed.
         "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
@@ -79,7 +79,7 @@ start_sandbox() {
     "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
         >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
     sandbox=$!
-    deadline=$((SECONDS + 30))
+    deadline=$((SECONDS + 120))
     until CLOPOS_BASE_URL=$(sed -n 's/^listening on //p' "$work/sandbox.out" 2>/dev/null) &&
         [ -n "$CLOPOS_BASE_URL" ]; do
         if ! kill -0 "$sandbox" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 pub const DEFAULT_BASE_URL: &str = "https://integrations.clopos.com";
 
 const MAX_CREDENTIAL_BYTES: usize = 1024;
-const MAX_URL_BYTES: usize = 2048;
+pub(crate) const MAX_URL_BYTES: usize = 2048;
 const MAX_USER_AGENT_BYTES: usize = 256;
 pub(crate) const MAX_PEM_BYTES: usize = 1024 * 1024;
 

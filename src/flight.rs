@@ -177,7 +177,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         state.current = None;
         state.delayed = None;
         self.landings.fetch_add(1, Ordering::Release);
-        // Whoever is woken wants the lock at once.
+        // Every waiter wakes at every landing, and wants the lock at once.
         drop(state);
         self.changed.notify_all();
     }

@@ -18,7 +18,7 @@ use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES};
 use crate::secret::{SecretBuffer, Wiped};
 use crate::{Error, Status};
 
-/// One byte less than the input buffer holds, so that a head that is too long is told from one that
+/// One byte less than the input buffer grows to, so that a head that is too long is told from one that
 /// stopped.
 const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
 /// What a body without a length is read into at first; the usual answer has 500 bytes.

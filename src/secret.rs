@@ -61,43 +61,23 @@ impl Drop for SecretBuffer {
     }
 }
 
-/// Memory of a fixed size, zero at first. What was written to is wiped when it is dropped, or before.
-pub(crate) struct Wiped {
-    bytes: Box<[u8]>,
-    /// `bytes[dirty..]` was never written to, or wiped since.
-    dirty: usize,
-}
+/// Memory that is zero at first, and wiped when it is dropped or grows.
+pub(crate) struct Wiped(Box<[u8]>);
 
 impl Wiped {
     pub fn new(size: usize) -> Wiped {
-        Wiped {
-            bytes: vec![0; size].into(),
-            dirty: 0,
-        }
-    }
-
-    /// The memory, for who tells [`Wiped::wrote`] how far it was written to: a few hundred bytes of
-    /// many thousand need to be wiped then.
-    pub fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    /// There may be something in the first `end` bytes.
-    pub fn wrote(&mut self, end: usize) {
-        self.dirty = self.dirty.max(end);
+        Wiped(vec![0; size].into())
     }
 
     /// Moves to memory of twice the size, with the first `keep` bytes.
     pub fn grow(&mut self, keep: usize) {
-        let mut larger = Wiped::new(2 * self.bytes.len());
-        larger.bytes[..keep].copy_from_slice(&self.bytes[..keep]);
-        larger.wrote(keep);
+        let mut larger = Wiped::new(2 * self.len());
+        larger[..keep].copy_from_slice(&self[..keep]);
         *self = larger;
     }
 
     pub fn clean(&mut self) {
-        wipe(&mut self.bytes[..self.dirty]);
-        self.dirty = 0;
+        wipe(&mut self.0);
     }
 }
 
@@ -105,14 +85,13 @@ impl Deref for Wiped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.0
     }
 }
 
 impl DerefMut for Wiped {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.dirty = self.bytes.len();
-        &mut self.bytes
+        &mut self.0
     }
 }
 
@@ -154,17 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_to_is_wiped_and_the_rest_need_not_be() {
-        let mut memory = Wiped::new(8);
-        memory.room().copy_from_slice(b"hunter2!");
-        memory.wrote(7);
-        memory.clean();
-        assert_eq!(*memory, *b"\0\0\0\0\0\0\0!");
-        memory[0] = 1;
+    fn memory_that_grows_keeps_what_it_is_told_to_and_nothing_else() {
+        let mut memory = Wiped::new(4);
+        memory.copy_from_slice(b"abcd");
         memory.grow(2);
-        assert_eq!(*memory, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(*memory, *b"ab\0\0\0\0\0\0");
         memory.clean();
-        assert_eq!(*memory, [0; 16]);
+        assert_eq!(*memory, [0; 8]);
     }
 
     #[test]

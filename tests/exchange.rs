@@ -153,6 +153,26 @@ fn the_host_program_may_name_itself_and_the_service_may_have_a_prefix() {
     assert_eq!(header(&request, "user-agent"), own);
 }
 
+#[test]
+fn the_longest_settings_that_are_taken_reach_the_service() {
+    let bench = Bench::start();
+    let mut config = single(&bench);
+    let mut url = bench.sandbox.url() + "/";
+    url += &"a".repeat(2048 - url.len());
+    config
+        .set_user_agent(&"t".repeat(256))
+        .and_then(|config| config.set_base_url(&url))
+        .unwrap();
+    let longest = "\"\\".repeat(512);
+    let credentials = Credentials::new(&longest, &longest, &longest, &longest).unwrap();
+    let error = failed(bench.client_for(credentials, &config).get_token(None));
+    assert_eq!(error.http_status(), Some(404));
+    let request = bench.sandbox.last_request().unwrap();
+    assert!(request.path.ends_with("aaa/open-api/v2/auth"));
+    assert!(url.ends_with(request.path.strip_suffix("/open-api/v2/auth").unwrap()));
+    assert!(request.body.len() > 8192);
+}
+
 // ---------------------------------------------------------------------------------------------
 // What is accepted
 

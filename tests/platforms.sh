@@ -144,9 +144,9 @@ run_program() {
         # Wine's own messages are about what a machine without a screen lacks.
         cp -f "$1/clopos_auth.dll" "$work/windows/" &&
             WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='bcryptprimitives=n;mscoree,mshtml=' \
-                timeout 120 "${runner[@]}" "$2.exe" "${@:3}"
+                timeout 600 "${runner[@]}" "$2.exe" "${@:3}"
     else
-        timeout 120 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
+        timeout 600 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
     fi
 }
 
@@ -226,7 +226,7 @@ test_static() {
     if [[ $target = *-musl ]]; then
         "$work/smoke-static"
     else
-        timeout 120 "${runner[@]}" "$work/smoke-static"
+        timeout 600 "${runner[@]}" "$work/smoke-static"
     fi
 }
 

@@ -55,8 +55,8 @@ PARTS=(
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
-# Whether these pass does not depend on how fast they run. Two rows of parts.
-BESIDE=("clippy docs loom fuzz deny install" "platforms release")
+# Parts that measure no time. Two rows.
+BESIDE=("clippy docs loom deny install" "platforms release")
 
 # shellcheck disable=SC2054 # the comma belongs to the option
 VALGRIND=(
@@ -73,7 +73,7 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
 beside=()
-trap 'kill "${beside[@]}" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill -- "${beside[@]/#/-}" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 export CLOPOS_TEST_TRANSCRIPT=${CLOPOS_TEST_TRANSCRIPT:-$work/transcript}
 export CLOPOS_TEST_SECRETS=${CLOPOS_TEST_SECRETS:-$work/secrets}
@@ -744,11 +744,14 @@ take_over() {
 
 run_everything() {
     local part row
+    # Each row is a group of processes, which can be ended as a whole.
+    set -m
     for row in "${!BESIDE[@]}"; do
         # shellcheck disable=SC2086 # words are wanted
-        run_beside "$work/beside.$row" ${BESIDE[row]} &
+        run_beside "$work/beside.$row" ${BESIDE[row]} </dev/null &
         beside+=($!)
     done
+    set +m
     for part in "${PARTS[@]}"; do
         # shellcheck disable=SC2068 # words are wanted
         is_one_of "$part" ${BESIDE[@]} secrets || run_part "$part"

@@ -11,15 +11,17 @@ typedef struct answer {
 	clopos_auth_token *token;
 	clopos_auth_error *error;
 	int is_last; // the token has the value that was asked with, and is freed already
+	int64_t expires_at;
 	int64_t expires_in;
 } answer;
 
 static answer get_token(clopos_auth_client *client, uint32_t timeout_ms, const char *last, size_t last_len)
 {
-	answer a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0};
+	answer a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0, 0};
 	a.status = clopos_auth_get_token(client, timeout_ms, &a.token, &a.error);
 	if (a.token != NULL && a.token->value_len == last_len && memcmp(a.token->value, last, last_len) == 0) {
 		a.is_last = 1;
+		a.expires_at = a.token->expires_at;
 		a.expires_in = a.token->expires_in;
 		clopos_auth_token_free(a.token);
 		a.token = NULL;
@@ -45,7 +47,7 @@ type Client struct {
 	resources
 	cleanup runtime.Cleanup
 	closed  atomic.Bool
-	last    atomic.Pointer[Token] // that was handed out
+	last    atomic.Pointer[Token] // that was handed out; dropped by Close
 	baseURL string
 	timeout time.Duration
 	tokens  calls // to getToken
@@ -197,7 +199,7 @@ func (c *Client) getToken(ms C.uint32_t) (Token, error) {
 	answer := C.get_token(c.handle, ms, value, C.size_t(len(last.Value)))
 	runtime.KeepAlive(c) // else the collector may close it meanwhile
 	if answer.is_last != 0 {
-		last.ExpiresIn = seconds(answer.expires_in)
+		last.ExpiresAt, last.ExpiresIn = time.Unix(int64(answer.expires_at), 0), seconds(answer.expires_in)
 		return last, nil
 	}
 	token := taken(answer.token)

@@ -392,7 +392,7 @@ impl Bytes {
     }
 
     fn filled(&mut self) -> &mut [u8] {
-        &mut self.bytes.room()[..self.filled]
+        &mut self.bytes[..self.filled]
     }
 
     /// Appends what `read` reads: how many bytes. Where there is no room, more is made.
@@ -403,9 +403,8 @@ impl Bytes {
         if self.filled == self.bytes.len() {
             self.grow()?;
         }
-        let amount = read(&mut self.bytes.room()[self.filled..])?;
+        let amount = read(&mut self.bytes[self.filled..])?;
         self.filled += amount;
-        self.bytes.wrote(self.filled);
         Ok(amount)
     }
 
@@ -415,18 +414,11 @@ impl Bytes {
         mut write: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
     ) -> io::Result<()> {
         loop {
-            match write(&mut self.bytes.room()[self.filled..]) {
-                Ok(Some(amount)) => {
-                    self.filled += amount;
-                    self.bytes.wrote(self.filled);
-                    return Ok(());
-                }
-                Ok(None) => self.grow()?,
-                Err(error) => {
-                    self.bytes.wrote(self.bytes.len());
-                    return Err(error);
-                }
+            if let Some(amount) = write(&mut self.bytes[self.filled..])? {
+                self.filled += amount;
+                return Ok(());
             }
+            self.grow()?;
         }
     }
 
@@ -440,7 +432,7 @@ impl Bytes {
 
     /// Forgets the first `amount` bytes.
     fn discard(&mut self, amount: usize) {
-        self.bytes.room().copy_within(amount..self.filled, 0);
+        self.bytes.copy_within(amount..self.filled, 0);
         self.filled -= amount;
     }
 

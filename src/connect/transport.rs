@@ -12,13 +12,16 @@ use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use crate::clock::{self, Clock};
+use crate::config::MAX_URL_BYTES;
 use crate::secret::{Wiped, wipe};
 
 /// A response head has to fit in whole, and none may take more.
 pub(super) const MAX_INPUT_BYTES: usize = 16 * 1024;
 /// The service's whole answer.
 const INPUT_BYTES: usize = 4 * 1024;
-pub(super) const OUTPUT_BYTES: usize = 2 * 1024;
+pub(super) const OUTPUT_BYTES: usize = 4 * 1024;
+// ureq writes the request's first line in one piece.
+const _: () = assert!(OUTPUT_BYTES >= MAX_URL_BYTES + 64);
 
 /// Less room than this for the next piece of the request, and what is there is sent first.
 const MIN_OUTPUT_ROOM: usize = OUTPUT_BYTES / 2;
@@ -226,7 +229,7 @@ impl WipedBuffers {
     }
 
     /// Holds back `amount` more bytes of the output; `true` when they should be sent now. Head and
-    /// body of a request so leave together.
+    /// body of a usual request so leave together.
     pub(super) fn hold_back(&mut self, amount: usize) -> bool {
         self.pending += amount;
         self.output.len() - self.pending < MIN_OUTPUT_ROOM
@@ -237,7 +240,7 @@ impl WipedBuffers {
     }
 
     pub(super) fn sent(&mut self) {
-        wipe(&mut self.output.room()[..self.pending]);
+        wipe(&mut self.output[..self.pending]);
         self.pending = 0;
     }
 
@@ -282,16 +285,15 @@ impl Buffers for WipedBuffers {
 
     fn input_append_buf(&mut self) -> &mut [u8] {
         if self.start > 0 {
-            self.input.room().copy_within(self.start..self.end, 0);
+            self.input.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        &mut self.input.room()[self.end..]
+        &mut self.input[self.end..]
     }
 
     fn input_appended(&mut self, amount: usize) {
         self.end += amount;
-        self.input.wrote(self.end);
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -300,11 +302,8 @@ impl Buffers for WipedBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        // For parts of a body of unknown length, which ours is not: a little will do.
-        let end = self.input.len().min(self.end + 512);
-        self.input.wrote(end);
         (
-            &mut self.input.room()[self.end..end],
+            &mut self.input[self.end..],
             &mut self.output[self.pending..],
         )
     }

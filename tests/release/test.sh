@@ -95,6 +95,34 @@ refuses_a_crate_without_a_licence_text() (
     "$root/tests/release/components.py" "$target" "$work/planted.out"
 )
 
+# Of a target that part platforms has built: its archive is made, all sums in it are right, and a C
+# program links with each of the libraries in it, as pkg-config tells.
+makes_another() {
+    local target=$1 name=libclopos_auth-$version-$1 compiler libraries
+    local prefix=$work/others/$name
+    local -x PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+    mkdir -p "$work/others" && tests/release.sh "$target" || return
+    if [[ $target = *-windows-* ]]; then
+        need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
+        compiler=(x86_64-w64-mingw32-gcc)
+        (cd target/archives && sha256sum -c "$name.zip.sha256") &&
+            python3 -m zipfile -e "target/archives/$name.zip" "$work/others" || return
+    else
+        # What zig calls the same. The static library takes its unwinder.
+        compiler=("$CARGO_ZIGBUILD_ZIG_PATH" cc -target "$(sed 's/armv7/arm/; s/-unknown//' <<<"$target")")
+        (cd target/archives && sha256sum -c "$name.tar.xz.sha256") &&
+            tar -xf "target/archives/$name.tar.xz" -C "$work/others" || return
+    fi
+    (cd "$prefix" && sha256sum -c --quiet SHA256SUMS) && grep -q CycloneDX "$prefix/sbom.cdx.json" || return
+    libraries=$(pkg-config --static --libs-only-l clopos_auth) || return
+    [[ $target = *-windows-* ]] || libraries="$libraries -lunwind"
+    # shellcheck disable=SC2046,SC2086 # words are wanted
+    "${compiler[@]}" -std=c99 tests/platforms/smoke.c $(pkg-config --cflags --libs clopos_auth) \
+        -o "$work/others/shared" &&
+        "${compiler[@]}" -std=c99 tests/platforms/smoke.c $(pkg-config --cflags clopos_auth) \
+            "$prefix/lib/libclopos_auth.a" ${libraries/-lclopos_auth/} -o "$work/others/static"
+}
+
 through_cmake() {
     local program
     builds_with_cmake || return
@@ -140,4 +168,9 @@ check "a C program signs in, found by pkg-config, shared" through_pkg_config sha
 check "a C program signs in, found by pkg-config, static" through_pkg_config_static static "${c[@]}"
 check "C and C++ programs sign in, found by CMake, shared and static" through_cmake
 check "the same bytes are made in another folder" makes_the_same_again
+for another in $(tests/platforms.sh --list); do
+    if [ "$another" != "$target" ] && [ -e "target/platforms/$another/dist" ]; then
+        check "an archive for $another is made, and programs link with it" makes_another "$another"
+    fi
+done
 [ "$failed" = 0 ]
