@@ -394,10 +394,15 @@ fn a_connect_that_hangs_says_how_long_it_waited() {
     let failure = failure(post(&agent_for(&network(), 150), &url));
     took(start, 150, 300);
     assert_eq!(failure.status, Status::Connect);
-    assert!(
-        failure.message.ends_with("no answer within 150 ms"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("no answer within "), "{failure}");
+    assert!(says_how_long(&failure), "{failure}");
+}
+
+/// What is left of 150 ms for a step depends on how busy the machine is.
+fn says_how_long(failure: &Failure) -> bool {
+    let said = failure.message.split_once(" within ");
+    let ms = said.and_then(|(_, rest)| rest.split_once(" ms")?.0.parse().ok());
+    ms.is_some_and(|ms: u64| (100..=150).contains(&ms))
 }
 
 #[test]
@@ -1095,14 +1100,18 @@ fn a_proxy_that_hangs_or_is_gone_is_named() {
         ..network()
     };
     for (network, words) in [
-        (through(hanging, ""), "did not answer within 150 ms"),
-        (through(hole.address, ""), "no answer within 150 ms"),
+        (through(hanging, ""), "did not answer within "),
+        (through(hole.address, ""), "no answer within "),
         (through(refusing(), ""), "connection refused"),
         (unknown, "cannot resolve the proxy no-such-proxy.invalid: "),
     ] {
         let failure = failure(post(&agent_for(&network, 150), "https://a.example/"));
         assert_eq!((failure.status, failure.http_status), (Status::Proxy, None));
         assert!(failure.message.contains(words), "{failure}");
+        assert!(
+            !words.ends_with(" within ") || says_how_long(&failure),
+            "{failure}"
+        );
         assert!(failure.message.contains("the proxy "), "{failure}");
     }
 }
