@@ -16,14 +16,14 @@ apt_install() {
     echo "installing $*" >&2
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
-    # Somebody else may be installing something. apt-get itself waits for one of its locks only.
-    local patient=(flock -w 600 /var/lib/apt apt-get -o DPkg::Lock::Timeout=600)
+    # Somebody else may be installing something.
+    local patient=(-o DPkg::Lock::Timeout=600)
     if [ -z "${apt_is_up_to_date:-}" ]; then
         # A source that cannot be reached may be one that is not needed.
-        "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
+        apt-get "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
         apt_is_up_to_date=1
     fi
-    if ! "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
+    if ! apt-get "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         return 1

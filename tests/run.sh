@@ -9,9 +9,6 @@
 # part took, and ends with "N passed, N failed", and ", N skipped" where a tool could not be had.
 # With CI set, a skip is a failure, too.
 #
-# When everything is run, the parts in BESIDE run beside the others, and what they say is shown when they
-# are done.
-#
 # A new part is a function part_NAME and an entry in PARTS. It calls `check` for each of its tests, or
 # counts by itself with `passed`, `failed` and `skipped`.
 
@@ -55,9 +52,6 @@ PARTS=(
     secrets    # nothing that any of these printed or logged holds a secret
 )
 
-# Parts that measure no time. Two rows.
-BESIDE=("clippy docs loom deny install" "platforms release")
-
 # shellcheck disable=SC2054 # the comma belongs to the option
 VALGRIND=(
     valgrind --quiet --error-exitcode=99 --leak-check=full --num-callers=40
@@ -72,12 +66,10 @@ WARNINGS=(-Wall -Wextra -Wpedantic -Wundef -Werror)
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
 work=$(mktemp -d)
-beside=()
-trap 'kill -- "${beside[@]/#/-}" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-export CLOPOS_TEST_TRANSCRIPT=${CLOPOS_TEST_TRANSCRIPT:-$work/transcript}
-export CLOPOS_TEST_SECRETS=${CLOPOS_TEST_SECRETS:-$work/secrets}
-mkdir -p "$CLOPOS_TEST_TRANSCRIPT"
+export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
+mkdir "$CLOPOS_TEST_TRANSCRIPT"
 # Some tests become nobody on the way.
 chmod 711 "$work"
 chmod 1777 "$CLOPOS_TEST_TRANSCRIPT"
@@ -703,9 +695,8 @@ part_secrets() {
     check "no line holds a secret or a token" transcript_is_clean "$CLOPOS_TEST_TRANSCRIPT"
 }
 
-# is_one_of WORD WORD...: the first is among the others.
-is_one_of() {
-    case " ${*:2} " in
+is_part() {
+    case " ${PARTS[*]} " in
     *" $1 "*) ;;
     *) return 1 ;;
     esac
@@ -724,53 +715,12 @@ run_part() {
         tee -a "$work/durations"
 }
 
-# run_beside LOG PART...: in a target directory of their own, or the others would wait for cargo's lock; and
-# the tests that take the time get a processor whenever they want one.
-run_beside() {
-    CARGO_TARGET_DIR=$(target_directory)/beside exec nice -n 19 "$root/tests/run.sh" "${@:2}" >"$1" 2>&1
-}
-
-# take_over LOG: shows what ran beside, and counts it.
-take_over() {
-    local good bad missed counts='^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$'
-    sed '/^=== in all/,$d' "$1"
-    sed -e '1,/^=== in all/d' -e '/ s$/!d' "$1" >>"$work/durations"
-    read -r good bad missed < <(sed -n "\$s/$counts/\1 \2 \4/p" "$1")
-    # One that was killed has no last line.
-    passed "${good:-0}"
-    failed "${bad:-1}"
-    total_skipped=$((total_skipped + ${missed:-0}))
-}
-
-run_everything() {
-    local part row
-    # Each row is a group of processes, which can be ended as a whole.
-    set -m
-    for row in "${!BESIDE[@]}"; do
-        # shellcheck disable=SC2086 # words are wanted
-        run_beside "$work/beside.$row" ${BESIDE[row]} </dev/null &
-        beside+=($!)
-    done
-    set +m
-    for part in "${PARTS[@]}"; do
-        # shellcheck disable=SC2068 # words are wanted
-        is_one_of "$part" ${BESIDE[@]} secrets || run_part "$part"
-    done
-    wait "${beside[@]}"
-    beside=()
-    for row in "${!BESIDE[@]}"; do
-        take_over "$work/beside.$row"
-    done
-    # What any of them said.
-    run_part secrets
-}
-
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${PARTS[@]}"
     exit
 fi
 for part in "$@"; do
-    if ! is_one_of "$part" "${PARTS[@]}"; then
+    if ! is_part "$part"; then
         echo "no part is named $part; there are: ${PARTS[*]}" >&2
         exit 2
     fi
@@ -779,13 +729,10 @@ if ! need_rust; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-if [ $# = 0 ]; then
-    run_everything
-else
-    for part in "$@"; do
-        run_part "$part"
-    done
-fi
+[ $# != 0 ] || set -- "${PARTS[@]}"
+for part in "$@"; do
+    run_part "$part"
+done
 
 echo "=== in all, $SECONDS s"
 cat "$work/durations"
