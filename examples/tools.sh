@@ -79,7 +79,7 @@ start_sandbox() {
     "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
         >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
     sandbox=$!
-    deadline=$((SECONDS + 120))
+    deadline=$((SECONDS + 30))
     until CLOPOS_BASE_URL=$(sed -n 's/^listening on //p' "$work/sandbox.out" 2>/dev/null) &&
         [ -n "$CLOPOS_BASE_URL" ]; do
         if ! kill -0 "$sandbox" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then

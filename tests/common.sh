@@ -16,3 +16,8 @@ one_test() {
 crate_version() {
     sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
 }
+
+# Whether the caller's $target is one of Windows.
+is_windows() {
+    [[ ${target:?} = *-windows-* ]]
+}

@@ -68,10 +68,6 @@ check() {
     one_test "$target: $1" "${@:2}" || failed=1
 }
 
-is_windows() {
-    [[ $target = *-windows-* ]]
-}
-
 # The library's file of this target: shared, static.
 shared_name() {
     if is_windows; then echo clopos_auth.dll; else echo libclopos_auth.so; fi
@@ -144,9 +140,9 @@ run_program() {
         # Wine's own messages are about what a machine without a screen lacks.
         cp -f "$1/clopos_auth.dll" "$work/windows/" &&
             WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='bcryptprimitives=n;mscoree,mshtml=' \
-                timeout 600 "${runner[@]}" "$2.exe" "${@:3}"
+                timeout 120 "${runner[@]}" "$2.exe" "${@:3}"
     else
-        timeout 600 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
+        timeout 120 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
     fi
 }
 
@@ -226,7 +222,7 @@ test_static() {
     if [[ $target = *-musl ]]; then
         "$work/smoke-static"
     else
-        timeout 600 "${runner[@]}" "$work/smoke-static"
+        timeout 120 "${runner[@]}" "$work/smoke-static"
     fi
 }
 

@@ -27,10 +27,6 @@ built() {
     fi
 }
 
-is_windows() {
-    [[ $target = *-windows-* ]]
-}
-
 # pc_file PRIVATE LIBRARY...: wherever the archive is unpacked, pkg-config finds the rest from this file.
 pc_file() {
     cat <<END_OF_FILE

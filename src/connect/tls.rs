@@ -303,7 +303,7 @@ impl Tls {
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
                 break;
             };
-            // As much as there is room for.
+            // All of it, or nothing where there is no room.
             let _ = self
                 .outgoing
                 .put(|room| Ok(Some(data.encode(room).unwrap_or(0))));

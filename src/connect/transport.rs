@@ -390,12 +390,17 @@ mod tests {
     #[test]
     fn what_has_no_room_waits_until_there_is_some() {
         let mut buffers = WipedBuffers::new();
+        let (input, output) = (buffers.input.as_ptr(), buffers.output.as_ptr());
         assert_eq!(buffers.receive(&[1; 3 * INPUT_BYTES]), INPUT_BYTES);
         buffers.input_consume(10);
         assert_eq!(buffers.receive(&[2; 100]), 10);
         assert_eq!(buffers.input()[INPUT_BYTES - 11..INPUT_BYTES - 9], [1, 2]);
         while !buffers.hold_back(100) {}
         assert!(buffers.output().len() > OUTPUT_BYTES / 3);
+        assert_eq!(
+            (input, output),
+            (buffers.input.as_ptr(), buffers.output.as_ptr())
+        );
     }
 
     #[test]

@@ -28,9 +28,13 @@ makes_the_same_again() {
     cmp "target/archives/$name.tar.xz" "$other/target/archives/$name.tar.xz" && rm -rf "$other"
 }
 
+# The archive of $name, to $prefix.
 unpack() (
-    (cd target/archives && sha256sum -c "$name.tar.xz.sha256") &&
-        mkdir "$work/unpacked" && tar -xf "target/archives/$name.tar.xz" -C "$work/unpacked" &&
+    archive=$name.tar.xz unpacked=(tar -C "$work/unpacked" -xf "target/archives/$name.tar.xz")
+    if is_windows; then
+        archive=$name.zip unpacked=(python3 -m zipfile -e "target/archives/$name.zip" "$work/unpacked")
+    fi
+    (cd target/archives && sha256sum -c "$archive.sha256") && mkdir -p "$work/unpacked" && "${unpacked[@]}" &&
         cd "$prefix" && sha256sum -c --quiet SHA256SUMS &&
         # Every file has a sum.
         [ "$(find . -type f ! -name SHA256SUMS | wc -l)" = "$(wc -l <SHA256SUMS)" ]
@@ -99,28 +103,23 @@ refuses_a_crate_without_a_licence_text() (
 # program links with each of the libraries in it, as pkg-config tells.
 makes_another() {
     local target=$1 name=libclopos_auth-$version-$1 compiler libraries
-    local prefix=$work/others/$name
+    local prefix=$work/unpacked/$name
     local -x PKG_CONFIG_PATH=$prefix/lib/pkgconfig
-    mkdir -p "$work/others" && tests/release.sh "$target" || return
-    if [[ $target = *-windows-* ]]; then
+    tests/release.sh "$target" && unpack && grep -q CycloneDX "$prefix/sbom.cdx.json" &&
+        libraries=$(pkg-config --static --libs-only-l clopos_auth) || return
+    if is_windows; then
         need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
         compiler=(x86_64-w64-mingw32-gcc)
-        (cd target/archives && sha256sum -c "$name.zip.sha256") &&
-            python3 -m zipfile -e "target/archives/$name.zip" "$work/others" || return
     else
         # What zig calls the same. The static library takes its unwinder.
-        compiler=("$CARGO_ZIGBUILD_ZIG_PATH" cc -target "$(sed 's/armv7/arm/; s/-unknown//' <<<"$target")")
-        (cd target/archives && sha256sum -c "$name.tar.xz.sha256") &&
-            tar -xf "target/archives/$name.tar.xz" -C "$work/others" || return
+        compiler=(zig cc -target "$(sed 's/armv7/arm/; s/-unknown//' <<<"$target")")
+        libraries="$libraries -lunwind"
     fi
-    (cd "$prefix" && sha256sum -c --quiet SHA256SUMS) && grep -q CycloneDX "$prefix/sbom.cdx.json" || return
-    libraries=$(pkg-config --static --libs-only-l clopos_auth) || return
-    [[ $target = *-windows-* ]] || libraries="$libraries -lunwind"
     # shellcheck disable=SC2046,SC2086 # words are wanted
     "${compiler[@]}" -std=c99 tests/platforms/smoke.c $(pkg-config --cflags --libs clopos_auth) \
-        -o "$work/others/shared" &&
+        -o "$work/other-shared" &&
         "${compiler[@]}" -std=c99 tests/platforms/smoke.c $(pkg-config --cflags clopos_auth) \
-            "$prefix/lib/libclopos_auth.a" ${libraries/-lclopos_auth/} -o "$work/others/static"
+            "$prefix/lib/libclopos_auth.a" ${libraries/-lclopos_auth/} -o "$work/other-static"
 }
 
 through_cmake() {
