@@ -46,8 +46,13 @@
  *   A client may be used by any number of threads at any time, also freed while others are inside its
  *   calls: they return CANCELLED at once. A config belongs to one thread at a time. Tokens and errors
  *   never change: any thread may read them. There is no error state per thread or per client; each
- *   failure is in its own object. Requests run on a thread of the library's own, which receives none of
- *   the process's signals and exists only while a request is under way. No function is safe in a signal handler.
+ *   failure is in its own object. Requests run on a thread of the library's own, which exists only while
+ *   a request is under way. No function is safe in a signal handler.
+ *
+ *   On the library's thread every signal is blocked that is blocked on the thread whose call started it,
+ *   and all others too, except for the thread's own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
+ *   SIGSYS) and those that runtimes stop threads with (on Linux SIGPWR, SIGXCPU and the real-time signals).
+ *   So block what you read with sigwait() or signalfd() on every thread that calls.
  *
  *   A thread that calls needs 64 KiB of stack; a log function of yours comes on top. Where the library
  *   can start no thread of its own, a call that sends a request needs what that would have: 256 KiB.

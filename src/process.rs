@@ -102,12 +102,12 @@ impl<T> PerProcess<T> {
     }
 }
 
-/// Starts a detached thread that none of the signals is delivered to that are sent to a process: the
-/// host's handlers expect the host's threads and their stacks. Those that a runtime sends to a thread
-/// of its choice stay open: Mono, for one, stops every thread that ever called into it that way, and
-/// would wait for ever for one that does not listen. So do those that report a fault of the thread
-/// itself: the kernel kills the process for a blocked one, while a runtime whose log function runs here
-/// may make an exception of it (.NET and Mono do, of a null reference).
+/// Starts a detached thread on which the signals that are sent to the process are blocked: the host's
+/// handlers expect the host's threads and their stacks. Open stay, unless the starting thread has blocked
+/// them, those that a runtime sends to a thread of its choice (Mono stops every thread that ever called
+/// into it that way, and would wait for ever for one that does not listen) and those that report a fault
+/// of the thread itself: the kernel kills the process for a blocked one, while a runtime whose log
+/// function runs here may make an exception of it (.NET and Mono do, of a null reference).
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
@@ -133,7 +133,9 @@ fn without_signals<R>(body: impl FnOnce() -> R) -> R {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigfillset` initialises `all`, the signals taken out of it exist, and `pthread_sigmask`
-    // with a valid `how` initialises `before`; neither can fail with these arguments. A new thread inherits the mask.
+    // with a valid `how` initialises `before`; neither can fail with these arguments. A new thread inherits
+    // the mask. Only ever adds to it: a signal that the host has blocked, to read it from a descriptor or
+    // with `sigwait`, would end the process on a thread where it is open.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         for signal in FAULTS {
@@ -143,7 +145,7 @@ fn without_signals<R>(body: impl FnOnce() -> R) -> R {
         for signal in (libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGPWR, libc::SIGXCPU]) {
             libc::sigdelset(all.as_mut_ptr(), signal);
         }
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
     }
     let result = body();
     // SAFETY: `before` was initialised above.

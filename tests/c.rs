@@ -38,6 +38,7 @@ const TESTS: &[&str] = &[
     "tests/c/tokens.c",
     "tests/c/logging.c",
     "tests/c/memory.c",
+    "tests/c/signals.c",
 ];
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];

@@ -278,7 +278,7 @@ int sandbox_requests(void)
 }
 
 static const test *const GROUPS[] = {ARGUMENT_TESTS, SETTING_TESTS, HANDLE_TESTS, TOKEN_TESTS,
-                                     LOG_TESTS, MEMORY_TESTS};
+                                     LOG_TESTS, MEMORY_TESTS, SIGNAL_TESTS};
 
 static void open_transcript(void)
 {
