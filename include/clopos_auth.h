@@ -76,6 +76,10 @@
  *
  *   No log line, error or message of this library holds the client secret or a token. Its own copies
  *   are wiped when they are dropped. What you copy, you wipe.
+ *
+ *   On Linux, link your program with `-z now` (gcc: -Wl,-z,now) or run it with LD_BIND_NOW=1. Otherwise
+ *   the loader looks a function up at its first call and meanwhile saves the processor's vector
+ *   registers on the caller's stack, and after a copy these can hold up to 64 bytes of a token or a secret.
  */
 
 #ifndef CLOPOS_AUTH_H

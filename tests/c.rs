@@ -356,7 +356,9 @@ impl Program {
         command
             .args(standard)
             .args(WARNINGS)
-            .args(["-g", "-pthread"])
+            // As the header's chapter on secrets says: the loader's lazy binding stores the registers, and
+            // with them what was copied last, on the stack. What is left there depends on the processor.
+            .args(["-g", "-pthread", "-Wl,-z,now"])
             .args(words_of("CLOPOS_TEST_CFLAGS"))
             .arg("-I")
             .arg(root.join("include"))
@@ -489,7 +491,7 @@ fn run_all(name: &str, language: Language, linkage: Linkage) {
             names.retain(|name| named(name) == wanted);
         }
     }
-    assert!(names.len() > 2, "too few tests: {names:?}");
+    assert!(!names.is_empty(), "no test has a name like that");
 
     let mut failed = 0;
     for name in &names {
