@@ -200,6 +200,55 @@ typedef int32_t clopos_auth_status;
 #endif // __cplusplus
 
 /**
+ * Why the service refused a sign-in, as far as its answer says. Since 1.1.
+ *
+ * For messages to people and for reports only: it is derived from the service's texts, which may
+ * change at any time. Decide by `status` and `retryable`.
+ *
+ * Always 32 bits wide. Later versions may add numbers: treat an unknown one as
+ * `CLOPOS_AUTH_REASON_UNKNOWN`.
+ */
+enum clopos_auth_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The answer does not say, or the status is not REJECTED.
+     */
+    CLOPOS_AUTH_REASON_UNKNOWN = 0,
+    /**
+     * Client id, client secret or brand is wrong. They belong to the store, whose back office shows
+     * the first two (Add-ons, Open API).
+     */
+    CLOPOS_AUTH_REASON_CREDENTIALS = 1,
+    /**
+     * The integrator id is unknown or disabled: every store of this integration fails, not one. It
+     * belongs to the integrator, who got it from Clopos.
+     */
+    CLOPOS_AUTH_REASON_INTEGRATOR = 2,
+    /**
+     * A test integrator id with a production brand, or the other way round.
+     */
+    CLOPOS_AUTH_REASON_ENVIRONMENT = 3,
+    /**
+     * The store has switched off its Open API access in its back office (Add-ons, Open API).
+     */
+    CLOPOS_AUTH_REASON_DISABLED = 4,
+    /**
+     * The service found a field of the request missing or empty.
+     */
+    CLOPOS_AUTH_REASON_MISSING_FIELD = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum clopos_auth_reason clopos_auth_reason;
+#else
+typedef int32_t clopos_auth_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Which root certificates are trusted, beside those that are added.
  */
 enum clopos_auth_roots
@@ -336,6 +385,11 @@ typedef struct clopos_auth_error {
      * One line for a log: never NULL, never a secret. Its wording may change in any version.
      */
     const char *message;
+    /**
+     * Why the service refused the sign-in, if `status` is REJECTED: for people and reports. Since 1.1:
+     * read it only if `clopos_auth_version_number()` is at least 0x010100.
+     */
+    clopos_auth_reason reason;
 } clopos_auth_error;
 
 /**

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::Status;
+use crate::{Reason, Status};
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub struct Error {
     pub(crate) http_status: Option<u16>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) server_code: Option<Box<str>>,
+    pub(crate) reason: Reason,
     /// Borrowed where it is always the same: the error that says there is no memory needs none.
     pub(crate) message: Cow<'static, str>,
 }
@@ -28,6 +29,7 @@ impl Error {
             http_status: None,
             retry_after: None,
             server_code: None,
+            reason: Reason::Unknown,
             message: message.into(),
         }
     }
@@ -66,6 +68,11 @@ impl Error {
     /// The stable identifier from the body's `error` field, where the server sent one.
     pub fn server_code(&self) -> Option<&str> {
         self.server_code.as_deref()
+    }
+
+    /// Why the service refused the sign-in, for people and reports. Since 1.1.
+    pub fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// One line for a log, never a secret.

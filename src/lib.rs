@@ -41,6 +41,7 @@ mod log;
 pub mod pace;
 mod process;
 mod protocol;
+mod reason;
 mod secret;
 mod status;
 mod token;
@@ -48,6 +49,7 @@ mod token;
 pub use client::Client;
 pub use config::{Config, Credentials, DEFAULT_BASE_URL, LogLevel, Roots};
 pub use error::Error;
+pub use reason::Reason;
 pub use status::Status;
 pub use token::Token;
 

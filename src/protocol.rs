@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Credentials;
 use crate::secret::{Secret, SecretBuffer};
-use crate::{Error, Status};
+use crate::{Error, Reason, Status};
 
 /// The longest response body that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -296,10 +296,18 @@ fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
     let server_code = text(fields.error);
     let status = status_for(head.http_status);
     let what = match status {
-        Status::Rejected => "refused these credentials",
+        Status::Rejected => "refused the sign-in",
         Status::RateLimited => "asks to slow down",
         Status::Server => "failed",
         _ => "gave an answer that is not one of the service",
+    };
+    let text_of_message = text(fields.message);
+    let reason = match status {
+        Status::Rejected => Reason::of(
+            head.http_status,
+            [server_code.as_deref(), text_of_message.as_deref()],
+        ),
+        _ => Reason::Unknown,
     };
     let mut message = format!(
         "{host} {what} (HTTP {}{}{})",
@@ -310,12 +318,22 @@ fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
             .unwrap_or_default(),
         redirect_note(head),
     );
-    if let Some(text) = text(fields.message) {
+    if status == Status::Rejected {
         message.push_str(": ");
+        message.push_str(reason.advice());
+    }
+    if let Some(text) = text_of_message {
+        let before = if status == Status::Rejected {
+            ". The service says: "
+        } else {
+            ": "
+        };
+        message.push_str(before);
         message.push_str(&text);
     }
     Error {
         server_code: server_code.map(Into::into),
+        reason,
         ..Error::new(status, message)
     }
 }

@@ -47,8 +47,9 @@ fn generate(root: &Path) -> String {
 }
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "status.rs",
+    "reason.rs",
     "config.rs",
     "ffi/object.rs",
     "ffi/config.rs",

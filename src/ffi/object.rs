@@ -12,7 +12,7 @@ use std::time::Duration;
 use zeroize::optimization_barrier;
 
 use crate::protocol::Grant;
-use crate::{Error, Status};
+use crate::{Error, Reason, Status};
 
 /// A token. Made by the library, read-only, the caller's until `clopos_auth_token_free()`, which wipes
 /// it. Independent of the client: it stays readable after the client is freed, and any thread may
@@ -51,6 +51,9 @@ pub struct clopos_auth_error {
     pub server_code: *const c_char,
     /// One line for a log: never NULL, never a secret. Its wording may change in any version.
     pub message: *const c_char,
+    /// Why the service refused the sign-in, if `status` is REJECTED: for people and reports. Since 1.1:
+    /// read it only if `clopos_auth_version_number()` is at least 0x010100.
+    pub reason: Reason,
 }
 
 /// An object, and behind it the bytes of its texts. The size is the library's own and stays behind
@@ -169,6 +172,7 @@ pub(super) fn new_error(error: &Error) -> *mut clopos_auth_error {
                     ptr::null()
                 },
                 message,
+                reason: error.reason(),
             }
         },
     )

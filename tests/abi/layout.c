@@ -20,5 +20,6 @@ int main(void) {
     FIELD(clopos_auth_error, retry_after_ms);
     FIELD(clopos_auth_error, server_code);
     FIELD(clopos_auth_error, message);
+    FIELD(clopos_auth_error, reason);
     return 0;
 }

@@ -281,6 +281,7 @@ typedef struct failure {
     const char *fault;
     int32_t status, http_status, retryable;
     bool has_code, has_retry_after;
+    int32_t reason;
 } failure;
 
 static void check_failure(const failure *f)
@@ -300,6 +301,7 @@ static void check_failure(const failure *f)
     CHECK(err->retryable == f->retryable);
     CHECK((err->server_code != NULL) == f->has_code);
     CHECK((err->retry_after_ms > 0) == f->has_retry_after);
+    CHECK(err->reason == f->reason);
     CHECK(strstr(err->message, env("CLOPOS_CLIENT_SECRET")) == NULL);
     CHECK_FAILS(f->status, &err, (clopos_auth_status)err->status);
     clopos_auth_client_free(client);
@@ -308,19 +310,19 @@ static void check_failure(const failure *f)
 static void an_error_tells_what_the_service_answered(void)
 {
     static const failure failures[] = {
-        {"success-false", CLOPOS_AUTH_REJECTED, 200, 0, true, true},
-        {"status-400", CLOPOS_AUTH_REJECTED, 400, 0, true, true},
-        {"status-401", CLOPOS_AUTH_REJECTED, 401, 0, true, true},
-        {"status-403", CLOPOS_AUTH_REJECTED, 403, 0, true, true},
-        {"status-422", CLOPOS_AUTH_REJECTED, 422, 0, true, true},
-        {"status-429", CLOPOS_AUTH_RATE_LIMITED, 429, 1, true, true},
-        {"status-500", CLOPOS_AUTH_SERVER, 500, 1, true, true},
-        {"status-503", CLOPOS_AUTH_SERVER, 503, 1, true, true},
-        {"status-504", CLOPOS_AUTH_SERVER, 504, 1, true, true},
-        {"body-html", CLOPOS_AUTH_PROTOCOL, 200, 1, false, true},
-        {"redirect-307", CLOPOS_AUTH_PROTOCOL, 307, 1, false, true},
-        {"request-close", CLOPOS_AUTH_CONNECT, 0, 1, false, true},
-        {"connect-reset", CLOPOS_AUTH_CONNECT, 0, 1, false, true},
+        {"success-false", CLOPOS_AUTH_REJECTED, 200, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-400", CLOPOS_AUTH_REJECTED, 400, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-401", CLOPOS_AUTH_REJECTED, 401, 0, true, true, CLOPOS_AUTH_REASON_CREDENTIALS},
+        {"status-403", CLOPOS_AUTH_REJECTED, 403, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-422", CLOPOS_AUTH_REJECTED, 422, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-429", CLOPOS_AUTH_RATE_LIMITED, 429, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-500", CLOPOS_AUTH_SERVER, 500, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-503", CLOPOS_AUTH_SERVER, 503, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"status-504", CLOPOS_AUTH_SERVER, 504, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"body-html", CLOPOS_AUTH_PROTOCOL, 200, 1, false, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"redirect-307", CLOPOS_AUTH_PROTOCOL, 307, 1, false, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"request-close", CLOPOS_AUTH_CONNECT, 0, 1, false, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"connect-reset", CLOPOS_AUTH_CONNECT, 0, 1, false, true, CLOPOS_AUTH_REASON_UNKNOWN},
     };
     size_t i;
 
