@@ -290,7 +290,8 @@ enum clopos_auth_log_level
      */
     CLOPOS_AUTH_LOG_ERROR = 1,
     /**
-     * An attempt failed, the library goes on by itself.
+     * An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
+     * a quote.
      */
     CLOPOS_AUTH_LOG_WARN = 2,
     /**

@@ -94,6 +94,12 @@ impl Client {
         process::settle();
         let process = Process::new(config)?;
         process.exchange.prepare()?;
+        for name in credentials.copied_with_too_much() {
+            process.log.line(
+                LogLevel::Warn,
+                format_args!("{name} begins or ends with a blank or a quote: was too much copied?"),
+            );
+        }
         Ok(Client {
             shared: Arc::new(Shared {
                 config: config.clone(),

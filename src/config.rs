@@ -53,6 +53,32 @@ impl Credentials {
             integrator_id: check("integrator_id", integrator_id)?,
         })
     }
+
+    /// The names of the values that begin or end with a blank or a quote, as they do when too much was
+    /// copied. They are sent as they are all the same: nothing says that the service issues no such value.
+    pub(crate) fn copied_with_too_much(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("client_id", &self.client_id),
+            ("client_secret", &self.client_secret),
+            ("brand", &self.brand),
+            ("integrator_id", &self.integrator_id),
+        ]
+        .into_iter()
+        .filter(|(_, value)| {
+            let value = value.expose();
+            value.starts_with(is_blank_or_quote) || value.ends_with(is_blank_or_quote)
+        })
+        .map(|(name, _)| name)
+    }
+}
+
+/// Blanks include the ones without a width, which web pages and byte order marks bring along; quotes
+/// include those that word processors make of the plain ones.
+fn is_blank_or_quote(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
+        || matches!(c, '"' | '\'' | '`' | '\u{B4}' | '\u{AB}' | '\u{BB}')
+        || matches!(c, '\u{2018}'..='\u{201F}' | '\u{2039}' | '\u{203A}')
 }
 
 impl fmt::Debug for Credentials {
@@ -80,7 +106,8 @@ pub enum Roots {
 pub enum LogLevel {
     /// Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
     Error = 1,
-    /// An attempt failed, the library goes on by itself.
+    /// An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
+    /// a quote.
     Warn = 2,
     /// A token was obtained, or invalidated by the caller.
     Info = 3,

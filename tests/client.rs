@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clopos_auth::clock::{Clock, TimeSource};
-use clopos_auth::{Client, LogLevel, Status};
+use clopos_auth::{Client, Credentials, LogLevel, Status};
 use clopos_sandbox::{Fault, StandIn};
 
 use support::*;
@@ -990,4 +990,44 @@ fn attack(bench: &Bench, clock: &Arc<ManualClock>, client: Client) -> Vec<u64> {
         attacker.join().unwrap();
     }
     sent
+}
+
+#[test]
+fn a_credential_with_a_blank_or_a_quote_around_it_is_named_once_in_the_log() {
+    for (id, secret, brand, integrator, named) in [
+        ("id", "a secret", "it's", "7", &[][..]),
+        ("id", "secret ", "brand", "7", &["client_secret"]),
+        (
+            "\u{feff}id",
+            "secret",
+            "brand",
+            "7\u{a0}",
+            &["client_id", "integrator_id"],
+        ),
+        (
+            "id",
+            "\"secret\"",
+            "\u{201c}brand",
+            "7'",
+            &["client_secret", "brand", "integrator_id"],
+        ),
+    ] {
+        let bench = Bench::start();
+        let credentials = Credentials::new(id, secret, brand, integrator).unwrap();
+        let client = bench.client_for(credentials, &bench.config());
+        assert_eq!(status(client.authenticate(None)), Status::Rejected);
+        assert_eq!(status(client.authenticate(None)), Status::Rejected);
+        let mut lines = bench.log.lines();
+        lines.retain(|(_, line)| line.contains("quote"));
+        // The whole line: it shows nothing of the value.
+        let expected: Vec<_> = named
+            .iter()
+            .map(|name| {
+                let line =
+                    format!("{name} begins or ends with a blank or a quote: was too much copied?");
+                (LogLevel::Warn, line)
+            })
+            .collect();
+        assert_eq!(lines, expected);
+    }
 }
