@@ -118,31 +118,29 @@ impl Client {
         let patience = shared.patience(timeout);
         let now = shared.clock().now();
         let fresh = shared.cache.load().filter(|token| !token.wants_a_look(now));
-        if let Some(token) = fresh {
-            return Ok(Token::new(token));
+        if let Some(token) = fresh.and_then(Token::living) {
+            return Ok(token);
         }
         // Counted before the cache is looked at.
         let landings = shared.process().flights.landings();
-        match shared.cache.load() {
-            Some(token) if now < token.lifetime.fresh_until => {
-                if token.wants_a_look(now) {
-                    shared.refresh(&token, landings, now);
+        match shared.living() {
+            Some(token) if now < token.cached().lifetime.fresh_until => {
+                if token.cached().wants_a_look(now) {
+                    shared.refresh(token.cached(), landings, now);
                 }
-                Ok(Token::new(token))
+                Ok(token)
             }
-            Some(token) if now < token.lifetime.ends => {
+            Some(token) => {
                 // With a token in hand nobody waits for the pace, and nobody waits so long for an
                 // answer that nothing of the token is left.
-                let patience = patience.but_not_after(now + token.left() / 2);
-                let outcome = shared
+                let patience = patience.but_not_after(now + token.expires_in() / 2);
+                shared
                     .check_pace(Patience::None)
-                    .and_then(|()| shared.ask(patience, landings));
-                match outcome {
-                    Ok(token) => Ok(Token::new(token)),
-                    Err(error) => shared.last_resort().ok_or(error),
-                }
+                    .and_then(|()| shared.ask(patience, landings))
+                    // The old token, if it still lives, is better than none.
+                    .or_else(|error| shared.living().ok_or(error))
             }
-            _ => shared.ask(patience, landings).map(Token::new),
+            None => shared.ask(patience, landings),
         }
     }
 
@@ -151,9 +149,7 @@ impl Client {
     pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let shared = &self.shared;
         let landings = shared.process().flights.landings();
-        shared
-            .ask(shared.patience(timeout), landings)
-            .map(Token::new)
+        shared.ask(shared.patience(timeout), landings)
     }
 
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is).
@@ -258,10 +254,9 @@ impl Shared {
         }
     }
 
-    /// The old token, if it still lives: better than none.
-    fn last_resort(&self) -> Option<Token> {
-        let token = self.cache.load()?;
-        (self.clock().now() < token.lifetime.ends).then(|| Token::new(token))
+    /// The cached token, unless it has ended.
+    fn living(&self) -> Option<Token> {
+        self.cache.load().and_then(Token::living)
     }
 
     /// Starts a refresh ahead, if the pace allows one and nobody did. Never waits.
@@ -285,8 +280,18 @@ impl Shared {
     }
 
     /// Gets a new token: waits for the flight in the air, or starts one. A flight that has landed
-    /// since `landings` were counted was in the air during this call, and counts as joined.
-    fn ask(self: &Arc<Self>, patience: Patience, mut landings: u64) -> Outcome {
+    /// since `landings` were counted was in the air during this call, and counts as joined. A token that
+    /// ended before this call was woken up with it (the device slept) is not one: asks again.
+    fn ask(self: &Arc<Self>, patience: Patience, mut landings: u64) -> Result<Token, Error> {
+        loop {
+            if let Some(token) = Token::living(self.ask_once(patience, landings)?) {
+                return Ok(token);
+            }
+            landings = self.process().flights.landings();
+        }
+    }
+
+    fn ask_once(self: &Arc<Self>, patience: Patience, mut landings: u64) -> Outcome {
         let flights = &self.process().flights;
         let ticket = loop {
             match flights.join() {
@@ -424,16 +429,13 @@ impl Shared {
             let attempt = process
                 .exchange
                 .attempt(&credentials, timeout, may_ask_again);
+            let attempt = attempt.and_then(|grant| self.accept(grant, sent, purpose));
             let Failed { error, connected } = match attempt {
-                Ok(grant) => {
+                Ok(token) => {
                     let mut paced = process.paced();
                     paced.pace.succeeded();
-                    let had_trouble = paced.last_error.take().is_some();
-                    let origin = match purpose {
-                        Purpose::RefreshAhead if !had_trouble => Origin::Refreshed,
-                        _ => Origin::Scrambled,
-                    };
-                    return Ok(Arc::new(self.with_lifetime(grant, sent, origin)));
+                    paced.last_error = None;
+                    return Ok(Arc::new(token));
                 }
                 Err(failed) => failed,
             };
@@ -473,6 +475,32 @@ impl Shared {
         }
         paced.pace.sent(now);
         Ok(now)
+    }
+
+    /// Makes a token of what was granted, unless it has ended on its way: the answer took longer than the
+    /// token lives, or the device slept meanwhile.
+    fn accept(&self, grant: Grant, sent: Instant, purpose: Purpose) -> Result<CachedToken, Failed> {
+        let process = self.process();
+        let origin = match purpose {
+            Purpose::RefreshAhead if process.paced().last_error.is_none() => Origin::Refreshed,
+            _ => Origin::Scrambled,
+        };
+        let token = self.with_lifetime(grant, sent, origin);
+        if !token.left().is_zero() {
+            return Ok(token);
+        }
+        let error = Error::new(
+            Status::Timeout,
+            format!(
+                "the token of {} had expired when it came, {} s after it was asked for",
+                process.exchange.host(),
+                self.clock().now().since(sent).as_secs()
+            ),
+        );
+        Err(Failed {
+            error,
+            connected: true,
+        })
     }
 
     fn with_lifetime(&self, grant: Grant, sent: Instant, origin: Origin) -> CachedToken {
@@ -596,6 +624,27 @@ mod tests {
         assert!(token.wants_a_look(late));
     }
 
+    /// The device may sleep after the answer has come and before the caller is woken.
+    #[test]
+    fn a_token_that_ended_before_its_caller_was_woken_is_not_handed_out() {
+        let mut config = Config::new();
+        // Refused at once: what is asked for anew does not come.
+        config.set_base_url("http://127.0.0.1:1").unwrap();
+        config.set_proxy("none").unwrap();
+        config.set_max_attempts(1).unwrap();
+        let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
+        let client = Client::new(credentials, &config).unwrap();
+        let shared = &client.shared;
+        let mut token = Arc::into_inner(token(&client, "a")).unwrap();
+        token.lifetime.ends = shared.clock().now();
+        let Boarding::Started(ticket) = shared.process().flights.board(0) else {
+            panic!("nothing else is in the air");
+        };
+        shared.land(&ticket.flight, Ok(Arc::new(token)));
+        let came = shared.ask(shared.patience(None), 0);
+        assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Connect);
+    }
+
     #[test]
     fn who_missed_a_flight_that_failed_gets_its_error() {
         let client = client(Arc::default());
@@ -627,7 +676,7 @@ mod tests {
 
         let came = old.get_token(None).map(|_| ()).unwrap_err();
         assert_eq!(came.status(), Status::Cancelled);
-        assert!(old.shared.last_resort().is_none());
+        assert!(old.shared.living().is_none());
         assert!(old.shared.just_landed().is_none());
         old.invalidate(None);
         old.invalidate(Some("another's"));

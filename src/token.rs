@@ -17,9 +17,14 @@ pub struct Token {
 }
 
 impl Token {
-    pub(crate) fn new(cached: Arc<CachedToken>) -> Token {
+    /// `None` if it has ended: every token that is handed out is compared with the time here.
+    pub(crate) fn living(cached: Arc<CachedToken>) -> Option<Token> {
         let expires_in = cached.left();
-        Token { cached, expires_in }
+        (!expires_in.is_zero()).then_some(Token { cached, expires_in })
+    }
+
+    pub(crate) fn cached(&self) -> &CachedToken {
+        &self.cached
     }
 
     /// The JWT: send it as it is in the header `x-token`. 1 to 8192 visible ASCII characters.

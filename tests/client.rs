@@ -354,6 +354,60 @@ fn a_token_lives_from_when_it_was_asked_for_and_not_from_when_it_came() {
 }
 
 #[test]
+fn a_token_that_expired_on_its_way_is_asked_for_again_and_never_handed_out() {
+    for insists in [false, true] {
+        let bench = Bench::start();
+        bench.set_lifetime(SECOND);
+        bench.set_latency(500 * MS);
+        let clock = ManualClock::new();
+        let client = Arc::new(bench.client(&bench.config_at(&clock)));
+        let callers = waiters(3, {
+            let client = client.clone();
+            move || {
+                noted(if insists {
+                    client.authenticate(None)
+                } else {
+                    client.get_token(None)
+                })
+            }
+        });
+        bench.until_requests(1);
+        // The answer took longer than the token lives, or the device slept meanwhile.
+        clock.advance(SECOND);
+        bench.until_logged(LogLevel::Warn, "attempt 1 failed: TIMEOUT");
+        assert_eq!(status(client.get_token(SHORT)), Status::Timeout);
+        bench.set_latency(Duration::ZERO);
+        // The pause between two attempts, on a clock that stands afterwards.
+        clock.advance(500 * MS);
+        for came in callers.results() {
+            assert_eq!(came.expect("the second one").expires_in(), SECOND);
+        }
+        assert_eq!(bench.requests(), 2);
+    }
+}
+
+#[test]
+fn where_every_token_expires_on_its_way_the_call_fails_and_none_is_kept() {
+    let bench = Bench::start();
+    bench.set_lifetime(SECOND);
+    bench.set_latency(200 * MS);
+    let clock = ManualClock::new();
+    let mut config = bench.config_at(&clock);
+    config.set_max_attempts(1).unwrap();
+    let client = bench.client(&config);
+    let running = clock.run(20);
+    let error = failed(client.get_token(None));
+    drop(running);
+    for error in [error, failed(client.get_token(NOW))] {
+        assert_eq!(error.status(), Status::Timeout);
+        assert!(error.is_retryable() && error.retry_after().is_some());
+        let words = "had expired when it came";
+        assert!(error.message().contains(words), "{error}");
+    }
+    assert_eq!(bench.log.count(LogLevel::Info, "signed in"), 0);
+}
+
+#[test]
 fn the_servers_clock_may_be_wrong_by_a_day() {
     for offset in [-86_400, 86_400] {
         let bench = Bench::start();
