@@ -26,8 +26,10 @@
  *   with a status other than OK (and may be NULL even then, if memory ran out).
  *
  *   Where there is no memory for the token that get_token() hands out while one is cached, the status
- *   is INTERNAL; for an error object, the error is NULL. copy_token() of a cached token and
- *   invalidate() take none. Memory that runs out anywhere else (making a client, a request, the text
+ *   is INTERNAL; for an error object, the error is NULL. copy_token() of a cached token takes none, and
+ *   invalidate() none without a log function, after the thread's first call: that one takes about 300
+ *   bytes, which the next new thread uses again (unless the first call came from a destructor of
+ *   pthread_key_create()). Memory that runs out anywhere else (making a client, a request, the text
  *   of an error) ends the process with abort(), as in every Rust program: nothing is left half done.
  *
  *   clopos_auth_client and clopos_auth_config are not addresses but keys into a table of the library:
@@ -49,6 +51,15 @@
  *   failure is in its own object. Requests run on a thread of the library's own, which exists only while
  *   a request is under way. No function is safe in a signal handler.
  *
+ *   Apart from that, every function may be called at any moment of a process: from constructors of
+ *   static objects, from atexit() handlers and destructors of static and thread-local objects, while
+ *   other threads run, in a forked child, inside the log function. Two limits: the loader of the system
+ *   holds a lock while it loads or unloads a library (dlopen(), dlclose(), DllMain). In a constructor or
+ *   destructor that it calls then, a call that waits for a request ends with TIMEOUT, and
+ *   clopos_auth_client_new() on another thread waits until the constructor has returned. And a thread
+ *   must not be ended inside a call (pthread_cancel(), TerminateThread()): if it is sending the request
+ *   itself, because no other could be started, pthread_cancel() ends the process with abort().
+ *
  *   On the library's thread every signal is blocked that is blocked on the thread whose call started it,
  *   and all others too, except for the thread's own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
  *   SIGSYS) and those that runtimes stop threads with (on Linux SIGPWR, SIGXCPU and the real-time signals).
@@ -58,7 +69,9 @@
  *   can start no thread of its own, a call that sends a request needs what that would have: 256 KiB.
  *
  *   After fork() the child's first call starts clean, with its own request and its own connection.
- *   The library stays loaded: dlclose() and FreeLibrary() do not unload it.
+ *   The library stays loaded: dlclose() and FreeLibrary() do not unload it, nor, once it has made a config or
+ *   a client, a library of yours that contains it as a static library. On Windows, when the process
+ *   ends and its DLLs are detached, the other threads are gone: the first call then starts clean, too.
  *
  * TIME
  *
@@ -399,7 +412,9 @@ typedef struct clopos_auth_error {
  * the function.
  *
  * Called from any thread, several at once, never with a lock held: it may call this library, even
- * `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
+ * `clopos_auth_client_free()`. A request waits while its log function runs, so inside it a call with the
+ * same client never waits, whatever its `timeout_ms` is: it gives WOULD_WAIT, the last error or a token
+ * that is there. It must not throw, `longjmp` or unwind. It is not called after
  * `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
  * `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
  * managed runtime), free the client first.
@@ -584,7 +599,12 @@ clopos_auth_status clopos_auth_client_new(const char *client_id,
  * Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
  * was already freed, do nothing. Any thread, also while others are inside calls with this client:
  * those return CANCELLED at once. Waits for nothing but a log function of this client that is running
- * on another thread; after that the log function is never called again.
+ * on another thread; after that the log function is never called again. Where several threads free
+ * the same client at once, that is true for each of them.
+ *
+ * A request that is being sent is broken off. One that is resolving its host's name cannot be: its
+ * thread and its copy of the credentials stay until the system's resolver returns, with a silent name
+ * server some 15 seconds.
  */
 void clopos_auth_client_free(struct clopos_auth_client *client);
 
@@ -612,6 +632,10 @@ clopos_auth_status clopos_auth_authenticate(struct clopos_auth_client *client,
  * A token is fresh until 60 s (or a tenth of its life, if that is less) before its end. Well before
  * that the library starts to replace it in the background, and nobody waits. If that fails, the old
  * token is served to its true end and never past it.
+ *
+ * While the next request has to wait, as after a refusal, a call without a token gives the last error
+ * at once. Wait for its `retry_after_ms` before the next call: a thread that calls in a loop without a
+ * pause keeps a processor core busy.
  *
  * `timeout_ms`: bounds the whole call: DNS, connecting, TLS, retries, waiting for another thread's
  * request. 0 never waits (WOULD_WAIT, and a request is started). CLOPOS_AUTH_TIMEOUT_DEFAULT is the

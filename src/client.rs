@@ -176,12 +176,17 @@ impl Client {
     /// running on another thread. Dropping the client does the same.
     pub fn close(&self) {
         let shared = &self.shared;
-        let process = shared.process();
-        process.flights.close();
+        // A forked child that has not used the client has nothing of its own to end.
+        let process = shared.process.existing();
+        if let Some(process) = process {
+            process.flights.close();
+        }
         shared.cache.clear();
         shared.credentials.store(None);
-        process.exchange.shut_down();
-        process.log.close();
+        if let Some(process) = process {
+            process.exchange.shut_down();
+            process.log.close();
+        }
     }
 }
 
@@ -248,6 +253,10 @@ impl Shared {
     }
 
     fn patience(&self, timeout: Option<Duration>) -> Patience {
+        // What the call would wait for may itself be waiting for this log function to return.
+        if self.process().log.is_running_here() {
+            return Patience::None;
+        }
         match timeout.unwrap_or(self.config.timeout) {
             Duration::ZERO => Patience::None,
             timeout => Patience::Until(self.clock().now() + timeout),

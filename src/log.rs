@@ -2,9 +2,10 @@
 //! never after [`Logger::close`] has returned.
 #![forbid(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{LogFunction, LogLevel};
 
@@ -18,12 +19,24 @@ pub(crate) struct Logger {
 #[derive(Default)]
 struct State {
     closed: bool,
-    running: usize,
+    /// The thread of each function that is running, so that one may close its own logger.
+    running: Vec<u64>,
 }
 
-thread_local! {
-    /// The loggers whose function is running on this thread, so that one may close its own logger.
-    static RUNNING: RefCell<Vec<*const Logger>> = const { RefCell::new(Vec::new()) };
+/// A number of this thread that no other has. Without a destructor: `exit` ends those of thread-locals
+/// before it calls what a program has registered with `atexit`, and from there a log may be closed.
+fn this_thread() -> u64 {
+    static THREADS: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    const { assert!(!std::mem::needs_drop::<Cell<u64>>()) };
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            number.set(THREADS.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    })
 }
 
 impl Logger {
@@ -49,45 +62,57 @@ impl Logger {
         function(level, &line.to_string());
     }
 
+    /// Whether the function is running on this thread.
+    pub fn is_running_here(&self) -> bool {
+        self.sink.is_some() && self.lock().running.contains(&this_thread())
+    }
+
     /// Ends the log: when this returns, the function is not running on any other thread and will not
     /// be called again. Called by the function itself, it waits for nothing that waits for it.
     pub fn close(&self) {
-        let own = RUNNING.with_borrow(|running| running.iter().filter(|&&l| l == self).count());
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let this_thread = this_thread();
+        let mut state = self.lock();
         state.closed = true;
         // Two functions that close at once would wait for each other: those in here do not count.
-        state.running -= own;
+        let own = state.running.len();
+        state.running.retain(|&thread| thread != this_thread);
+        let own = own - state.running.len();
         self.idle.notify_all();
-        while state.running > 0 {
+        while !state.running.is_empty() {
             state = self
                 .idle
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.running += own;
+        state.running.extend(std::iter::repeat_n(this_thread, own));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts a running function, also when it panics.
+/// A running function, counted until it returns or panics.
 struct Running<'a>(&'a Logger);
 
 impl Running<'_> {
     fn enter(logger: &Logger) -> Option<Running<'_>> {
-        let mut state = logger.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = logger.lock();
         if state.closed {
             return None;
         }
-        state.running += 1;
-        RUNNING.with_borrow_mut(|running| running.push(logger));
+        state.running.push(this_thread());
         Some(Running(logger))
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        RUNNING.with_borrow_mut(|running| running.pop());
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running -= 1;
+        let this_thread = this_thread();
+        let mut state = self.0.lock();
+        if let Some(at) = state.running.iter().position(|&t| t == this_thread) {
+            state.running.swap_remove(at);
+        }
         self.0.idle.notify_all();
     }
 }
@@ -171,7 +196,7 @@ mod tests {
         let others = thread::spawn(|| log.line(LogLevel::Info, format_args!("one")));
         log.line(LogLevel::Info, format_args!("two"));
         others.join().unwrap();
-        assert_eq!(log.state.lock().unwrap().running, 0);
+        assert!(log.state.lock().unwrap().running.is_empty());
     }
 
     #[test]

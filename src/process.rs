@@ -13,14 +13,25 @@ static FORKS: AtomicU64 = AtomicU64::new(0);
 /// Enough for name resolution, a TLS handshake and a log callback; untouched pages cost nothing.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// The number that changes in a child that was made by `fork`.
+/// The number that changes when all threads but the caller's have vanished, wherever they were: in a
+/// child that was made by `fork`, and on Windows when the process ends and detaches its DLLs.
 #[inline]
 pub(crate) fn generation() -> u64 {
+    #[cfg(windows)]
+    {
+        #[link(name = "ntdll")]
+        unsafe extern "system" {
+            fn RtlDllShutdownInProgress() -> u8;
+        }
+        // SAFETY: has no requirements; reads a flag of the process.
+        u64::from(unsafe { RtlDllShutdownInProgress() })
+    }
+    #[cfg(not(windows))]
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Makes [`generation`] notice forks from now on, and the library stay loaded as long as the process:
-/// a request may be in the air on a thread of ours. Children made by a bare `clone` or `vfork` system
+/// Makes [`generation`] notice forks from now on, and the program or library that contains this code
+/// stay loaded as long as the process: a request may be running on a thread of ours. Children made by a bare `clone` or `vfork` system
 /// call are not noticed: like any code between fork and exec, they must not call this library.
 pub(crate) fn settle() {
     #[cfg(unix)]
@@ -35,9 +46,10 @@ pub(crate) fn settle() {
         }
         if !WATCHED.load(Ordering::Acquire) {
             // SAFETY: `in_child` only touches an atomic, which is allowed between fork and exec, and
-            // lives as long as the process: the library is never unloaded (`-z nodelete`). A failure
+            // lives as long as the process: the library is never unloaded. A failure
             // (no memory) leaves forks unnoticed, nothing worse.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            stay_loaded();
             WATCHED.store(true, Ordering::Release);
         }
     }
@@ -60,6 +72,27 @@ pub(crate) fn settle() {
         // SAFETY: with FROM_ADDRESS the second argument is any address inside the module, and `here`
         // is; `module` is valid for a write. A failure leaves the module as unloadable as it was.
         unsafe { GetModuleHandleExW(FROM_ADDRESS | PIN, here, &mut module) };
+    }
+}
+
+/// The shared library is linked with `-z nodelete`; a library of the host's that contains the static one
+/// need not be.
+#[cfg(unix)]
+fn stay_loaded() {
+    use std::mem::MaybeUninit;
+
+    let mut module = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: any address may be asked about; where `dladdr` succeeds, the name is a C string of the
+    // loader's. With NOLOAD nothing is loaded, and the handle keeps loaded what it names. In a static
+    // program there is no such name, which is a failure without consequences.
+    unsafe {
+        if libc::dladdr((&raw const FORKS).cast(), module.as_mut_ptr()) != 0 {
+            let name = module.assume_init().dli_fname;
+            libc::dlopen(
+                name,
+                libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE,
+            );
+        }
     }
 }
 
@@ -100,6 +133,15 @@ impl<T> PerProcess<T> {
         }
         &link.value
     }
+
+    /// This process's value, if it has made one.
+    pub fn existing(&self) -> Option<&T> {
+        let mut link = self;
+        while link.generation != generation() {
+            link = link.next.get()?;
+        }
+        Some(&link.value)
+    }
 }
 
 /// Starts a detached thread on which the signals that are sent to the process are blocked: the host's
@@ -111,8 +153,35 @@ impl<T> PerProcess<T> {
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
-        .stack_size(STACK_BYTES);
+        .stack_size(STACK_BYTES + system_stack_bytes());
     without_signals(|| builder.spawn(body)).map(drop)
+}
+
+/// What the system itself needs of a new thread's stack. glibc also places the thread-locals there of
+/// the program and of the libraries that were loaded with it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn system_stack_bytes() -> usize {
+    use std::mem::{MaybeUninit, transmute};
+
+    type MinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the name is a C string; glibc's function of this name has this type (the standard library
+    // calls it, too) and reads attributes, which are initialised and destroyed around the call.
+    unsafe {
+        let function = libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr());
+        if function.is_null() || libc::pthread_attr_init(attributes.as_mut_ptr()) != 0 {
+            return 0;
+        }
+        let function = transmute::<*mut libc::c_void, MinStack>(function);
+        let bytes = function(attributes.as_ptr());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        bytes
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn system_stack_bytes() -> usize {
+    0
 }
 
 /// What a thread gets for what it did itself.
@@ -176,8 +245,10 @@ mod tests {
             value: 1,
             next: OnceBox::new(),
         };
+        assert_eq!(parents.existing(), None);
         assert_eq!(*parents.get(|| 2), 2);
         assert_eq!(*parents.get(|| 3), 2);
+        assert_eq!(parents.existing(), Some(&2));
     }
 
     #[cfg(unix)]

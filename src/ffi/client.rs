@@ -112,7 +112,12 @@ pub unsafe extern "C" fn clopos_auth_client_new(
 /// Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
 /// was already freed, do nothing. Any thread, also while others are inside calls with this client:
 /// those return CANCELLED at once. Waits for nothing but a log function of this client that is running
-/// on another thread; after that the log function is never called again.
+/// on another thread; after that the log function is never called again. Where several threads free
+/// the same client at once, that is true for each of them.
+///
+/// A request that is being sent is broken off. One that is resolving its host's name cannot be: its
+/// thread and its copy of the credentials stay until the system's resolver returns, with a silent name
+/// server some 15 seconds.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
     let _ = std::panic::catch_unwind(|| CLIENTS.remove(client.addr(), Client::close));
@@ -156,6 +161,10 @@ pub unsafe extern "C" fn clopos_auth_authenticate(
 /// A token is fresh until 60 s (or a tenth of its life, if that is less) before its end. Well before
 /// that the library starts to replace it in the background, and nobody waits. If that fails, the old
 /// token is served to its true end and never past it.
+///
+/// While the next request has to wait, as after a refusal, a call without a token gives the last error
+/// at once. Wait for its `retry_after_ms` before the next call: a thread that calls in a loop without a
+/// pause keeps a processor core busy.
 ///
 /// `timeout_ms`: bounds the whole call: DNS, connecting, TLS, retries, waiting for another thread's
 /// request. 0 never waits (WOULD_WAIT, and a request is started). CLOPOS_AUTH_TIMEOUT_DEFAULT is the

@@ -21,7 +21,9 @@ pub struct clopos_auth_config {
 /// the function.
 ///
 /// Called from any thread, several at once, never with a lock held: it may call this library, even
-/// `clopos_auth_client_free()`. It must not throw, `longjmp` or unwind. It is not called after
+/// `clopos_auth_client_free()`. A request waits while its log function runs, so inside it a call with the
+/// same client never waits, whatever its `timeout_ms` is: it gives WOULD_WAIT, the last error or a token
+/// that is there. It must not throw, `longjmp` or unwind. It is not called after
 /// `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
 /// `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
 /// managed runtime), free the client first.

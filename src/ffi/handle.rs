@@ -3,6 +3,7 @@
 //!
 //! A key names a slot and the slot's generation; no key is ever used twice. It is odd, so it never
 //! equals a real address, and one bit tells clients from configs. Looking a key up takes no lock.
+//! While its value is being ended, a slot holds the key without the lowest bit.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +47,7 @@ pub(super) struct Table<T, L> {
 }
 
 pub(super) struct Slot<T, L> {
-    /// The key that is valid now, 0 for none.
+    /// The key that is valid now, [`ending`] of it while the value is being ended, 0 for none.
     key: AtomicUsize,
     generation: AtomicUsize,
     value: ArcSwapOption<T>,
@@ -101,20 +102,33 @@ impl<T, L: Default> Table<T, L> {
     }
 
     /// Makes the key invalid for ever, then lets `end` end the value. Only then can the slot be used
-    /// again. Does nothing for a key that is not valid.
+    /// again. Of several threads that remove the same key, each returns only once its own `end` has, so
+    /// `end` may run on several at once. Does nothing for a key that is not valid.
     pub fn remove(&self, key: usize, end: impl FnOnce(&T)) {
-        let Some(slot) = self.find(key) else { return };
-        // Of several threads that free the same handle, one gets it.
-        let freed = slot
-            .key
-            .compare_exchange(key, 0, Ordering::AcqRel, Ordering::Relaxed);
-        if freed.is_err() {
+        let (chunk, offset) = place(key >> INDEX_SHIFT & (MAX_SLOTS - 1));
+        let slots = self.chunks[chunk].get().filter(|_| is_key(key));
+        let Some(slot) = slots.and_then(|slots| slots.get(offset)) else {
             return;
+        };
+        let (ending, order) = (ending(key), (Ordering::AcqRel, Ordering::Acquire));
+        match slot.key.compare_exchange(key, ending, order.0, order.1) {
+            Ok(_) => {
+                if let Some(value) = slot.value.load_full() {
+                    end(&value);
+                }
+                slot.key.store(0, Ordering::Release);
+                slot.value.store(None);
+                self.recycle(key >> INDEX_SHIFT & (MAX_SLOTS - 1), slot);
+            }
+            Err(now) if now == ending => {
+                let value = slot.value.load_full();
+                // Otherwise the other thread has ended it meanwhile.
+                if let Some(value) = value.filter(|_| slot.key.load(Ordering::Acquire) == ending) {
+                    end(&value);
+                }
+            }
+            Err(_) => {}
         }
-        if let Some(value) = slot.value.swap(None) {
-            end(&value);
-        }
-        self.recycle(key >> INDEX_SHIFT & (MAX_SLOTS - 1), slot);
     }
 
     /// A slot whose generations are used up is left alone: better a little memory than a key that
@@ -153,8 +167,17 @@ impl<T, L: Default> Slot<T, L> {
     /// Whether this key is valid now.
     #[inline(always)]
     pub fn is(&self, key: usize) -> bool {
-        self.key.load(Ordering::Acquire) == key && key != 0
+        self.key.load(Ordering::Acquire) == key && is_key(key)
     }
+}
+
+#[inline(always)]
+fn is_key(key: usize) -> bool {
+    key & 1 == 1
+}
+
+fn ending(key: usize) -> usize {
+    key & !1
 }
 
 /// The chunk and the place in it: chunk `c` has `FIRST_CHUNK << c` slots.
@@ -168,7 +191,7 @@ fn place(index: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::Barrier;
     use std::thread;
 
     fn insert(table: &Table<u32, ()>, value: u32) -> usize {
@@ -191,20 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn freeing_twice_ends_once() {
+    fn each_of_two_threads_that_free_the_same_handle_ends_it_before_it_returns() {
         let table = Table::new(Kind::Client);
         let key = insert(&table, 7);
-        let ended = AtomicU32::new(0);
+        let both = Barrier::new(2);
         thread::scope(|scope| {
-            for _ in 0..16 {
+            for _ in 0..2 {
                 scope.spawn(|| {
                     table.remove(key, |_| {
-                        ended.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(table.get(key), None);
+                        table.remove(ending(key), |_| panic!("a key that was made up"));
+                        both.wait();
                     })
                 });
             }
         });
-        assert_eq!(ended.into_inner(), 1);
+        table.remove(key, |_| panic!("it was ended already"));
+        let next = insert(&table, 8);
+        assert_eq!(next >> INDEX_SHIFT & (MAX_SLOTS - 1), 0);
     }
 
     #[test]

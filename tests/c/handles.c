@@ -152,22 +152,6 @@ static void *call_twice(void *argument)
     return NULL;
 }
 
-/* Whether the kernel says that this thread sleeps. */
-static bool sleeps(long thread_id)
-{
-    char path[64], stat[512];
-    const char *state;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", thread_id);
-    file = fopen(path, "r");
-    CHECK(file != NULL && fgets(stat, sizeof stat, file) != NULL);
-    fclose(file);
-    state = strrchr(stat, ')');
-    CHECK(state != NULL);
-    return state[2] == 'S';
-}
-
 static bool all_sleep(const caller *callers)
 {
     int i;

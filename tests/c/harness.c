@@ -305,6 +305,21 @@ int threads(void)
     return number;
 }
 
+bool sleeps(long thread_id)
+{
+    char path[64], stat[512];
+    const char *state;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", thread_id);
+    file = fopen(path, "r");
+    CHECK(file != NULL && fgets(stat, sizeof stat, file) != NULL);
+    fclose(file);
+    state = strrchr(stat, ')');
+    CHECK(state != NULL);
+    return state[2] == 'S';
+}
+
 /* Those of a program that does nothing; ThreadSanitizer may have one of its own. */
 static bool has_only_its_own_threads(void)
 {

@@ -79,6 +79,8 @@ void start_thread(pthread_t *thread, void *(*body)(void *), void *argument);
 void join_thread(pthread_t thread);
 /* How many threads this process has: with requests in the air, also the library's. */
 int threads(void);
+/* Whether the kernel says that this thread of the process sleeps. */
+bool sleeps(long thread_id);
 
 /* The variable's value; fails the test where it is not set. */
 const char *env(const char *name);

@@ -3,6 +3,8 @@
 
 #include "harness.h"
 
+#include <unistd.h>
+
 #define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
 
 /* What a log function saw and was told to do. Guarded by the lock. */
@@ -230,6 +232,8 @@ static void the_log_function_is_never_called_after_the_client_was_freed(void)
 /* A log function that takes its time. */
 typedef struct gate {
     counter entered, opened, left;
+    /* Freed by the log function. May be NULL. */
+    clopos_auth_client *client;
 } gate;
 
 static void pass_gate(int32_t level, const char *line, void *user)
@@ -239,6 +243,7 @@ static void pass_gate(int32_t level, const char *line, void *user)
     log_to_transcript(level, line, NULL);
     count_up(&g->entered);
     WAIT_UNTIL(count(&g->opened) > 0);
+    clopos_auth_client_free(g->client);
     count_up(&g->left);
 }
 
@@ -253,7 +258,7 @@ static void *free_then_count(void *argument)
 
 static void freeing_a_client_waits_for_its_log_function(void)
 {
-    static gate g = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+    static gate g = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, NULL};
     static counter freed = COUNTER_INIT;
     clopos_auth_client *client = new_logging_client(CLOPOS_AUTH_LOG_WARN, pass_gate, &g);
     clopos_auth_token *token = NULL;
@@ -274,6 +279,69 @@ static void freeing_a_client_waits_for_its_log_function(void)
     CHECK(count(&g.left) == 1 && count(&g.entered) == 1);
 }
 
+static void *open_gate_once_main_thread_sleeps(void *argument)
+{
+    gate *g = (gate *)argument;
+    int looks = 0;
+
+    WAIT_UNTIL((looks = sleeps((long)getpid()) ? looks + 1 : 0) == 50);
+    count_up(&g->opened);
+    return NULL;
+}
+
+static void each_of_two_threads_that_free_a_client_waits_for_its_log_function(void)
+{
+    static gate g = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, NULL};
+    static counter freed = COUNTER_INIT;
+    clopos_auth_client *client = new_logging_client(CLOPOS_AUTH_LOG_WARN, pass_gate, &g);
+    clopos_auth_token *token = NULL;
+    void *arguments[2];
+    pthread_t first, opener;
+
+    arguments[0] = client;
+    arguments[1] = &freed;
+    /* The log function itself is the third. */
+    g.client = client;
+    sandbox_fails("status-503");
+    CHECK(clopos_auth_get_token(client, 0, &token, NULL) == CLOPOS_AUTH_WOULD_WAIT);
+    WAIT_UNTIL(count(&g.entered) == 1);
+    start_thread(&first, free_then_count, arguments);
+    WAIT_UNTIL(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    start_thread(&opener, open_gate_once_main_thread_sleeps, &g);
+    clopos_auth_client_free(client);
+    CHECK(count(&g.left) == 1);
+    join_thread(opener);
+    join_thread(first);
+}
+
+static void ask_inside(int32_t level, const char *line, void *user)
+{
+    caller_back *c = (caller_back *)user;
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+    char buf[16];
+    const int32_t would_wait = CLOPOS_AUTH_WOULD_WAIT;
+
+    log_to_transcript(level, line, NULL);
+    if (strstr(line, "asking ") == NULL)
+        return;
+    CHECK_FAILS(would_wait, &err, clopos_auth_get_token(c->client, SOON, &token, &err));
+    CHECK_FAILS(would_wait, &err, clopos_auth_authenticate(c->client, SOON, &token, &err));
+    CHECK_FAILS(would_wait, &err,
+                clopos_auth_copy_token(c->client, SOON, buf, sizeof buf, NULL, NULL, &err));
+    count_up(&c->calls);
+}
+
+static void a_call_inside_the_log_function_never_waits_for_the_request_that_logs(void)
+{
+    static caller_back c = {PTHREAD_MUTEX_INITIALIZER, NULL, false, COUNTER_INIT};
+
+    c.client = new_logging_client(CLOPOS_AUTH_LOG_DEBUG, ask_inside, &c);
+    clopos_auth_token_free(get_token(c.client));
+    CHECK(count(&c.calls) == 1);
+    clopos_auth_client_free(c.client);
+}
+
 const test LOG_TESTS[] = {
     TEST(lines_of_every_level_arrive_with_the_user_pointer),
     TEST(only_lines_up_to_the_level_arrive),
@@ -283,4 +351,6 @@ const test LOG_TESTS[] = {
     TEST(the_log_function_may_free_its_client),
     TEST(the_log_function_is_never_called_after_the_client_was_freed),
     TEST(freeing_a_client_waits_for_its_log_function),
+    TEST(each_of_two_threads_that_free_a_client_waits_for_its_log_function),
+    TEST(a_call_inside_the_log_function_never_waits_for_the_request_that_logs),
     END_OF_TESTS};
