@@ -60,23 +60,13 @@ type resources struct {
 	logger cgo.Handle            // 0 for none
 }
 
-// Token is a token of the service, which goes into the header x-token as it is; [Transport] does that.
+// Token is a token of the service, whose value goes into the header x-token as it is; [Transport] does
+// that.
 type Token struct {
-	Value     string
+	Value     Secret
 	Type      string        // "Bearer", as the service says; x-token does not want it
 	ExpiresAt time.Time     // on the server's clock
 	ExpiresIn time.Duration // what was left when it was returned, whatever this device's date says
-}
-
-// String leaves out the value, and so do all of fmt's verbs: whoever reads it can act as this
-// integration.
-func (t Token) String() string {
-	return "cloposauth.Token(expires " + t.ExpiresAt.UTC().Format(time.RFC3339) + ")"
-}
-
-// GoString is the same as String.
-func (t Token) GoString() string {
-	return t.String()
 }
 
 // New makes a client. It sends nothing yet. Close the client at the end; one that is forgotten is
@@ -104,7 +94,7 @@ func (r *resources) open(config Config) error {
 		return err
 	}
 	defer C.clopos_auth_config_free(settings)
-	secret := terminated(config.ClientSecret)
+	secret := terminated(config.ClientSecret.Reveal())
 	defer clear(secret)
 	var e *C.clopos_auth_error
 	status := C.clopos_auth_client_new(
@@ -162,7 +152,9 @@ func (c *Client) Authenticate(ctx context.Context) (Token, error) {
 // goroutines may report the same refusal.
 func (c *Client) Invalidate(refused Token) error {
 	defer runtime.KeepAlive(c)
-	return failure(C.clopos_auth_invalidate(c.handle, pointer(terminated(refused.Value))), nil)
+	value := terminated(refused.Value.Reveal())
+	defer clear(value)
+	return failure(C.clopos_auth_invalidate(c.handle, pointer(value)), nil)
 }
 
 // Cancel makes every call that is waiting now fail with ErrCancelled. The client stays usable.
@@ -195,18 +187,20 @@ func (c *Client) getToken(ms C.uint32_t) (Token, error) {
 	if l := c.last.Load(); l != nil {
 		last = *l
 	}
-	value := (*C.char)(unsafe.Pointer(unsafe.StringData(last.Value)))
-	answer := C.get_token(c.handle, ms, value, C.size_t(len(last.Value)))
+	text := last.Value.Reveal()
+	value := (*C.char)(unsafe.Pointer(unsafe.StringData(text)))
+	answer := C.get_token(c.handle, ms, value, C.size_t(len(text)))
 	runtime.KeepAlive(c) // else the collector may close it meanwhile
 	if answer.is_last != 0 {
 		last.ExpiresAt, last.ExpiresIn = time.Unix(int64(answer.expires_at), 0), seconds(answer.expires_in)
 		return last, nil
 	}
-	token := taken(answer.token)
-	if token.Value != "" {
+	if answer.token != nil {
+		token := taken(answer.token)
 		c.keep(token)
+		return token, nil
 	}
-	return token, failure(answer.status, answer.error)
+	return Token{}, failure(answer.status, answer.error)
 }
 
 // keep spares later calls a copy: garbage is most of what a cached token costs.
@@ -236,7 +230,7 @@ func taken(token *C.clopos_auth_token) Token {
 	}
 	defer C.clopos_auth_token_free(token)
 	return Token{
-		Value:     C.GoStringN(token.value, C.int(token.value_len)),
+		Value:     NewSecret(C.GoStringN(token.value, C.int(token.value_len))),
 		Type:      C.GoString(token.token_type),
 		ExpiresAt: time.Unix(int64(token.expires_at), 0),
 		ExpiresIn: seconds(token.expires_in),

@@ -23,7 +23,6 @@ static inline clopos_auth_status set_log(clopos_auth_config *config, uintptr_t u
 import "C"
 
 import (
-	"fmt"
 	"log/slog"
 	"math"
 	"runtime/cgo"
@@ -50,7 +49,10 @@ const (
 // Config says who signs in, and how. The four texts at the top are as issued by Clopos; the zero value
 // of everything else is its default. clopos_auth.h tells the limits of each field.
 type Config struct {
-	ClientID, ClientSecret, Brand, IntegratorID string
+	ClientID     string
+	ClientSecret Secret
+	Brand        string
+	IntegratorID string
 
 	BaseURL           string        // default: DefaultBaseURL
 	Timeout           time.Duration // how long a call may take whose context has no deadline; default: 30 s
@@ -59,23 +61,13 @@ type Config struct {
 	RequestsPerMinute int           // at most, whatever the callers do; default: 12
 	Roots             Roots         // default: RootsBundled
 	CAPEM             []byte        // more root certificates: the content of a PEM file
-	Proxy             string        // "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]"
+	Proxy             Secret        // "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]"
 	UserAgent         string        // names the program: "MyTill/4.2"
 	AllowPlainHTTP    bool          // also to other hosts than this device: for test benches only
 
 	// Logger receives the library's log lines, none of which holds a secret. Its handler is called from
 	// any goroutine, and never after Close has returned.
 	Logger *slog.Logger
-}
-
-// String leaves out the secret, and so do all of fmt's verbs.
-func (c Config) String() string {
-	return fmt.Sprintf("cloposauth.Config(client %q, brand %q)", c.ClientID, c.Brand)
-}
-
-// GoString is the same as String.
-func (c Config) GoString() string {
-	return c.String()
 }
 
 // timeout is how long a call without a deadline may take.
@@ -92,6 +84,8 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 	if config == nil {
 		return nil, newError(ErrInternal, "no memory for the settings")
 	}
+	proxy := terminated(c.Proxy.Reveal())
+	defer clear(proxy)
 	var e *C.clopos_auth_error
 	for _, setting := range []struct {
 		given bool
@@ -118,8 +112,8 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 		{len(c.CAPEM) != 0, func() C.clopos_auth_status {
 			return C.clopos_auth_config_add_ca_pem(config, pointer(c.CAPEM), C.size_t(len(c.CAPEM)), &e)
 		}},
-		{c.Proxy != "", func() C.clopos_auth_status {
-			return C.clopos_auth_config_set_proxy(config, pointer(terminated(c.Proxy)), &e)
+		{len(proxy) > 1, func() C.clopos_auth_status {
+			return C.clopos_auth_config_set_proxy(config, pointer(proxy), &e)
 		}},
 		{c.UserAgent != "", func() C.clopos_auth_status {
 			return C.clopos_auth_config_set_user_agent(config, pointer(terminated(c.UserAgent)), &e)
@@ -142,10 +136,16 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 	return config, nil
 }
 
-// terminated is a text as C wants it, to be wiped if it is secret. One with a NUL inside would end
-// early there: it gets another control character instead, which the library refuses by name.
+// terminated is a text as C wants it, in a single copy, which the caller clears if it is secret. A text
+// with a NUL inside would end early in C: a control character goes there in its place, which the
+// library refuses by name.
 func terminated(text string) []byte {
-	return append([]byte(strings.ReplaceAll(text, "\x00", "\x01")), 0)
+	if strings.IndexByte(text, 0) >= 0 {
+		text = "\x01"
+	}
+	content := make([]byte, len(text)+1) // not append, which may move it and leave a copy behind
+	copy(content, text)
+	return content
 }
 
 // pointer is for calls that copy what they are given: C does not keep it.

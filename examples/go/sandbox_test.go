@@ -62,7 +62,7 @@ func startSandbox(t *testing.T, arguments ...string) *sandbox {
 
 func (s *sandbox) config() cloposauth.Config {
 	return cloposauth.Config{
-		ClientID: "sandbox_client", ClientSecret: "sandbox_secret",
+		ClientID: "sandbox_client", ClientSecret: cloposauth.NewSecret("sandbox_secret"),
 		Brand: "sandbox", IntegratorID: "test_sandbox",
 		BaseURL: s.url, CAPEM: s.ca, Roots: cloposauth.RootsNone,
 		RequestsPerMinute: 60,

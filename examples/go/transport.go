@@ -55,10 +55,13 @@ func (t *Transport) send(request *http.Request, body io.ReadCloser) (*http.Respo
 		}
 		return nil, token, err
 	}
-	request = request.Clone(request.Context())
-	request.Body = body
-	request.Header.Set("x-token", token.Value)
-	response, err := t.base().RoundTrip(request)
+	sent := request.Clone(request.Context())
+	sent.Body = body
+	sent.Header.Set("x-token", token.Value.Reveal())
+	response, err := t.base().RoundTrip(sent)
+	if response != nil {
+		response.Request = request // without the token, for those who log it
+	}
 	return response, token, err
 }
 

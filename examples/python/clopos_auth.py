@@ -23,7 +23,6 @@ real one, CLOPOS_CA_FILE a PEM file with the only CA to trust: both for the sand
 
 import ctypes
 import ctypes.util
-import dataclasses
 import datetime
 import enum
 import itertools
@@ -111,18 +110,52 @@ class Error(Exception):
         return f"{_name_of(self.status)}: {self.message}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Token:
-    """A token, good for one request: get the next one from the client again."""
+class _Secret:
+    """A text that repr(), vars(), pickle and tracebacks with local variables do not show."""
 
-    #: The JWT, to be sent as it is in the header x-token. Not in repr(), which ends up in logs.
-    value: str = dataclasses.field(repr=False)
-    #: "Bearer", which the header x-token does not want.
-    token_type: str
-    #: When it ends, on the server's clock; this device's may differ.
-    expires_at: datetime.datetime
-    #: What was left of its life when it was handed out, whatever this device's date says.
-    expires_in: datetime.timedelta
+    __slots__ = ("reveal",)
+
+    def __init__(self, text: Optional[str]) -> None:
+        self.reveal = lambda: text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not serialised")
+
+    def __deepcopy__(self, _memo: object) -> "_Secret":
+        return self
+
+
+class Token:
+    """A token, good for one request: get the next one from the client again.
+
+    Neither repr() nor vars() shows its value, and pickle refuses it.
+    """
+
+    def __init__(
+        self,
+        value: str,
+        token_type: str,
+        expires_at: datetime.datetime,
+        expires_in: datetime.timedelta,
+    ) -> None:
+        self._value = _Secret(value)
+        #: "Bearer", which the header x-token does not want.
+        self.token_type = token_type
+        #: When it ends, on the server's clock; this device's may differ.
+        self.expires_at = expires_at
+        #: What was left of its life when it was handed out, whatever this device's date says.
+        self.expires_in = expires_in
+
+    @property
+    def value(self) -> str:
+        """The JWT, to be sent as it is in the header x-token."""
+        return self._value.reveal() or ""
+
+    def __repr__(self) -> str:
+        return f"Token({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class _CToken(ctypes.Structure):
@@ -225,16 +258,16 @@ def _name_of(status: int) -> str:
     return str(_library.clopos_auth_status_name(status), "ascii")
 
 
-def _text(text: Optional[str]) -> Optional[bytes]:
-    """A text for C. None is NULL, which the library refuses, naming the argument."""
+def _text(text: Optional[str]) -> "Optional[ctypes.Array[ctypes.c_char]]":
+    """A text for C, whose repr() does not show it. None is NULL, which the library refuses by name."""
     if text is None:
         return None
     try:
         encoded = text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate
-        return b"\x01"
+        encoded = b"\0"
     # A NUL inside would cut the text short. A control character is refused in the same way as NULL.
-    return b"\x01" if b"\0" in encoded else encoded
+    return ctypes.create_string_buffer(b"\x01" if b"\0" in encoded else encoded)
 
 
 def _milliseconds(seconds: float) -> int:
@@ -332,6 +365,9 @@ class Client:
         log: Optional[LogFunction] = None,
         log_level: LogLevel = LogLevel.INFO,
     ) -> None:
+        who = [_text(part) for part in (client_id, client_secret, brand, integrator_id)]
+        proxy_url = _text(proxy)
+        del client_secret, proxy  # a traceback may show local variables
         config = _library.clopos_auth_config_new()
         if not config:
             raise MemoryError("libclopos_auth: no memory for settings")
@@ -351,15 +387,14 @@ class Client:
             if ca_pem is not None:
                 pem = ca_pem.encode() if isinstance(ca_pem, str) else ca_pem
                 _call("config_add_ca_pem", config, pem, len(pem))
-            if proxy is not None:
-                _call("config_set_proxy", config, _text(proxy))
+            if proxy_url is not None:
+                _call("config_set_proxy", config, proxy_url)
             if user_agent is not None:
                 _call("config_set_user_agent", config, _text(user_agent))
             _call("config_set_roots", config, roots)
             _call("config_set_allow_plain_http", config, allow_plain_http)
             if log is not None:
                 _call("config_set_log", config, log_level, _receive, log_number)
-            who = [_text(part) for part in (client_id, client_secret, brand, integrator_id)]
             _call("client_new", *who, config, byref(handle))
         finally:
             _library.clopos_auth_config_free(config)
@@ -388,8 +423,9 @@ class Client:
 
         The next call asks for another. None forgets whichever is cached. Never waits.
         """
-        value = refused.value if isinstance(refused, Token) else refused
-        self._check(_library.clopos_auth_invalidate(self._handle, _text(value)))
+        value = _text(refused.value if isinstance(refused, Token) else refused)
+        del refused  # as above
+        self._check(_library.clopos_auth_invalidate(self._handle, value))
 
     def cancel(self) -> None:
         """Makes every call that is waiting raise CANCELLED. The client stays usable. Never waits."""

@@ -130,8 +130,9 @@ def run(row, language, program, sandbox_program, directory):
                 print(env["CLOPOS_CLIENT_SECRET"], file=secrets)
         if done.returncode != 0 or done.stdout.decode("utf-8", "replace").split()[-1:] != ["ok"]:
             raise Failed(f"exit status {done.returncode}\n{said}")
-        if env["CLOPOS_CLIENT_SECRET"] in said:
-            raise Failed("it printed the secret")
+        for secret in env["CLOPOS_CLIENT_SECRET"], "proxy-password":
+            if secret in said:
+                raise Failed("it printed the secret: " + said.replace(secret, "<LEAK>")[:4000])
         if JWT.search(said):
             raise Failed("it printed a token")
         with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as answer:

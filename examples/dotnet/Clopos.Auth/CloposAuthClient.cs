@@ -121,7 +121,8 @@ namespace Clopos.Auth
             {
                 throw new ArgumentNullException(nameof(refused));
             }
-            Native.Check(Native.clopos_auth_invalidate(client, Native.Bytes(refused.Value)), IntPtr.Zero);
+            using var value = new NativeText(refused.Value.Reveal());
+            Native.Check(Native.clopos_auth_invalidate(client, value), IntPtr.Zero);
         }
 
         /// <summary>
@@ -138,7 +139,10 @@ namespace Clopos.Auth
 
         private static ClientHandle Open(CloposAuthSettings settings)
         {
-            byte[]? secret = Native.Bytes(settings.ClientSecret);
+            using var id = new NativeText(settings.ClientId);
+            using var secret = new NativeText(settings.ClientSecret?.Reveal());
+            using var brand = new NativeText(settings.Brand);
+            using var integrator = new NativeText(settings.IntegratorId);
             var log = default(GCHandle);
             try
             {
@@ -154,8 +158,7 @@ namespace Clopos.Auth
                     Native.Check(Native.SetLog(config, settings.LogLevel, log, out IntPtr failure), failure);
                 }
                 CloposAuthStatus status = Native.clopos_auth_client_new(
-                    Native.Bytes(settings.ClientId), secret, Native.Bytes(settings.Brand),
-                    Native.Bytes(settings.IntegratorId), config, out ClientHandle client, out IntPtr error);
+                    id, secret, brand, integrator, config, out ClientHandle client, out IntPtr error);
                 Native.Check(status, error);
                 if (log.IsAllocated)
                 {
@@ -166,10 +169,6 @@ namespace Clopos.Auth
             }
             finally
             {
-                if (secret != null)
-                {
-                    Array.Clear(secret, 0, secret.Length);
-                }
                 if (log.IsAllocated)
                 {
                     log.Free(); // there is no client
@@ -180,8 +179,8 @@ namespace Clopos.Auth
         private static void Configure(ConfigHandle config, CloposAuthSettings settings)
         {
             IntPtr error;
-            Native.Check(Native.clopos_auth_config_set_base_url(
-                config, Native.Bytes(settings.BaseUrl), out error), error);
+            using var baseUrl = new NativeText(settings.BaseUrl);
+            Native.Check(Native.clopos_auth_config_set_base_url(config, baseUrl, out error), error);
             Native.Check(Native.clopos_auth_config_set_timeout_ms(
                 config, Native.Milliseconds(settings.Timeout), out error), error);
             Native.Check(Native.clopos_auth_config_set_attempt_timeout_ms(
@@ -196,12 +195,12 @@ namespace Clopos.Auth
                 Native.Check(Native.clopos_auth_config_add_ca_pem(
                     config, pem, (UIntPtr)pem.Length, out error), error);
             }
-            Native.Check(Native.clopos_auth_config_set_proxy(
-                config, Native.Bytes(settings.Proxy), out error), error);
-            if (settings.UserAgent is string userAgent)
+            using var proxy = new NativeText(settings.Proxy?.Reveal());
+            Native.Check(Native.clopos_auth_config_set_proxy(config, proxy, out error), error);
+            if (settings.UserAgent is string name)
             {
-                Native.Check(Native.clopos_auth_config_set_user_agent(
-                    config, Native.Bytes(userAgent), out error), error);
+                using var userAgent = new NativeText(name);
+                Native.Check(Native.clopos_auth_config_set_user_agent(config, userAgent, out error), error);
             }
             Native.Check(Native.clopos_auth_config_set_allow_plain_http(
                 config, settings.AllowPlainHttp ? 1 : 0, out error), error);

@@ -38,7 +38,7 @@ namespace Clopos.Auth
         public const string DefaultBaseUrl = "https://integrations.clopos.com";
 
         /// <summary>Settings for these credentials, as issued by Clopos.</summary>
-        public CloposAuthSettings(string clientId, string clientSecret, string brand, string integratorId)
+        public CloposAuthSettings(string clientId, CloposSecret clientSecret, string brand, string integratorId)
         {
             ClientId = clientId;
             ClientSecret = clientSecret;
@@ -49,7 +49,8 @@ namespace Clopos.Auth
         /// <summary>The client id.</summary>
         public string ClientId { get; }
 
-        internal string ClientSecret { get; }
+        /// <summary>The client secret.</summary>
+        public CloposSecret ClientSecret { get; }
 
         /// <summary>The brand.</summary>
         public string Brand { get; }
@@ -79,7 +80,7 @@ namespace Clopos.Auth
         public byte[]? CaPem { get; set; }
 
         /// <summary>"environment", "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]".</summary>
-        public string Proxy { get; set; } = "environment";
+        public CloposSecret Proxy { get; set; } = "environment";
 
         /// <summary>Names the program: "MyTill/4.2".</summary>
         public string? UserAgent { get; set; }

@@ -8,7 +8,7 @@ namespace Clopos.Auth
     /// </summary>
     public sealed class CloposToken
     {
-        internal CloposToken(string value, string tokenType, DateTimeOffset expiresAt, TimeSpan expiresIn)
+        internal CloposToken(CloposSecret value, string tokenType, DateTimeOffset expiresAt, TimeSpan expiresIn)
         {
             Value = value;
             TokenType = tokenType;
@@ -16,8 +16,8 @@ namespace Clopos.Auth
             ExpiresIn = expiresIn;
         }
 
-        /// <summary>The token itself: visible ASCII characters.</summary>
-        public string Value { get; }
+        /// <summary>The token itself: visible ASCII characters. Who reads it can act as this integration.</summary>
+        public CloposSecret Value { get; }
 
         /// <summary>"Bearer", as the service says; the header <c>x-token</c> does not want it.</summary>
         public string TokenType { get; }
@@ -28,7 +28,7 @@ namespace Clopos.Auth
         /// <summary>What was left when it was returned, whatever this device's date says.</summary>
         public TimeSpan ExpiresIn { get; }
 
-        /// <summary>Leaves out the value: whoever reads it can act as this integration.</summary>
+        /// <summary>Leaves out the value.</summary>
         public override string ToString() => $"a token that expires at {ExpiresAt:u}";
     }
 }

@@ -45,26 +45,31 @@ namespace Clopos.Auth
             {
                 await request.Content.LoadIntoBufferAsync().ConfigureAwait(false);
             }
-            CloposToken token = await AddTokenAsync(request, cancellationToken).ConfigureAwait(false);
-            HttpResponseMessage response = await base.SendAsync(request, cancellationToken)
-                .ConfigureAwait(false);
+            CloposToken token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
+            HttpResponseMessage response = await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
             if (response.StatusCode != HttpStatusCode.Unauthorized)
             {
                 return response;
             }
             response.Dispose();
             client.Invalidate(token);
-            await AddTokenAsync(request, cancellationToken).ConfigureAwait(false);
-            return await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+            token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
+            return await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
         }
 
-        private async Task<CloposToken> AddTokenAsync(
-            HttpRequestMessage request, CancellationToken cancellationToken)
+        private async Task<HttpResponseMessage> SendAsync(
+            HttpRequestMessage request, CloposToken token, CancellationToken cancellationToken)
         {
-            CloposToken token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             request.Headers.Remove(Header);
-            request.Headers.Add(Header, token.Value);
-            return token;
+            request.Headers.Add(Header, token.Value.Reveal());
+            try
+            {
+                return await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                request.Headers.Remove(Header); // who logs the request afterwards does not log the token
+            }
         }
 
         private bool IsForTheService(Uri? target) =>

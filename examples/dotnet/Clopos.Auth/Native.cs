@@ -7,8 +7,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Clopos.Auth
 {
-    /// <summary>clopos_auth.h. Texts are UTF-8 with a NUL, made and read here: .NET's marshalling would
-    /// free what is the library's.</summary>
+    /// <summary>clopos_auth.h. Texts from the library are read here: .NET's marshalling would free what is
+    /// the library's. Those for it are <see cref="NativeText"/>s.</summary>
     internal static class Native
     {
         private const string Library = "clopos_auth";
@@ -37,12 +37,6 @@ namespace Clopos.Auth
             }
             return Text(address, length);
         }
-
-        /// <summary>The bytes of a text as the library wants it, to be wiped if it is secret. One with a
-        /// NUL inside would end early there: it gets another control character instead, which the library
-        /// refuses by name.</summary>
-        internal static byte[]? Bytes(string? text) =>
-            text is null ? null : Encoding.UTF8.GetBytes(text.Replace('\0', '\x01') + '\0');
 
         /// <summary>Milliseconds, rounded up: what is not nothing must not become nothing.</summary>
         internal static uint Milliseconds(TimeSpan time)
@@ -111,7 +105,7 @@ namespace Clopos.Auth
             {
                 var content = Marshal.PtrToStructure<TokenLayout>(token);
                 return new CloposToken(
-                    Text(content.Value, checked((int)content.ValueLength)),
+                    new CloposSecret(Text(content.Value, checked((int)content.ValueLength))),
                     Text(content.TokenType) ?? "",
                     // The last second of the last year that .NET has.
                     DateTimeOffset.FromUnixTimeSeconds(Math.Min(content.ExpiresAt, 253402300799)),
@@ -142,14 +136,8 @@ namespace Clopos.Auth
             }
         }
 
-        private static string Text(IntPtr address, int length)
-        {
-            var bytes = new byte[length];
-            Marshal.Copy(address, bytes, 0, length);
-            string text = Encoding.UTF8.GetString(bytes);
-            Array.Clear(bytes, 0, length);
-            return text;
-        }
+        private static unsafe string Text(IntPtr address, int length) =>
+            Encoding.UTF8.GetString((byte*)address, length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern ConfigHandle clopos_auth_config_new();
@@ -159,7 +147,7 @@ namespace Clopos.Auth
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_base_url(
-            ConfigHandle config, byte[]? baseUrl, out IntPtr error);
+            ConfigHandle config, NativeText baseUrl, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_timeout_ms(
@@ -187,11 +175,11 @@ namespace Clopos.Auth
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_proxy(
-            ConfigHandle config, byte[]? proxy, out IntPtr error);
+            ConfigHandle config, NativeText proxy, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_user_agent(
-            ConfigHandle config, byte[]? userAgent, out IntPtr error);
+            ConfigHandle config, NativeText userAgent, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_allow_plain_http(
@@ -203,7 +191,7 @@ namespace Clopos.Auth
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_client_new(
-            byte[]? clientId, byte[]? clientSecret, byte[]? brand, byte[]? integratorId,
+            NativeText clientId, NativeText clientSecret, NativeText brand, NativeText integratorId,
             ConfigHandle config, out ClientHandle client, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
@@ -218,7 +206,7 @@ namespace Clopos.Auth
             ClientHandle client, uint timeoutMs, out IntPtr token, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern CloposAuthStatus clopos_auth_invalidate(ClientHandle client, byte[]? rejected);
+        internal static extern CloposAuthStatus clopos_auth_invalidate(ClientHandle client, NativeText rejected);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_cancel(ClientHandle client);

@@ -65,7 +65,7 @@ internal static class Program
     // whoever reads it can act as this integration until it ends.
     private static void ShowToken(CloposToken token)
     {
-        Console.WriteLine($"token:   {token.Value}");
+        Console.WriteLine($"token:   {token.Value.Reveal()}");
         Console.WriteLine($"expires: {token.ExpiresAt:yyyy-MM-dd HH:mm:ss} UTC, in {token.ExpiresIn.TotalSeconds} s");
     }
 

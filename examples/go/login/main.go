@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	defer cancel()
 	config := cloposauth.Config{
 		ClientID:     os.Getenv("CLOPOS_CLIENT_ID"),
-		ClientSecret: os.Getenv("CLOPOS_CLIENT_SECRET"),
+		ClientSecret: cloposauth.NewSecret(os.Getenv("CLOPOS_CLIENT_SECRET")),
 		Brand:        os.Getenv("CLOPOS_BRAND"),
 		IntegratorID: os.Getenv("CLOPOS_INTEGRATOR_ID"),
 		BaseURL:      cmp.Or(os.Getenv("CLOPOS_BASE_URL"), cloposauth.DefaultBaseURL),
@@ -78,7 +78,7 @@ func showToken(ctx context.Context, client *cloposauth.Client) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("token:  ", token.Value)
+	fmt.Println("token:  ", token.Value.Reveal())
 	fmt.Printf("expires: %s UTC, in %.0f s\n",
 		token.ExpiresAt.UTC().Format(time.DateTime), token.ExpiresIn.Seconds())
 	return nil

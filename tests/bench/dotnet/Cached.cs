@@ -49,7 +49,7 @@ internal static class Cached
             {
                 lock (gate)
                 {
-                    if (DateTimeOffset.UtcNow >= ends || token.Value.Length == 0)
+                    if (DateTimeOffset.UtcNow >= ends || token.Value.Reveal().Length == 0)
                     {
                         throw new InvalidOperationException("expired");
                     }

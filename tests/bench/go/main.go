@@ -51,7 +51,7 @@ func main() {
 	rounds, err := strconv.Atoi(os.Args[3])
 	check(err)
 	client, err := cloposauth.New(cloposauth.Config{
-		ClientID: "sandbox_client", ClientSecret: "sandbox_secret", Brand: "sandbox",
+		ClientID: "sandbox_client", ClientSecret: cloposauth.NewSecret("sandbox_secret"), Brand: "sandbox",
 		IntegratorID: "test_sandbox", BaseURL: os.Args[1], Roots: cloposauth.RootsNone, CAPEM: pem,
 	})
 	check(err)
@@ -60,7 +60,7 @@ func main() {
 	token, err := client.Token(ctx)
 	check(err)
 
-	usual := &oauth2.Token{AccessToken: token.Value, Expiry: time.Now().Add(token.ExpiresIn)}
+	usual := &oauth2.Token{AccessToken: token.Value.Reveal(), Expiry: time.Now().Add(token.ExpiresIn)}
 	reuse := oauth2.ReuseTokenSource(usual, source{usual})
 	var mutex sync.Mutex
 	ways := []struct {

@@ -33,6 +33,17 @@ constexpr bool moves_only =
     !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T> &&
     std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>;
 static_assert(moves_only<client> && moves_only<config> && moves_only<token>);
+
+// Nothing that holds a secret can be printed by mistake.
+template <class T, class = void>
+constexpr bool is_printable = false;
+template <class T>
+constexpr bool is_printable<T, std::void_t<decltype(std::declval<std::ostream &>() << std::declval<T>())>> =
+    true;
+static_assert(is_printable<std::string> && !is_printable<client> && !is_printable<config>);
+static_assert(!is_printable<token> && !is_printable<clopos_auth::result<token>>);
+static_assert(!is_printable<clopos_auth::text>);
+
 static_assert(std::is_nothrow_copy_constructible_v<error> && std::is_copy_assignable_v<error>);
 
 namespace {

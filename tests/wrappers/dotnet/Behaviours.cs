@@ -8,9 +8,11 @@ using System.IO;
 using System.Linq;
 using System.Net;
 using System.Net.Http;
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Threading;
 using System.Threading.Tasks;
+using System.Xml.Serialization;
 using Clopos.Auth;
 
 internal static class Behaviours
@@ -19,6 +21,7 @@ internal static class Behaviours
     {
         ["signs_in"] = SignsIn,
         ["non_ascii_brand"] = SignsIn,
+        ["shows_no_secret"] = ShowsNoSecret,
         ["all_settings"] = AllSettings,
         ["log_lines"] = LogLines,
         ["invalid_argument"] = InvalidArgument,
@@ -173,15 +176,91 @@ internal static class Behaviours
         using CloposAuthClient client = NewClient();
         CloposToken first = client.GetToken();
         DateTimeOffset inAnHour = DateTimeOffset.UtcNow.AddHours(1);
-        Check(first.Value.Count(c => c == '.') == 2 && first.TokenType == "Bearer");
+        Check(first.Value.Reveal().Count(c => c == '.') == 2 && first.TokenType == "Bearer");
         Check(first.ExpiresIn.TotalSeconds >= 3500 && first.ExpiresIn.TotalSeconds <= 3600, first.ExpiresIn);
         Check((first.ExpiresAt - inAnHour).Duration() < TimeSpan.FromMinutes(1), first.ExpiresAt);
-        Check(!first.ToString().Contains(first.Value));
+        Check(!first.ToString().Contains(first.Value.Reveal()));
         Task<CloposToken> second = client.GetTokenAsync();
-        Check(second.IsCompleted && second.Result.Value == first.Value);
+        Check(second.IsCompleted && second.Result.Value.Reveal() == first.Value.Reveal());
         CloposToken third = Wait(client.AuthenticateAsync());
-        Check(third.Value != first.Value && client.GetToken().Value == third.Value);
+        Check(third.Value.Reveal() != first.Value.Reveal() && client.GetToken().Value.Reveal() == third.Value.Reveal());
         Check(CloposAuthClient.NativeVersion.Count(c => c == '.') == 2);
+    }
+
+    private static void ShowsNoSecret()
+    {
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        using var client = new CloposAuthClient(settings);
+        CloposToken token = client.GetToken();
+        settings.Log = null; // it cannot be serialised
+        settings.Proxy = "http://user:proxy-password@127.0.0.1:1";
+        foreach (object shown in new object[] { settings, token, token.Value, settings.Proxy, client })
+        {
+            Console.WriteLine(shown);
+            Console.WriteLine($"{shown:G} {Tuple.Create(shown)} {new { shown }}");
+            Console.WriteLine(MembersOf(shown, 3));
+            foreach (Func<object, string> serialise in Serialisers())
+            {
+                try
+                {
+                    Console.WriteLine(serialise(shown));
+                }
+                catch (Exception refused)
+                {
+                    Console.WriteLine(refused.Message);
+                }
+            }
+        }
+        Check($"{token.Value}" == "***" && MembersOf(token, 1).Contains("Bearer"));
+
+        // Nor a request that has been sent.
+        using var http = new HttpClient(new CloposTokenHandler(client, new FakeService()));
+        var request = new HttpRequestMessage(HttpMethod.Get, new Uri(client.BaseUrl, "/open-api/v2/venues"));
+        Console.WriteLine(Wait(http.SendAsync(request)));
+        Console.WriteLine(request);
+    }
+
+    // What a structured logger writes of an object: its public members, and theirs.
+    private static string MembersOf(object shown, int depth)
+    {
+        IEnumerable<string> properties = shown.GetType().GetProperties()
+            .Where(property => depth > 0 && property.GetIndexParameters().Length == 0)
+            .Select(property => property.Name + "=" + Value(() => property.GetValue(shown), depth));
+        IEnumerable<string> fields = shown.GetType().GetFields()
+            .Where(field => depth > 0)
+            .Select(field => field.Name + "=" + Value(() => field.GetValue(shown), depth));
+        return $"{shown} {{{string.Join(", ", properties.Concat(fields))}}}";
+    }
+
+    private static string Value(Func<object?> get, int depth)
+    {
+        try
+        {
+            return get() is object value ? MembersOf(value, depth - 1) : "null";
+        }
+        catch (TargetInvocationException refused)
+        {
+            return refused.Message;
+        }
+    }
+
+    // Those that this runtime has.
+    private static IEnumerable<Func<object, string>> Serialisers()
+    {
+        MethodInfo? json = Type.GetType("System.Text.Json.JsonSerializer, System.Text.Json")?.GetMethods()
+            .Single(method => method.Name == "Serialize" && method.ReturnType == typeof(string) &&
+                method.GetParameters().Select(parameter => parameter.ParameterType.Name)
+                    .SequenceEqual(new[] { "Object", "Type", "JsonSerializerOptions" }));
+        if (json != null)
+        {
+            yield return shown => (string)json.Invoke(null, new object?[] { shown, shown.GetType(), null });
+        }
+        yield return shown =>
+        {
+            var written = new StringWriter();
+            new XmlSerializer(shown.GetType()).Serialize(written, shown);
+            return written.ToString();
+        };
     }
 
     private static void AllSettings()
@@ -193,7 +272,7 @@ internal static class Behaviours
         settings.Proxy = "none";
         settings.AllowPlainHttp = false;
         using var client = new CloposAuthClient(settings);
-        Check(client.GetToken().Value.Length != 0);
+        Check(client.GetToken().Value.Reveal().Length != 0);
     }
 
     private static void LogLines()
@@ -202,7 +281,7 @@ internal static class Behaviours
         CloposToken refused = client.GetToken();
         lock (Seen)
         {
-            tokenNotToLog = refused.Value;
+            tokenNotToLog = refused.Value.Reveal();
         }
         client.Invalidate(refused);
         client.Dispose();
@@ -279,7 +358,7 @@ internal static class Behaviours
         var watch = Stopwatch.StartNew();
         Check(Expect(CloposAuthStatus.WouldWait, () => client.GetToken(TimeSpan.Zero)).IsRetryable);
         Check(watch.ElapsedMilliseconds < 1000);
-        Check(client.GetToken().Value == client.GetToken(TimeSpan.Zero).Value);
+        Check(client.GetToken().Value.Reveal() == client.GetToken(TimeSpan.Zero).Value.Reveal());
     }
 
     private static void Deadline()
@@ -298,8 +377,8 @@ internal static class Behaviours
         Expect(CloposAuthStatus.Timeout, () => Wait(first));
         Check(Expect(CloposAuthStatus.Timeout, () => Wait(early)).IsRetryable);
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
-        Check(client.GetToken(TimeSpan.FromSeconds(20)).Value == Wait(patient).Value);
-        Check(client.GetToken(Timeout.InfiniteTimeSpan).Value == Wait(patient).Value);
+        Check(client.GetToken(TimeSpan.FromSeconds(20)).Value.Reveal() == Wait(patient).Value.Reveal());
+        Check(client.GetToken(Timeout.InfiniteTimeSpan).Value.Reveal() == Wait(patient).Value.Reveal());
         // What is left of a deadline that has passed is not for ever.
         TimeSpan negative = TimeSpan.FromSeconds(-1);
         Throws<ArgumentOutOfRangeException>(() => client.GetToken(negative));
@@ -320,7 +399,7 @@ internal static class Behaviours
         }
         Expect(CloposAuthStatus.Cancelled, () => Wait(synchronous));
         Expect(CloposAuthStatus.Cancelled, () => Wait(asynchronous));
-        Check(client.GetToken().Value.Length != 0);
+        Check(client.GetToken().Value.Reveal().Length != 0);
     }
 
     private static void CancelledByTheLanguage()
@@ -332,7 +411,7 @@ internal static class Behaviours
         Throws<OperationCanceledException>(() => Wait(client.GetTokenAsync(source.Token)));
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
         Throws<OperationCanceledException>(() => Wait(client.AuthenticateAsync(source.Token)));
-        Check(Wait(other).Value == client.GetToken().Value);
+        Check(Wait(other).Value.Reveal() == client.GetToken().Value.Reveal());
     }
 
     private static void ClosedWhileInUse()
@@ -391,7 +470,7 @@ internal static class Behaviours
             Throws<ObjectDisposedException>(use);
         }
         client.Dispose();
-        Check(kept.Value.Length != 0);
+        Check(kept.Value.Reveal().Length != 0);
     }
 
     private static void ClosedByItsLogFunction()
@@ -425,7 +504,7 @@ internal static class Behaviours
         {
             CloposToken next = client.GetToken();
             Check(next.ExpiresIn >= TimeSpan.Zero);
-            changes += next.Value == current.Value ? 0 : 1;
+            changes += next.Value.Reveal() == current.Value.Reveal() ? 0 : 1;
             current = next;
             Check(watch.Elapsed.TotalSeconds < 20);
         }
@@ -436,7 +515,7 @@ internal static class Behaviours
     {
         using CloposAuthClient client = NewClient();
         CloposToken refused = client.GetToken();
-        var service = new FakeService { Refused = refused.Value };
+        var service = new FakeService { Refused = refused.Value.Reveal() };
         using var http = new HttpClient(new CloposTokenHandler(client, service));
         var url = new Uri(client.BaseUrl, "/open-api/v2/sales");
 
@@ -446,10 +525,10 @@ internal static class Behaviours
         Check(service.Seen.Count == 2, service.Seen.Count);
         Check(service.Seen.All(request => request.Body == "01-02-03"), service.Seen[1].Body);
         CloposToken next = client.GetToken();
-        Check(next.Value != refused.Value);
-        Check(service.Seen[0].Token == refused.Value && service.Seen[1].Token == next.Value);
+        Check(next.Value.Reveal() != refused.Value.Reveal());
+        Check(service.Seen[0].Token == refused.Value.Reveal() && service.Seen[1].Token == next.Value.Reveal());
         client.Invalidate(refused);
-        Check(client.GetToken().Value == next.Value);
+        Check(client.GetToken().Value.Reveal() == next.Value.Reveal());
 
         // Nobody else gets it.
         Check(Wait(http.GetAsync("https://example.com/")).StatusCode == HttpStatusCode.OK);
@@ -458,7 +537,7 @@ internal static class Behaviours
 
         // One that does not need to try twice does not.
         Check(Wait(http.GetAsync(url)).StatusCode == HttpStatusCode.OK);
-        Check(service.Seen.Count == 5 && service.Seen[4].Token == next.Value);
+        Check(service.Seen.Count == 5 && service.Seen[4].Token == next.Value.Reveal());
     }
 
     private static void SixtyFourThreads()
@@ -472,13 +551,13 @@ internal static class Behaviours
                 CloposToken first = i % 2 == 0 ? client.GetToken() : Wait(client.GetTokenAsync());
                 for (int n = 1; n < 1000; n++)
                 {
-                    Check(client.GetToken().Value == first.Value);
+                    Check(client.GetToken().Value.Reveal() == first.Value.Reveal());
                 }
                 return first;
             },
             TaskCreationOptions.LongRunning)).ToList();
         gate.Set();
-        Check(calls.Select(call => Wait(call).Value).Distinct().Count() == 1);
+        Check(calls.Select(call => Wait(call).Value.Reveal()).Distinct().Count() == 1);
     }
 
     private static long ResidentBytes()
@@ -504,7 +583,7 @@ internal static class Behaviours
             }
             for (int i = 0; i < 10; i++)
             {
-                Check(client.GetToken().Value.Length != 0);
+                Check(client.GetToken().Value.Reveal().Length != 0);
                 try
                 {
                     new CloposAuthClient(new CloposAuthSettings("a", "b", "", "d"));

@@ -3,6 +3,9 @@ package main
 
 import (
 	"context"
+	"encoding/gob"
+	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"text/template"
 	"time"
 
 	"cloposauth"
@@ -91,11 +95,11 @@ func number(name string) int {
 func configFromEnvironment() cloposauth.Config {
 	config := cloposauth.Config{
 		ClientID:     os.Getenv("CLOPOS_CLIENT_ID"),
-		ClientSecret: os.Getenv("CLOPOS_CLIENT_SECRET"),
+		ClientSecret: cloposauth.NewSecret(os.Getenv("CLOPOS_CLIENT_SECRET")),
 		Brand:        os.Getenv("CLOPOS_BRAND"),
 		IntegratorID: os.Getenv("CLOPOS_INTEGRATOR_ID"),
 		BaseURL:      os.Getenv("CLOPOS_BASE_URL"),
-		Proxy:        os.Getenv("CLOPOS_PROXY"),
+		Proxy:        cloposauth.NewSecret(os.Getenv("CLOPOS_PROXY")),
 		Timeout:      time.Duration(number("CLOPOS_TIMEOUT_MS")) * time.Millisecond,
 		MaxAttempts:  number("CLOPOS_MAX_ATTEMPTS"),
 		Logger:       slog.New(&log),
@@ -124,13 +128,56 @@ func getWithin(client *cloposauth.Client, d time.Duration) (cloposauth.Token, er
 func signsIn() {
 	client := newClient()
 	first := get(client)
-	check(strings.Count(first.Value, ".") == 2 && first.Type == "Bearer")
+	check(strings.Count(first.Value.Reveal(), ".") == 2 && first.Type == "Bearer")
 	check(first.ExpiresIn >= 3500*time.Second && first.ExpiresIn <= time.Hour, first.ExpiresIn)
 	check(time.Until(first.ExpiresAt)-time.Hour < time.Minute && time.Until(first.ExpiresAt)-time.Hour > -time.Minute)
-	check(get(client).Value == first.Value)
+	check(get(client).Value.Reveal() == first.Value.Reveal())
 	third := must(client.Authenticate(background))
-	check(third.Value != first.Value && get(client).Value == third.Value)
+	check(third.Value.Reveal() != first.Value.Reveal() && get(client).Value.Reveal() == third.Value.Reveal())
 	check(client.Close() == nil)
+}
+
+// holder has settings and a token where a program may keep them; fmt cannot call the methods of what is
+// in the fields that are not exported.
+type holder struct {
+	Config, config cloposauth.Config
+	Token, token   cloposauth.Token
+	Any, any       any
+	List, list     any
+}
+
+func showsNoSecret() {
+	config := configFromEnvironment()
+	token := get(must(cloposauth.New(config)))
+	config.Logger = nil
+	config.Proxy = cloposauth.NewSecret("http://user:proxy-password@127.0.0.1:1")
+	list := []any{config, &config, token, &token}
+	all := holder{config, config, token, token, &config, &token, list, list}
+
+	for verb := 'A'; verb <= 'z'; verb++ {
+		for _, flags := range []string{"%", "%+", "%#"} {
+			fmt.Printf(flags+string(verb)+"\n", all)
+		}
+	}
+	fmt.Println(&all, token.Value, config.ClientSecret)
+	loggers := []*slog.Logger{slog.New(slog.NewJSONHandler(os.Stdout, nil)), slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	for _, logger := range loggers {
+		logger.Info("all", "all", all, "config", config, "token", &token, "secret", token.Value)
+		logger.WithGroup("group").With("config", &config).Info("all", "token", token)
+	}
+	for _, value := range append(list, all, token.Value) {
+		fmt.Printf("%s\n", must(json.Marshal(value)))
+		fmt.Println(template.Must(template.New("").Parse("{{.}}\n")).Execute(os.Stdout, value))
+		fmt.Println(gob.NewEncoder(os.Stdout).Encode(value))
+	}
+	fmt.Printf("%s\n", must(xml.Marshal(token)))
+
+	check(fmt.Sprintf("%d %q", token.Value, config.Proxy) == "*** ***")
+	check(string(must(json.Marshal(token.Value))) == `"***"`)
+	var none cloposauth.Secret
+	check(none.Reveal() == "" && none.String() == "")
+	// What is read from a file is the text.
+	check(json.Unmarshal([]byte(`{"ClientSecret": "read"}`), &config) == nil && config.ClientSecret.Reveal() == "read")
 }
 
 func allSettings() {
@@ -138,15 +185,15 @@ func allSettings() {
 	config.AttemptTimeout = 5 * time.Second
 	config.RequestsPerMinute = 20
 	config.UserAgent = "Till/4.2"
-	config.Proxy = "none"
-	check(get(must(cloposauth.New(config))).Value != "")
+	config.Proxy = cloposauth.NewSecret("none")
+	check(get(must(cloposauth.New(config))).Value.Reveal() != "")
 }
 
 func logLines() {
 	client := newClient()
 	refused := get(client)
 	log.Lock()
-	log.token = refused.Value
+	log.token = refused.Value.Reveal()
 	log.Unlock()
 	check(client.Invalidate(refused) == nil && client.Close() == nil)
 	seen := log.count()
@@ -178,7 +225,7 @@ func failsAsExpected() {
 
 // refuses checks that there is no client with this change, and that the error names the argument.
 func refuses(named string, change func(*cloposauth.Config)) {
-	config := cloposauth.Config{ClientID: "id", ClientSecret: "secret", Brand: "brand", IntegratorID: "integrator"}
+	config := cloposauth.Config{ClientID: "id", ClientSecret: cloposauth.NewSecret("secret"), Brand: "brand", IntegratorID: "integrator"}
 	change(&config)
 	client, err := cloposauth.New(config)
 	check(client == nil)
@@ -201,7 +248,7 @@ func wouldWait() {
 	start := time.Now()
 	_, err := client.TryToken()
 	check(expect(err, cloposauth.ErrWouldWait, "").Retryable && time.Since(start) < time.Second)
-	check(get(client).Value == must(client.TryToken()).Value)
+	check(get(client).Value.Reveal() == must(client.TryToken()).Value.Reveal())
 }
 
 func deadline() {
@@ -212,7 +259,7 @@ func deadline() {
 	check(errors.Is(err, context.DeadlineExceeded))
 	expect(err, cloposauth.ErrTimeout, "")
 	check(took >= 300*time.Millisecond && took < 2*time.Second, took)
-	check(must(getWithin(client, 20*time.Second)).Value != "")
+	check(must(getWithin(client, 20*time.Second)).Value.Reveal() != "")
 }
 
 func cancelled() {
@@ -228,7 +275,7 @@ func cancelled() {
 		case err := <-ended:
 			check(time.Since(start) < 2*time.Second)
 			expect(err, cloposauth.ErrCancelled, "")
-			check(get(client).Value != "")
+			check(get(client).Value.Reveal() != "")
 			return
 		case <-time.After(10 * time.Millisecond):
 			check(client.Cancel() == nil)
@@ -246,7 +293,7 @@ func cancelledByTheLanguage() {
 	_, err := client.Token(ctx)
 	check(errors.Is(err, context.Canceled) && time.Since(start) < 2*time.Second)
 	expect(err, cloposauth.ErrCancelled, "")
-	check((<-other).Value == get(client).Value)
+	check((<-other).Value.Reveal() == get(client).Value.Reveal())
 }
 
 func closedWhileInUse() {
@@ -292,7 +339,7 @@ func usedAfterClose() {
 		check(errors.Is(err, fs.ErrClosed))
 		expect(err, cloposauth.ErrInvalidHandle, "")
 	}
-	check(client.Close() == nil && kept.Value != "")
+	check(client.Close() == nil && kept.Value.Reveal() != "")
 }
 
 func errorOf(_ cloposauth.Token, err error) error { return err }
@@ -326,7 +373,7 @@ func expiredAndRefreshed() {
 	for changes := 0; changes < 2; time.Sleep(10 * time.Millisecond) {
 		next := get(client)
 		check(next.ExpiresIn >= 0)
-		if next.Value != current.Value {
+		if next.Value.Reveal() != current.Value.Reveal() {
 			changes++
 		}
 		current = next
@@ -339,9 +386,9 @@ func recoversFromA401() {
 	refused := get(client)
 	check(client.Invalidate(refused) == nil)
 	next := get(client)
-	check(next.Value != refused.Value)
+	check(next.Value.Reveal() != refused.Value.Reveal())
 	check(client.Invalidate(refused) == nil)
-	check(get(client).Value == next.Value)
+	check(get(client).Value.Reveal() == next.Value.Reveal())
 }
 
 func sixtyFourThreads() {
@@ -352,9 +399,9 @@ func sixtyFourThreads() {
 		go func() {
 			runtime.LockOSThread()
 			<-gate
-			first := get(client).Value
+			first := get(client).Value.Reveal()
 			for range 999 {
-				check(get(client).Value == first)
+				check(get(client).Value.Reveal() == first)
 			}
 			values <- first
 		}()
@@ -381,12 +428,12 @@ func noLeak() {
 			before = residentBytes()
 		}
 		for range 10 {
-			check(get(client).Value != "")
-			_, err := cloposauth.New(cloposauth.Config{ClientID: "a", ClientSecret: "b", IntegratorID: "d"})
+			check(get(client).Value.Reveal() != "")
+			_, err := cloposauth.New(cloposauth.Config{ClientID: "a", ClientSecret: cloposauth.NewSecret("b"), IntegratorID: "d"})
 			check(errors.Is(err, cloposauth.ErrInvalidArgument))
 		}
 		other := must(cloposauth.New(cloposauth.Config{
-			ClientID: "a", ClientSecret: "b", Brand: "c", IntegratorID: "d",
+			ClientID: "a", ClientSecret: cloposauth.NewSecret("b"), Brand: "c", IntegratorID: "d",
 			MaxAttempts: 1,
 			Logger:      slog.New(function(func() {})),
 		}))
@@ -408,6 +455,7 @@ func (f function) WithGroup(string) slog.Handler             { return f }
 var behaviours = map[string]func(){
 	"signs_in":                   signsIn,
 	"non_ascii_brand":            signsIn,
+	"shows_no_secret":            showsNoSecret,
 	"all_settings":               allSettings,
 	"log_lines":                  logLines,
 	"invalid_argument":           invalidArgument,

@@ -3,9 +3,12 @@
 import concurrent.futures
 import copy
 import gc
+import json
+import logging
 import os
 import pathlib
 import pickle
+import pprint
 import resource
 import sys
 import threading
@@ -54,7 +57,7 @@ def settings_from_environment(log):
 def client_from_environment(log=None, **more):
     names = ["CLIENT_ID", "CLIENT_SECRET", "BRAND", "INTEGRATOR_ID"]
     who = [os.environ["CLOPOS_" + name] for name in names]
-    return Client(*who, **settings_from_environment(log or Log()), **more)
+    return Client(*who, **{**settings_from_environment(log or Log()), **more})
 
 
 def expect(status, call, *arguments, named="", **more):
@@ -85,6 +88,51 @@ def signs_in():
         third = clopos.authenticate()
         assert third.value != first.value
         assert clopos.get_token().value == third.value
+
+
+def shows_no_secret():
+    proxy = "http://user:proxy-password@127.0.0.1:1"
+    with client_from_environment() as clopos:
+        token = clopos.get_token()
+        for shown in token, clopos, [token], {"token": token}, copy.copy(token), copy.deepcopy(token):
+            print(shown, repr(shown), f"{shown}", "%s %r" % ((shown,) * 2), pprint.pformat(shown))
+            logging.warning("%s %r", shown, shown)
+            print(json.dumps(shown, default=str), json.dumps(shown, default=vars_of))
+        print(vars(token), vars(clopos), token.__reduce_ex__(4), token.__dir__())
+        for refused in token, [token], {"token": token}:
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+                try:
+                    print(pickle.dumps(refused, protocol))
+                    raise AssertionError("it was pickled")
+                except TypeError:
+                    pass
+        print(vars_of(client_from_environment(proxy=proxy)))
+        assert copy.deepcopy(token).value == token.value
+    # A traceback with local variables, of every frame of the module.
+    for settings in {}, {"base_url": "nowhere"}, {"max_attempts": 0}, {"proxy": proxy + "/path"}:
+        try:
+            with client_from_environment(**{"proxy": proxy, **settings}) as clopos:
+                clopos.close()
+                clopos.invalidate(token.value)
+        except Error as error:
+            for frame in walk(error):
+                print(frame.f_code.co_name, {**frame.f_locals})
+
+
+def vars_of(shown):
+    return {name: str(value) for name, value in vars(shown).items()}
+
+
+def walk(error):
+    """The frames of the module under test, from the one that raised the error outwards."""
+    traceback = error.__traceback__
+    frames = []
+    while traceback is not None:
+        if traceback.tb_frame.f_globals["__name__"] == "clopos_auth":
+            frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    assert frames
+    return frames
 
 
 def all_settings():
