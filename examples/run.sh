@@ -26,13 +26,10 @@ usage() {
     exit 2
 }
 
-# Builds the shared and the static library and, for programs, the file that their loader looks for. With
-# the rlib beside them, which Cargo.toml lists too, cargo would optimise neither as a whole.
-build_library() {
-    run cargo rustc --release --lib --crate-type cdylib,staticlib
-    target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
-    libraries=$target/release
-    ln -sf libclopos_auth.so "$libraries/libclopos_auth.so.1"
+# Builds the library, and lets programs find it.
+build() {
+    build_library
+    libraries=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/release
     export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
@@ -59,7 +56,7 @@ cleanup() {
 run_c() {
     local warnings=(-std=c99 -Wall -Wextra -Wpedantic -Werror)
     need curl-config libcurl4-openssl-dev
-    build_library
+    build
     choose_service
     run cc "${warnings[@]}" -O2 -Iinclude examples/c/login.c -L"$libraries" -lclopos_auth -lcurl \
         -o "$work/login"
@@ -75,7 +72,7 @@ run_cpp() {
     need g++ g++
     need cmake cmake make
     need curl-config libcurl4-openssl-dev
-    build_library
+    build
     choose_service
     run cmake -S examples/cpp -B "$work/cpp" -DCMAKE_BUILD_TYPE=Release \
         -DCLOPOS_AUTH_LIBRARY="$libraries/libclopos_auth.so" >&2
@@ -85,7 +82,7 @@ run_cpp() {
 
 run_go() {
     need_go
-    build_library
+    build
     choose_service
     local directories=(env CGO_CFLAGS="-I$root/include" CGO_LDFLAGS="-L$libraries")
     run "${directories[@]}" go build -C examples/go -o "$work/login" ./login
@@ -99,7 +96,7 @@ run_go() {
 
 run_dotnet() {
     need_dotnet
-    build_library
+    build
     choose_service
     # MSBuild writes beside the sources.
     cp -R examples/dotnet "$work/"
@@ -109,7 +106,7 @@ run_dotnet() {
 
 run_python() {
     need python3 python3
-    build_library
+    build
     choose_service
     CLOPOS_AUTH_LIBRARY=$libraries/libclopos_auth.so run python3 examples/python/clopos_auth.py
 }

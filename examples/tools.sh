@@ -31,11 +31,28 @@ apt_install() {
     rm -f "$log"
 }
 
-# need PROGRAM PACKAGE...: PROGRAM is there, or comes with Debian's PACKAGEs.
+# need PROGRAM PACKAGE [COMPANION...]: PROGRAM is there, or comes with Debian's PACKAGE; so do the packages that it does
+# not work without. On other systems only PROGRAM can be looked for.
 need() {
-    type -P "$1" >/dev/null && return
-    apt_install "${@:2}" && type -P "$1" >/dev/null && return
-    echo "missing: $1 (on Debian: apt-get install ${*:2})" >&2
+    local package missing=()
+    type -P "$1" >/dev/null || missing=("$2")
+    if type -P dpkg-query >/dev/null; then
+        for package in "${@:3}"; do is_installed "$package" || missing+=("$package"); done
+    fi
+    [ ${#missing[@]} != 0 ] || return 0
+    apt_install "${missing[@]}" && type -P "$1" >/dev/null && return
+    echo "missing: $1 (on Debian: apt-get install ${missing[*]})" >&2
+    return 1
+}
+
+is_installed() {
+    [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null) = installed ]]
+}
+
+# need_file FILE PACKAGE: FILE is there, or comes with Debian's PACKAGE.
+need_file() {
+    [ -e "$1" ] || apt_install "$2" && [ -e "$1" ] && return
+    echo "missing: $1 (on Debian: apt-get install $2)" >&2
     return 1
 }
 
@@ -60,6 +77,23 @@ need_rust() {
     echo "missing: Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer" \
         "(on Debian: apt-get install rustc-web cargo-web)" >&2
     return 1
+}
+
+# The options by which cargo builds what ships: both libraries, optimised as a whole. With the rlib, which Cargo.toml
+# lists too, cargo would not do that. This is the one place that says so.
+# shellcheck disable=SC2054 # the comma belongs to the option
+SHIPPED=(--release --lib --crate-type cdylib,staticlib)
+
+# Builds what ships, for this machine, into the folder release of the target directory.
+build_library() {
+    run cargo rustc "${SHIPPED[@]}" || return
+    # Programs look for the library by its SONAME.
+    ln -sf libclopos_auth.so "${CARGO_TARGET_DIR:-target}/release/libclopos_auth.so.1"
+}
+
+# The crates that are to be built, so that a build that fails has another cause.
+fetch_crates() {
+    cargo fetch --quiet --locked || { echo "missing: the crates of Cargo.lock; is there a network?" >&2; return 1; }
 }
 
 # Shows a command that a reader may want to take along, and runs it.

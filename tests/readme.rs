@@ -21,13 +21,11 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// The parts of `tests/run.sh`.
 fn parts() -> Vec<String> {
-    let script = read("tests/run.sh");
-    let list = script.split("\nPARTS=(\n").nth(1).unwrap();
-    let list = list.split("\n)").next().unwrap();
-    let names = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    names.map(String::from).collect()
+    let scripts = fs::read_dir(root().join("tests/parts")).unwrap();
+    scripts
+        .map(|script| script.unwrap().path())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]

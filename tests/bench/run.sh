@@ -8,12 +8,9 @@
 #     tests/bench/run.sh --write     everything, and into README.md and the plots beside this file
 #     tests/bench/run.sh --out FILE  to FILE
 
-set -eu
-# shellcheck source=examples/tools.sh
-. "$(dirname "$0")/../../examples/tools.sh"
-cd "$root"
-# shellcheck source=tests/toolchains.sh
-. tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+set -e
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/bench"
@@ -40,15 +37,13 @@ need python3 python3
 need openssl openssl
 need valgrind valgrind libc6-dbg
 need strace strace
-[ -x /usr/bin/time ] || apt_install time || { echo "missing: /usr/bin/time (on Debian: apt-get install time)" >&2; exit 1; }
+need_file /usr/bin/time time
 PATH=$PATH:/usr/sbin need nginx nginx-light
 need curl-config libcurl4-openssl-dev
-[ -e /usr/include/cjson/cJSON.h ] || apt_install libcjson-dev ||
-    { echo "missing: cjson/cJSON.h (on Debian: apt-get install libcjson-dev)" >&2; exit 1; }
-[ -e /etc/ssl/certs/ca-certificates.crt ] || apt_install ca-certificates ||
-    { echo "missing: the system's certificates (on Debian: apt-get install ca-certificates)" >&2; exit 1; }
+need_file /usr/include/cjson/cJSON.h libcjson-dev
+need_file /etc/ssl/certs/ca-certificates.crt ca-certificates
 
-cargo rustc --quiet --release --lib --crate-type cdylib,staticlib
+build_library
 cargo build --quiet --release --locked --manifest-path tests/bench/rustls/Cargo.toml \
     --target-dir "$target/bench/rustls"
 mkdir -p "$bin"
@@ -70,8 +65,7 @@ cached=(--cached "C=$bin/cached_token")
 # Go's peer is Debian's golang.org/x/oauth2, found the way that Debian's packages are: in a GOPATH.
 build_go() {
     local path=$target/bench/gopath
-    [ -e /usr/share/gocode/src/golang.org/x/oauth2 ] || apt_install golang-golang-x-oauth2-dev ||
-        { echo "missing: golang.org/x/oauth2 (on Debian: apt-get install golang-golang-x-oauth2-dev)" >&2; return 1; }
+    need_file /usr/share/gocode/src/golang.org/x/oauth2 golang-golang-x-oauth2-dev || return
     rm -rf "$path"
     mkdir -p "$path/src/cached"
     cp -R examples/go "$path/src/cloposauth"

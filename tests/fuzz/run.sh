@@ -4,17 +4,13 @@
 #     tests/fuzz/run.sh [SECONDS [TARGET...]]
 #
 # Starts from the corpus, whose inputs are kept small and readable; what it finds on the way goes to
-# target/fuzz/corpus and serves the next run. "ok - TARGET", or "not ok - TARGET" and where the
-# input lies that does it, for `cargo fuzz run --fuzz-dir tests/fuzz TARGET FILE`.
+# target/fuzz/corpus and serves the next run. A failure names the input that leads to it, for
+# `cargo fuzz run --fuzz-dir tests/fuzz TARGET FILE`.
 #
 # Needs a C++ compiler; installs cargo-fuzz into target/toolchains.
 
-set -u
-# shellcheck source=examples/tools.sh
-. "$(dirname "$0")/../../examples/tools.sh"
-cd "$root" || exit 1
-# shellcheck source=tests/toolchains.sh
-. tests/toolchains.sh
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
 
 seconds=${1:-60}
 shift $(($# > 0))
@@ -26,7 +22,7 @@ need_rust && need_cargo_fuzz || exit 1
 # Sanitizers and coverage are options that a stable compiler has, but does not promise.
 export RUSTC_BOOTSTRAP=1
 output=$root/target/fuzz
-cargo fuzz build --fuzz-dir tests/fuzz --target-dir "$output" || exit 1
+built cargo fuzz build --fuzz-dir tests/fuzz --target-dir "$output"
 programs=$(dirname "$(find "$output" -path '*-linux-*/release/response' | head -n 1)")
 
 fuzz() {
@@ -37,20 +33,21 @@ fuzz() {
         >"$output/$1.log" 2>&1
 }
 
-# Waits for one that runs, and says what it came to.
+# Waits for one that runs, and tells its result.
 report() {
     if wait "$2"; then
-        echo "ok - $1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$output/$1.log") inputs"
+        passed "$1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$output/$1.log") inputs"
     else
         status=1
-        echo "not ok - $1"
-        tail -n 40 "$output/$1.log"
+        tail -n 40 "$output/$1.log" >"$work/tail"
+        failed "$1" "$work/tail"
     fi
 }
 
 status=0
 running=()
-trap 'kill "${running[@]#*:}" 2>/dev/null' EXIT
+# shellcheck disable=SC2317 # called at the end
+clean_up() { [ ${#running[@]} = 0 ] || kill "${running[@]#*:}" 2>/dev/null; }
 for target in "$@"; do
     if [ "${#running[@]}" = 2 ]; then
         report "${running[0]%:*}" "${running[0]#*:}"

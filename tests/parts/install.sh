@@ -1,29 +1,17 @@
 #!/usr/bin/env bash
-# Installs the library with cargo-c into an empty prefix, takes the build tree away, and builds and runs C
-# and C++ programs against what was installed: through pkg-config and CMake, shared and static.
-
-set -u
-# shellcheck source=examples/tools.sh
-. "$(dirname "$0")/../examples/tools.sh"
-cd "$root" || exit 1
-# shellcheck source=tests/toolchains.sh
-. tests/toolchains.sh
+# what cargo-c installs, used by programs that find it with pkg-config and CMake
 # shellcheck source=tests/common.sh
-. tests/common.sh
+. "$(dirname "$0")/../common.sh"
 # shellcheck source=tests/install/programs.sh
 . tests/install/programs.sh
 
-check() {
-    one_test "$@" || failed=1
-}
-
 install_library() {
     cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
-    # Whoever builds against the library from here on has nothing but what was installed.
+    # From here on, programs have only what was installed.
     mv "$build" "$build.away"
 }
 
-is_installed() {
+has_every_file() {
     local file
     for file in include/clopos_auth.h include/clopos_auth.hpp lib/libclopos_auth.a \
         lib/libclopos_auth.so lib/libclopos_auth.so.1 "lib/libclopos_auth.so.$version" \
@@ -43,10 +31,8 @@ has_one_soname() {
 }
 
 exports_the_interface() {
-    grep -o 'clopos_auth_[a-z_]*(' include/clopos_auth.h | tr -d '(' | sort -u >"$work/promised"
-    nm -D --defined-only "$prefix/lib/libclopos_auth.so" | awk '{ print $3 }' | sed 's/@.*//' | sort \
-        >"$work/exported"
-    diff --label header "$work/promised" --label library "$work/exported"
+    diff --label header <(declared_functions include) --label library \
+        <(nm -D --defined-only "$prefix/lib/libclopos_auth.so" | awk '{ print $3 }' | sed 's/@.*//' | sort)
 }
 
 refuses_another_major() {
@@ -56,28 +42,22 @@ refuses_another_major() {
         grep -F "version: $version" "$work/newer.log"
 }
 
-work=$(mktemp -d)
 build=$root/target/install
 prefix=$work/prefix
-cleanup() {
+clean_up() {
     stop_sandbox
     [ ! -e "$build.away" ] || mv "$build.away" "$build"
-    rm -rf "$work"
 }
-trap cleanup EXIT
-trap 'exit 1' INT TERM
 
-failed=0
 version=$(crate_version)
 if ! need_rust || ! need_cargo_c || ! need c++ g++ || ! need cmake cmake make ||
     ! need pkg-config pkg-config || ! need readelf binutils; then
-    echo "skipped - installing: a tool is missing"
-    exit 1
+    skip_all "installing: a tool is missing"
 fi
 start_sandbox || exit 1
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 check "cargo cinstall installs into a prefix" install_library
-check "both libraries, both headers, pkg-config's and CMake's files are there" is_installed
+check "both libraries, both headers, pkg-config's and CMake's files are there" has_every_file
 check "the shared library has one SONAME" has_one_soname
 check "it exports what the header declares and nothing else" exports_the_interface
 check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
@@ -95,4 +75,3 @@ for program in c-shared c-static cpp-shared cpp-static; do
     check "CMake's $program signs in" runs "$work/cmake/$program"
 done
 check "CMake refuses it to who needs another major version" refuses_another_major
-[ "$failed" = 0 ]

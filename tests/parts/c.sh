@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# the C interface, from C99 and C++11, with the shared and the static library
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+need_c_tools || skip_all "the C interface: a compiler or libcurl is missing"
+c_tests c 'all()'

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# instructions, system calls, allocations and sizes beside the peers: what repeats
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+tool_tests "cost" tests/bench/run.sh --counts --out "$work/cost.json"

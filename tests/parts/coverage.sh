@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# the Rust tests once more, watched: every line of the library is run by a test or explained
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+{ need_network_tools && need kill procps && need_c_tools && need python3 python3 && need_llvm_cov; } ||
+    skip_all "the coverage: a tool is missing"
+CARGO_TARGET_DIR=$(target_directory)/coverage
+export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0
+# Children that give up root leave what they covered here as well.
+mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target"
+built cargo llvm-cov clean --workspace
+NEXTEST=(cargo llvm-cov --no-report nextest) rust_tests coverage --workspace \
+    -E 'not binary(simulation) and (not binary(c) or test(/^c99_shared::/))'
+built cargo llvm-cov report --lcov --output-path "$work/lcov"
+
+check "every line is run by a test or explained" tests/coverage.py "$work/lcov" tests/coverage.txt
+grep '^|' "$work/check.log"
+notices_what_is_not_explained() {
+    sed '/clock.rs/,/^$/d' tests/coverage.txt >"$work/explanations"
+    ! tests/coverage.py "$work/lcov" "$work/explanations"
+}
+check "a line that nothing runs and nothing explains is noticed" notices_what_is_not_explained

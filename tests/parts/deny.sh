@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# licences, banned and duplicate crates, and where every crate comes from, with cargo-deny
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+# deny CONFIGURATION CHECK...: of what is linked into the library or runs while it is built. The sandbox and the
+# tests do not ship.
+deny() {
+    cargo deny --locked --config "$1" --exclude-dev --exclude clopos-sandbox check "${@:2}"
+}
+
+# refuses EDIT CHECK: with a configuration changed so, the check fails over ring.
+refuses() {
+    sed "$1" tests/deny.toml >"$work/deny.toml" && ! cmp tests/deny.toml "$work/deny.toml" &&
+        ! deny "$work/deny.toml" "$2" >"$work/denied" 2>&1 && grep -F 'ring' "$work/denied"
+}
+
+need_cargo_deny || skip_all "cargo-deny is missing"
+check "every licence is one of those allowed" deny tests/deny.toml licenses
+check "no crate is there twice, or banned" deny tests/deny.toml bans
+check "every crate comes from crates.io, those of the tests, too" \
+    cargo deny --locked --config tests/deny.toml check sources
+check "a licence that is not allowed is refused" refuses '/"ISC"/d' licenses
+check "a banned crate is refused" refuses 's/"tokio"/"ring"/' bans
+check "another source is refused" refuses '/^unknown-registry/a allow-registry = []' sources

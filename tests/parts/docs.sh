@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# the Rust documentation builds without a warning, and its examples compile
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+RUSTDOCFLAGS="-D warnings" check "the documentation builds without a warning" cargo doc --no-deps --workspace
+check "the examples in the documentation compile" cargo test --doc --workspace

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# the library for every platform, and programs that run on it
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+# shellcheck disable=SC2046 # words are wanted
+tool_tests "platforms" tests/platforms.sh --tidy $(tests/platforms.sh --list)

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# the archives of a release, made twice, and programs that build against them
+# needs: platforms
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+tool_tests "the release" tests/release/test.sh

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# out of memory and out of stack are a status, and no file is written
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+{ need_c_tools && need strace strace; } || skip_all "the resources: a compiler, libcurl or strace is missing"
+built build_library
+CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests resources 'test(/^resources::/)'

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # used by the scripts that source this; set by tests/common.sh
+# Sourced after tests/common.sh: the platforms, what each of them needs, and how the library is built for it.
+
+TARGETS=(
+    x86_64-unknown-linux-gnu
+    aarch64-unknown-linux-gnu
+    armv7-unknown-linux-gnueabihf
+    x86_64-unknown-linux-musl
+    x86_64-pc-windows-gnu
+)
+
+# choose TARGET: sets what the functions below go by.
+choose() {
+    target=$1
+    dist=target/platforms/$target/dist planted=target/platforms/$target/planted
+    describe "$target"
+    flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+    flags="$flags --remap-path-prefix=/usr/src=rust"
+    # A shared library beside a C library that is one, too.
+    [[ $target != *-musl ]] || flags="$flags -Ctarget-feature=-crt-static"
+}
+
+# The oldest glibc that the library may need, and what runs a program of the target here.
+describe() {
+    glibc='' runner=() zig_target='' packages=()
+    case $1 in
+    x86_64-unknown-linux-gnu) glibc=2.17 zig_target=x86_64-linux-gnu.2.17 ;;
+    aarch64-unknown-linux-gnu)
+        glibc=2.28 zig_target=aarch64-linux-gnu.2.28
+        runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
+        packages=(qemu-user libc6-arm64-cross)
+        ;;
+    armv7-unknown-linux-gnueabihf)
+        glibc=2.28 zig_target=arm-linux-gnueabihf.2.28
+        runner=(qemu-arm -L /usr/arm-linux-gnueabihf)
+        packages=(qemu-user libc6-armhf-cross)
+        ;;
+    x86_64-unknown-linux-musl)
+        zig_target=x86_64-linux-musl
+        runner=(/lib/ld-musl-x86_64.so.1)
+        packages=(musl)
+        ;;
+    x86_64-pc-windows-gnu)
+        runner=(/usr/lib/wine/wine64)
+        packages=(wine64)
+        ;;
+    *)
+        echo "no platform is named $1; there are: ${TARGETS[*]}" >&2
+        exit 2
+        ;;
+    esac
+}
+
+# The library's file of this target: shared, static.
+shared_name() {
+    if is_windows; then echo clopos_auth.dll; else echo libclopos_auth.so; fi
+}
+
+need_tools() {
+    need_debian_rust && need readelf binutils || return
+    if is_windows; then
+        need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
+    else
+        need_zig || return
+    fi
+    [ ${#runner[@]} = 0 ] || need "${runner[0]}" "${packages[@]}"
+}
+
+# cargo_for_target ARGUMENT... [-- RUSTC ARGUMENT...]
+cargo_for_target() {
+    local command=(/usr/bin/cargo rustc) where=$target
+    is_windows || { command=(cargo-zigbuild rustc) where=$target${glibc:+.$glibc}; }
+    # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
+    # code would bring debug information with their names along.
+    CFLAGS=-g0 RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
+        "${command[@]}" "${SHIPPED[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
+        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size "$@"
+}
+
+# Into the directory $1 goes what cargo_for_target has built.
+collect() {
+    local from=target/platforms/$target/build/$target/release
+    rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" || return
+    if is_windows; then
+        cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/"
+    else
+        cp "$from/libclopos_auth.so" "$1/" && ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
+    fi
+}
+
+build() {
+    cargo_for_target && collect "$dist"
+}
+
+# The same with a panic on purpose in it, and with its names, which tell what takes the space.
+build_planted() {
+    cargo_for_target -- --cfg clopos_planted_panic -C strip=none && collect "$planted"
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Builds the library for one platform and tests it there: tests/platforms/test.sh TARGET. tests/platforms.sh calls it,
+# with a sandbox running. With CLOPOS_TEST_TIDY set, only what a release takes is left.
+
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+# shellcheck source=tests/platforms/target.sh
+. tests/platforms/target.sh
+
+WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror)
+
+# compile SOURCE LIBRARIES OUTPUT
+compile() {
+    if is_windows; then
+        x86_64-w64-mingw32-gcc "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3.exe"
+    elif [[ $target = *-musl ]]; then
+        # musl's own loader finds its libraries where it is told to.
+        zig cc -target "$zig_target" -dynamic "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3"
+    else
+        zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3"
+    fi
+}
+
+# run_program LIBRARIES PROGRAM ARGUMENT...
+run_program() {
+    if is_windows; then
+        # Wine's own messages are about what a machine without a screen lacks.
+        cp -f "$1/clopos_auth.dll" "$work/windows/" &&
+            WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='bcryptprimitives=n;mscoree,mshtml=' \
+                timeout 120 "${runner[@]}" "$2.exe" "${@:3}"
+    else
+        timeout 120 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
+    fi
+}
+
+# What Wine 8 lacks of a newer Windows; beside the program, where Windows looks first.
+prepare_wine() {
+    x86_64-w64-mingw32-gcc -shared -O2 tests/platforms/bcryptprimitives.c -ladvapi32 \
+        -o "$work/windows/bcryptprimitives.dll"
+}
+
+exported() {
+    if is_windows; then
+        x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" |
+            sed -n '/Name Pointer\] Table/,$ s/^[[:space:]]*\[ *[0-9]*\] \([A-Za-z_][A-Za-z0-9_]*\)$/\1/p'
+    else
+        readelf --dyn-syms -W "$dist/libclopos_auth.so" |
+            awk '$7 ~ /^[0-9]+$/ && $5 == "GLOBAL" { print $8 }' | sed 's/@.*//'
+    fi
+}
+
+exports_only_the_interface() {
+    exported | sort -u >"$work/exported"
+    diff --label header <(declared_functions include) --label library "$work/exported"
+}
+
+keeps_every_function() {
+    sort tests/abi/1.0/symbols | comm -23 - "$work/exported" >"$work/lost"
+    cat "$work/lost"
+    [ ! -s "$work/lost" ]
+}
+
+# What this platform's compiler makes of the header, and what it made of the first one.
+keeps_the_layout() {
+    local bits=64
+    [[ $target != armv7-* ]] || bits=32
+    compile tests/abi/layout.c "$dist" "$work/windows/layout" &&
+        run_program "$dist" "$work/windows/layout" | tr -d '\r' >"$work/layout" &&
+        cat "$work/layout" && awk -f tests/abi/same_layout.awk "tests/abi/1.0/layout.$bits" "$work/layout"
+}
+
+needs_no_newer_glibc() {
+    local newest
+    newest=$(readelf -V "$dist/libclopos_auth.so" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' |
+        sort -Vu | tail -n 1)
+    echo "needs glibc $newest, may need $glibc"
+    [ -n "$newest" ] && [ "$(printf '%s\n' "$newest" "$glibc" | sort -V | tail -n 1)" = "$glibc" ]
+}
+
+# Whatever the system itself does not have would have to be brought along.
+needs_only_the_system() {
+    if is_windows; then
+        x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" | sed -n 's/.*DLL Name: //p' >"$work/needed"
+        ! grep -v -i -E '^(kernel32|ntdll|ws2_32|msvcrt|userenv|advapi32|crypt32|bcrypt|bcryptprimitives|api-ms-win-.*)\.dll$' \
+            "$work/needed"
+    else
+        readelf -d "$dist/libclopos_auth.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' >"$work/needed"
+        ! grep -v -E '^(ld-linux.*|lib(c|pthread|dl|m)\.so(\.[0-9])?)$' "$work/needed"
+    fi
+}
+
+# With 256 KiB for the program's own thread; the library's own take as much.
+test_firmware() {
+    local limit=("${runner[@]}" -s 262144)
+    echo 'int main(void) { return 0; }' >"$work/nothing.c"
+    compile examples/c/firmware.c "$dist" "$work/firmware" &&
+        compile "$work/nothing.c" "$dist" "$work/nothing" || return
+    LD_LIBRARY_PATH=$dist python3 tests/platforms/peak.py firmware.c "${limit[@]}" "$work/firmware" &&
+        LD_LIBRARY_PATH=$dist python3 tests/platforms/peak.py "an empty program" "${limit[@]}" "$work/nothing"
+}
+
+# A program on the static library alone, of every object that it needs.
+test_static() {
+    local libraries=()
+    [[ $target = *-musl ]] || libraries=(-lpthread -ldl -lm)
+    zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude tests/platforms/smoke.c \
+        "$dist/libclopos_auth.a" "${libraries[@]}" -lunwind -o "$work/smoke-static" || return
+    if [[ $target = *-musl ]]; then
+        "$work/smoke-static"
+    else
+        timeout 120 "${runner[@]}" "$work/smoke-static"
+    fi
+}
+
+test_that() {
+    check "$target: $1" "${@:2}"
+}
+
+clean_up() {
+    [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine /usr/lib/wine/wineserver64 -k
+}
+
+start=$SECONDS
+choose "${1:?a target is wanted}"
+need_tools || skip_all "$target: a tool is missing"
+mkdir -p "$work/windows"
+rm -rf "$dist"
+test_that "it builds" build || exit
+test_that "it exports what the header declares and nothing else" exports_only_the_interface
+test_that "it exports every function of 1.0" keeps_every_function
+test_that "it needs only what the system has" needs_only_the_system
+[ -z "$glibc" ] || test_that "it loads with glibc $glibc" needs_no_newer_glibc
+! is_windows || test_that "what Wine lacks is there" prepare_wine
+test_that "a C program compiles" compile tests/platforms/smoke.c "$dist" "$work/windows/smoke"
+test_that "no field moved since 1.0" keeps_the_layout
+test_that "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
+is_windows || test_that "a C program signs in with the static library" test_static
+test_that "it builds with a panic on purpose" build_planted
+test_that "a panic is contained" run_program "$planted" "$work/windows/smoke" panic
+if [[ $target = armv7-* ]]; then
+    test_that "firmware.c signs in with 256 KiB of stack" test_firmware
+    grep '^peak' "$work/check.log"
+fi
+# A DLL's names have no sizes.
+unstripped=()
+is_windows || unstripped=("$planted/libclopos_auth.so")
+test_that "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)" "${unstripped[@]}"
+sed -n 's/^ *[0-9]* .* %  /'"$target"': &/p' "$work/check.log"
+printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
+# Each target has a standard library of its own.
+[ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "target/platforms/$target/build" "$planted"
