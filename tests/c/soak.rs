@@ -7,16 +7,18 @@
 //! and a token that is served too long.
 
 use std::collections::HashMap;
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use clopos_sandbox::{Fault, Sandbox, Settings};
 
-use super::{Language, Linkage, Program, note_secrets};
+use libtest_mimic::Trial;
+
+use crate::program::{Build, Language, Linkage, Program, note_secrets, test};
 
 /// The program's rounds. The first quarter of them is for warming up.
 const ROUNDS: usize = 12;
@@ -36,9 +38,21 @@ const LATE: Duration = Duration::from_millis(500);
 const HEAP_SLACK: u64 = 2048;
 const PRIVATE_SLACK_KIB: u64 = 64;
 
-#[test]
-#[ignore = "for tests/run.sh soak: takes two minutes"]
-fn c_interface_stays_flat_and_serves_no_dead_token_in_a_long_soak() {
+pub fn tests() -> Vec<Trial> {
+    let tests = [
+        test(
+            "soak::everything_stays_flat_and_no_token_is_served_past_its_end",
+            everything_stays_flat_and_no_token_is_served_past_its_end,
+        ),
+        test(
+            "soak::planted_mistakes_are_found",
+            planted_mistakes_are_found,
+        ),
+    ];
+    tests.map(|test| test.with_ignored_flag(true)).into()
+}
+
+fn everything_stays_flat_and_no_token_is_served_past_its_end() {
     let seconds = match env::var("CLOPOS_TEST_SOAK_S") {
         Ok(text) => text.parse().expect("CLOPOS_TEST_SOAK_S is a number"),
         Err(_) => 120,
@@ -51,9 +65,7 @@ fn c_interface_stays_flat_and_serves_no_dead_token_in_a_long_soak() {
     println!("ok - {seconds} s with 32 threads, and everything stayed flat and valid");
 }
 
-#[test]
-#[ignore = "for tests/run.sh soak"]
-fn c_interface_soak_finds_planted_mistakes() {
+fn planted_mistakes_are_found() {
     let mistakes = [
         ("leak", "heap"),
         ("thread", "threads"),
@@ -119,8 +131,7 @@ impl Soak {
         let program = Program::compile(
             &format!("soak-{name}"),
             &["tests/c/soak.c"],
-            Language::C99,
-            Linkage::Shared,
+            Build(Language::C99, Linkage::Shared),
             &[],
         );
         // One that fails, one that does not.
@@ -135,10 +146,10 @@ impl Soak {
         });
         let length = seconds.to_string();
         let mut command = program.command(&flapping, &[&length]);
-        let ca_file = program.directory.join("ca.pem");
-        fs::write(&ca_file, [flapping.ca_pem(), steady.ca_pem()].concat()).expect("a file");
+        let ca_file = program.ca_file(&[flapping.ca_pem(), steady.ca_pem()].concat());
         command
             .args(mistake)
+            .env("CLOPOS_CA_FILE", ca_file)
             .env("CLOPOS_TEST_STEADY_URL", steady.url())
             // Memory that a thread keeps for its next need counts as used otherwise, and each arena has
             // pages of its own that are half full.

@@ -9,4 +9,4 @@ built build_sanitized address
 # memory; the sanitizer reserves terabytes of it.
 CLOPOS_TEST_LIBRARIES=$(target_directory)/address/$(host)/debug CLOPOS_TEST_CFLAGS=-fsanitize=address \
     ASAN_OPTIONS=detect_stack_use_after_return=1 \
-    c_tests asan '(test(/^c99_shared::/) and not test(/nothing_of_secret_and_token_is_left/)) or test(/^finds::asan/)'
+    c_tests asan '(test(/^c99_shared::/) and not test(/nothing_of_secret_and_token_is_left/)) or test(/^tools::asan/)'

@@ -9,4 +9,4 @@ export CLOPOS_TEST_LIBRARIES CLOPOS_TEST_DEADLINE_S=600
 CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols
 CLOPOS_TEST_UNDER="valgrind --tool=helgrind --quiet --error-exitcode=99 --num-callers=40
     --suppressions=$root/tests/c/helgrind.supp" \
-    c_tests helgrind "$THREADED_C_TESTS or test(/^finds::helgrind/)"
+    c_tests helgrind "$THREADED_C_TESTS or test(/^tools::helgrind/)"

@@ -10,4 +10,4 @@ CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols
 CLOPOS_TEST_UNDER="valgrind --quiet --error-exitcode=99 --leak-check=full --num-callers=40
     --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect
     --suppressions=$root/tests/c/valgrind.supp" \
-    c_tests memcheck 'test(/^c99_shared::/) or test(/^example/) or test(/^finds::memcheck/)'
+    c_tests memcheck 'test(/^c99_shared::/) or test(/^examples/) or test(/^tools::memcheck/)'

@@ -9,4 +9,4 @@ built gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o"
 PATH=/usr/bin:$PATH built build_sanitized thread -Zbuild-std=std,panic_unwind
 CLOPOS_TEST_LIBRARIES=$(target_directory)/thread/$(host)/debug \
     CLOPOS_TEST_CFLAGS="-fsanitize=thread -Wl,$work/tsan.o" \
-    c_tests tsan "$THREADED_C_TESTS or test(/^finds::tsan/)"
+    c_tests tsan "$THREADED_C_TESTS or test(/^tools::tsan/)"

@@ -1,0 +1,105 @@
+//! What runs out: memory, stack; and that the library does not use the disk. Of the library that ships: without
+//! optimisation it takes more.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use clopos_sandbox::{Sandbox, Settings};
+use libtest_mimic::Trial;
+
+use crate::program::{Build, Language, Linkage, Program, start, test, text};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test(
+            "resources::no_memory_for_a_token_or_an_error_is_a_status",
+            no_memory_for_a_token_or_an_error_is_a_status,
+        )
+        .with_ignored_flag(true),
+        test(
+            "resources::every_function_works_on_the_smallest_stack_that_is_promised",
+            every_function_works_on_the_smallest_stack_that_is_promised,
+        )
+        .with_ignored_flag(true),
+        test(
+            "resources::no_file_is_opened_for_writing_made_renamed_or_removed",
+            no_file_is_opened_for_writing_made_renamed_or_removed,
+        )
+        .with_ignored_flag(true),
+    ]
+}
+
+fn resources() -> Program {
+    let build = Build(Language::C99, Linkage::Shared);
+    Program::compile("resources", &["tests/c/resources.c"], build, &[])
+}
+
+fn runs_out(program: &Program, arguments: &[&str]) -> String {
+    // A lock-out of the sandbox is not what is looked at.
+    let settings = Settings {
+        requests_per_minute: 0,
+        ..Settings::default()
+    };
+    let sandbox = Sandbox::start(settings).expect("the sandbox starts");
+    let output = program.run(&sandbox, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    print!("{said}");
+    said
+}
+
+/// What the header promises, in its chapter THREADS.
+const STACK_BYTES: usize = 64 * 1024;
+
+fn no_memory_for_a_token_or_an_error_is_a_status() {
+    runs_out(&resources(), &["memory"]);
+}
+
+fn every_function_works_on_the_smallest_stack_that_is_promised() {
+    let header = include_str!("../../include/clopos_auth.h");
+    assert!(header.contains(&format!("{} KiB of stack", STACK_BYTES / 1024)));
+    let program = resources();
+    runs_out(&program, &["stack", &STACK_BYTES.to_string()]);
+
+    // With the least that the C library allows, the end: the stack is what was looked at.
+    let output = program.run(&start(true), &["stack", &(STACK_BYTES / 4).to_string()]);
+    assert_eq!(
+        output.status.signal(),
+        Some(libc::SIGSEGV),
+        "{}",
+        text(&output)
+    );
+}
+
+fn no_file_is_opened_for_writing_made_renamed_or_removed() {
+    let program = Program::compile(
+        "strace",
+        &["tests/c/planted.c"],
+        Build(Language::C99, Linkage::Shared),
+        &[],
+    );
+    // With `write`, a file; with `nothing`, only what signing in needs.
+    for (mistake, writes) in [("write", true), ("nothing", false)] {
+        let trace = program.directory.join(mistake);
+        let sandbox = start(true);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=%file,pwrite64,writev,ftruncate", "-o"]);
+        command.arg(&trace);
+        let output = program.run_under(command, &sandbox, &[mistake]);
+        assert!(output.status.success(), "{}", text(&output));
+        let trace = fs::read_to_string(&trace).expect("strace has written");
+        let harmless = |line: &str| {
+            let read_only = line.contains("O_RDONLY") && !line.contains("O_CREAT");
+            let looks = [
+                "execve(", "access(", "stat", "statx(", "readlink", "getcwd(", "statfs", "exited",
+                "SIG", "chdir",
+            ];
+            // libc connects to a name service over a socket's path, which is no file.
+            read_only || line.contains("connect(") || looks.iter().any(|look| line.contains(look))
+        };
+        let written: Vec<&str> = trace.lines().filter(|line| !harmless(line)).collect();
+        assert!(trace.contains("libclopos_auth.so"), "{trace}");
+        assert_eq!(!written.is_empty(), writes, "{mistake}: {written:#?}");
+    }
+}
