@@ -1,50 +1,241 @@
-/* Says why this device cannot sign in, and what to do about it: goes through what a sign-in needs, one
- * step after another, tells what it found and how long each took, and ends with one sentence. What a
- * technician runs in a store.
+/* clopos-doctor: says why this device cannot sign in, and what to do about it. It checks each step of a
+ * sign-in, with the settings of the till, and ends with one sentence. For technicians in a store.
  *
- *     cc -std=c99 doctor.c -lclopos_auth -o doctor
+ *     cc -std=c99 doctor.c libclopos_auth.a -lpthread -ldl -lm -o clopos-doctor
  *
- * Reads the same environment variables as login.c: CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND,
- * CLOPOS_INTEGRATOR_ID, and CLOPOS_BASE_URL and CLOPOS_CA_FILE for the sandbox. It signs in once, so run
- * it as often as a till would. It shows no secret: its output can be sent around.
+ * On Windows, MinGW links with libclopos_auth.a -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt
+ * -lshell32 in the place of the last three.
+ *
+ * It is written in C because a C program links with the static library that the build for each platform
+ * makes anyway, by one call of that platform's C compiler; in Rust it would be a second build of the crate
+ * for each platform. It then also checks what tills call: it uses the public C interface, and of the
+ * system only sockets, the environment and the clock.
+ *
+ * `clopos-doctor --help` lists the settings and the exit statuses. No output holds a secret.
  */
 
+#ifdef _WIN32
+#define _WIN32_WINNT 0x0601
+#define WIN32_LEAN_AND_MEAN
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#include <windows.h>
+#include <shellapi.h>
+#else
 #define _POSIX_C_SOURCE 200809L
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#endif
 
 #include <clopos_auth.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#define SERVICE_URL "https://integrations.clopos.com"
+#define DEFAULT_BASE_URL "https://integrations.clopos.com"
 
 enum {
+    /* How long one address may take to accept a connection. */
     CONNECT_LIMIT_MS = 2000,
-    SIGN_IN_LIMIT_MS = 15000,
     /* By how much the device's clock may differ from the server's. */
     CLOCK_LIMIT_S = 60,
-    MAX_PEM_BYTES = 1 << 20,
-    MAX_URL_BYTES = 2048
+    MAX_FILE_BYTES = 1 << 20,
+    MAX_URL_BYTES = 2048,
+    MAX_ADDRESS_BYTES = 64,
+    LINE_BYTES = 8192
 };
 
-/* Something to connect to. */
-typedef struct place {
-    char host[MAX_URL_BYTES + 1];
-    char port[6];
-    bool secure;
-} place;
+/* ---- text ---- */
+
+/* Formats into `out`; what does not fit is cut off, at the beginning of a UTF-8 character. */
+static void say(char *out, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(out, size, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        *out = '\0';
+    } else if ((size_t)length >= size) {
+        size_t end = size - 1;
+        while (end > 0 && ((unsigned char)out[end - 1] & 0xC0) == 0x80)
+            end--;
+        if (end > 0 && (unsigned char)out[end - 1] >= 0xC0)
+            end--;
+        out[end] = '\0';
+    }
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool same(const char *a, const char *b)
+{
+    while (*a != '\0' && lower(*a) == lower(*b))
+        a++, b++;
+    return lower(*a) == lower(*b);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+
+    return length >= end_length && same(text + length - end_length, end);
+}
+
+static char *copy(const char *text)
+{
+    char *result = malloc(strlen(text) + 1);
+
+    if (result == NULL)
+        exit(CLOPOS_AUTH_INTERNAL);
+    return strcpy(result, text);
+}
+
+/* ---- the system ---- */
+
+#ifdef _WIN32
+
+typedef SOCKET socket_handle;
+
+#define NO_SOCKET INVALID_SOCKET
+#define close_socket closesocket
+#define REFUSED_ERROR WSAECONNREFUSED
+#define SILENT_ERROR WSAETIMEDOUT
+#define NO_HOST_ERROR WSAEHOSTUNREACH
+#define NO_NETWORK_ERROR WSAENETUNREACH
+#define FORBIDDEN_ERROR WSAEACCES
+
+static int last_error(void)
+{
+    return WSAGetLastError();
+}
+
+static int64_t now_ms(void)
+{
+    return (int64_t)GetTickCount64();
+}
+
+static char *utf8(const wchar_t *wide)
+{
+    int size = WideCharToMultiByte(CP_UTF8, 0, wide, -1, NULL, 0, NULL, NULL);
+    char *text = malloc(size > 0 ? (size_t)size : 1);
+
+    if (text == NULL)
+        exit(CLOPOS_AUTH_INTERNAL);
+    *text = '\0';
+    WideCharToMultiByte(CP_UTF8, 0, wide, -1, text, size, NULL, NULL);
+    return text;
+}
+
+/* To be freed; NULL if it is cannot be had. */
+static wchar_t *wide(const char *text)
+{
+    int size = MultiByteToWideChar(CP_UTF8, 0, text, -1, NULL, 0);
+    wchar_t *result = malloc((size > 0 ? (size_t)size : 1) * sizeof *result);
+
+    if (result != NULL) {
+        *result = L'\0';
+        MultiByteToWideChar(CP_UTF8, 0, text, -1, result, size);
+    }
+    return result;
+}
+
+/* The value of an environment variable; NULL if it is not set, or to nothing. */
+static const char *environment(const char *name)
+{
+    wchar_t *wide_name = wide(name);
+    const wchar_t *value = wide_name != NULL ? _wgetenv(wide_name) : NULL;
+
+    free(wide_name);
+    return value != NULL && *value != L'\0' ? utf8(value) : NULL;
+}
+
+static FILE *open_file(const char *path)
+{
+    wchar_t *wide_path = wide(path);
+    FILE *file = wide_path != NULL ? _wfopen(wide_path, L"rb") : NULL;
+
+    free(wide_path);
+    return file;
+}
+
+/* All texts are UTF-8 from here on. */
+static void set_up(int *argc, char ***argv)
+{
+    WSADATA data;
+    int i, count = 0;
+    wchar_t **arguments = CommandLineToArgvW(GetCommandLineW(), &count);
+    char **texts = arguments != NULL ? malloc(((size_t)count + 1) * sizeof *texts) : NULL;
+
+    if (texts != NULL) {
+        for (i = 0; i < count; i++)
+            texts[i] = utf8(arguments[i]);
+        texts[count] = NULL;
+        *argc = count;
+        *argv = texts;
+    }
+    SetConsoleOutputCP(CP_UTF8);
+    WSAStartup(MAKEWORD(2, 2), &data);
+}
+
+static bool start_connecting(socket_handle handle, const struct addrinfo *address, int *error)
+{
+    u_long on = 1;
+
+    ioctlsocket(handle, FIONBIO, &on);
+    *error = 0;
+    if (connect(handle, address->ai_addr, (int)address->ai_addrlen) != 0)
+        *error = WSAGetLastError();
+    return *error == WSAEWOULDBLOCK;
+}
+
+/* WSAPoll() does not report a failed connection before Windows 10 2004. */
+static bool waits_in_vain(socket_handle handle, int64_t limit_ms)
+{
+    struct timeval limit;
+    fd_set connected, failed;
+
+    limit.tv_sec = (long)(limit_ms / 1000);
+    limit.tv_usec = (long)(limit_ms % 1000 * 1000);
+    FD_ZERO(&connected);
+    FD_SET(handle, &connected);
+    failed = connected;
+    return select(0, NULL, &connected, &failed, &limit) == 0;
+}
+
+#else
+
+typedef int socket_handle;
+
+#define NO_SOCKET (-1)
+#define close_socket close
+#define REFUSED_ERROR ECONNREFUSED
+#define SILENT_ERROR ETIMEDOUT
+#define NO_HOST_ERROR EHOSTUNREACH
+#define NO_NETWORK_ERROR ENETUNREACH
+#define FORBIDDEN_ERROR EACCES
+
+static int last_error(void)
+{
+    return errno;
+}
 
 static int64_t now_ms(void)
 {
@@ -54,9 +245,190 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void step(const char *name, const char *result, int64_t start_ms, const char *found)
+/* The value of an environment variable; NULL if it is not set, or to nothing. */
+static const char *environment(const char *name)
 {
-    printf("%-9s %-7s %6" PRId64 " ms  %s\n", name, result, now_ms() - start_ms, found);
+    const char *value = getenv(name);
+
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static FILE *open_file(const char *path)
+{
+    return fopen(path, "rb");
+}
+
+/* Whoever reads the output may stop reading (| head): the examination goes on, for its exit status. */
+static void set_up(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool start_connecting(socket_handle handle, const struct addrinfo *address, int *error)
+{
+    fcntl(handle, F_SETFL, O_NONBLOCK);
+    *error = connect(handle, address->ai_addr, address->ai_addrlen) != 0 ? errno : 0;
+    return *error == EINPROGRESS;
+}
+
+static bool waits_in_vain(socket_handle handle, int64_t limit_ms)
+{
+    struct pollfd waiting = {-1, POLLOUT, 0};
+
+    waiting.fd = handle;
+    return poll(&waiting, 1, (int)limit_ms) == 0;
+}
+
+#endif
+
+/* 0 if an address accepts a connection, else the system's error. */
+static int connect_to(const struct addrinfo *address)
+{
+    int error = 0;
+    socket_handle handle = socket(address->ai_family, SOCK_STREAM, 0);
+
+    if (handle == NO_SOCKET)
+        return last_error();
+    if (start_connecting(handle, address, &error)) {
+        socklen_t size = sizeof error;
+        if (waits_in_vain(handle, CONNECT_LIMIT_MS))
+            error = SILENT_ERROR;
+        else
+            getsockopt(handle, SOL_SOCKET, SO_ERROR, (void *)&error, &size);
+    }
+    close_socket(handle);
+    return error;
+}
+
+/* In English, whatever the language of the device. */
+static void connect_words(char *out, size_t size, int error)
+{
+    if (error == REFUSED_ERROR)
+        say(out, size, "connection refused");
+    else if (error == SILENT_ERROR)
+        say(out, size, "no answer");
+    else if (error == NO_HOST_ERROR)
+        say(out, size, "host unreachable");
+    else if (error == NO_NETWORK_ERROR)
+        say(out, size, "network unreachable");
+    else if (error == FORBIDDEN_ERROR)
+        say(out, size, "forbidden by a firewall on this device");
+    else
+        say(out, size, "error %d", error);
+}
+
+/* The content of a file, with a NUL behind it, to be freed; NULL, with errno, if it cannot be had. */
+static char *read_file(const char *path, size_t *length)
+{
+    char *content = NULL;
+    FILE *file = open_file(path);
+
+    if (file == NULL)
+        return NULL;
+    content = malloc(MAX_FILE_BYTES + 1);
+    if (content != NULL) {
+        *length = fread(content, 1, MAX_FILE_BYTES, file);
+        content[*length] = '\0';
+        if (ferror(file)) {
+            free(content);
+            content = NULL;
+        }
+    }
+    fclose(file);
+    return content;
+}
+
+/* ---- the report ---- */
+
+static struct {
+    bool json;
+    int steps;
+} report;
+
+/* As a JSON string. Bytes that are not UTF-8 become '?'. */
+static void put_json(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+
+    putchar('"');
+    while (*at != '\0') {
+        int more = *at < 0x80 ? 0 : *at >= 0xC2 && *at < 0xE0 ? 1 : *at >= 0xE0 && *at < 0xF0 ? 2
+                 : *at >= 0xF0 && *at < 0xF5 ? 3 : -1;
+        int i = 1;
+        while (i <= more && (at[i] & 0xC0) == 0x80)
+            i++;
+        /* Overlong, a surrogate, or beyond the last character. */
+        if (more < 0 || i <= more || (*at == 0xE0 && at[1] < 0xA0) || (*at == 0xED && at[1] > 0x9F)
+            || (*at == 0xF0 && at[1] < 0x90) || (*at == 0xF4 && at[1] > 0x8F)) {
+            putchar('?');
+            at++;
+            continue;
+        }
+        if (*at < 0x20 || *at == '"' || *at == '\\')
+            printf("\\u%04x", *at);
+        else
+            fwrite(at, 1, (size_t)more + 1, stdout);
+        at += more + 1;
+    }
+    putchar('"');
+}
+
+static void put_field(const char *name, const char *value)
+{
+    printf("\"%s\":", name);
+    put_json(value);
+}
+
+static void report_begins(void)
+{
+    char host[256] = "", date[32] = "";
+    time_t now = time(NULL);
+    const struct tm *utc = gmtime(&now);
+
+    if (gethostname(host, sizeof host - 1) != 0)
+        strcpy(host, "?");
+    if (utc != NULL)
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", utc);
+    if (report.json) {
+        printf("{");
+        put_field("doctor", CLOPOS_AUTH_VERSION);
+        printf(",");
+        put_field("library", clopos_auth_version());
+        printf(",");
+        put_field("date", date);
+        printf(",");
+        put_field("host", host);
+        printf(",\"steps\":[");
+    } else {
+        printf("clopos-doctor %s, library %s, on %s, %s\n", CLOPOS_AUTH_VERSION, clopos_auth_version(),
+               host, date);
+    }
+    fflush(stdout);
+}
+
+static void step(const char *name, const char *result, int64_t start_ms, const char *format, ...)
+{
+    char found[LINE_BYTES];
+    int64_t ms = now_ms() - start_ms;
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(found, sizeof found, format, arguments);
+    va_end(arguments);
+    if (report.json) {
+        printf("%s{", report.steps++ > 0 ? "," : "");
+        put_field("step", name);
+        printf(",");
+        put_field("result", result);
+        printf(",\"ms\":%" PRId64 ",", ms);
+        put_field("found", found);
+        printf("}");
+    } else {
+        printf("%-9s %-7s %6" PRId64 " ms  %s\n", name, result, ms, found);
+    }
+    fflush(stdout);
 }
 
 static void not_reached(const char *name)
@@ -64,81 +436,382 @@ static void not_reached(const char *name)
     step(name, "-", now_ms(), "not reached");
 }
 
-/* What the library says about a failure. It never holds a secret. */
-static const char *words(const clopos_auth_error *error)
+static void report_ends(clopos_auth_status status, const clopos_auth_error *error, const char *service,
+                        const char *sentence, int exit_status)
 {
-    return error != NULL ? error->message : "memory ran out";
-}
-
-/* The same behind its status, as one line. */
-static void status_words(char *line, size_t size, clopos_auth_status status,
-                         const clopos_auth_error *error)
-{
-    snprintf(line, size, "%s: %s", clopos_auth_status_name(status), words(error));
+    if (report.json) {
+        printf("],");
+        put_field("service", service);
+        printf(",\"status\":%" PRId32 ",", (int32_t)status);
+        put_field("status_name", clopos_auth_status_name(status));
+        printf(",\"http_status\":%" PRId32 ",\"reason\":%" PRId32 ",",
+               error != NULL ? error->http_status : 0, error != NULL ? error->reason : 0);
+        put_field("message", error != NULL ? error->message : "");
+        printf(",");
+        put_field("sentence", sentence);
+        printf(",\"exit_status\":%d}\n", exit_status);
+    } else {
+        printf("%s\n", sentence);
+    }
+    fflush(stdout);
 }
 
 /* ---- settings ---- */
 
-static clopos_auth_status trust_only(clopos_auth_config *config, const char *path, char *problem,
-                                     size_t size, clopos_auth_error **error)
-{
-    clopos_auth_status status = CLOPOS_AUTH_INVALID_ARGUMENT;
-    char *pem = malloc(MAX_PEM_BYTES);
-    FILE *file = fopen(path, "rb");
+enum {
+    CLIENT_ID, CLIENT_SECRET, BRAND, INTEGRATOR_ID, CREDENTIALS,
+    BASE_URL = CREDENTIALS, PROXY, ROOTS, CA_FILE, TIMEOUT_MS, ATTEMPT_TIMEOUT_MS, MAX_ATTEMPTS,
+    REQUESTS_PER_MINUTE, USER_AGENT, ALLOW_PLAIN_HTTP, LOG_LEVEL, SETTINGS
+};
 
-    if (file == NULL || pem == NULL) {
-        snprintf(problem, size, "%s: %s", path, strerror(errno));
-    } else {
-        size_t length = fread(pem, 1, MAX_PEM_BYTES, file);
-        status = clopos_auth_config_add_ca_pem(config, pem, length, error);
-        if (status == CLOPOS_AUTH_OK)
-            status = clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, error);
+/* Each setting is an option, and a variable: "ca-file" is --ca-file and CLOPOS_CA_FILE. */
+static struct setting {
+    const char *name;
+    /* Of the option; NULL if it takes none. */
+    const char *argument;
+    const char *help;
+    const char *value;
+} settings[SETTINGS] = {
+    {"client-id", NULL, NULL, NULL},
+    {"client-secret", NULL, NULL, NULL},
+    {"brand", NULL, NULL, NULL},
+    {"integrator-id", NULL, NULL, NULL},
+    {"base-url", "URL", "where the service is (" DEFAULT_BASE_URL ")", NULL},
+    {"proxy", "PROXY", "environment (the default), none or http://HOST:PORT", NULL},
+    {"roots", "ROOTS", "bundled (the default), system or none", NULL},
+    {"ca-file", "FILE", "a PEM file with certificates to trust, beside the roots", NULL},
+    {"timeout-ms", "N", "for the whole sign-in (30000)", NULL},
+    {"attempt-timeout-ms", "N", "for one attempt (10000)", NULL},
+    {"max-attempts", "N", "attempts (1; of the library: 3)", NULL},
+    {"requests-per-minute", "N", "the most requests in a minute (12)", NULL},
+    {"user-agent", "TEXT", "the name of the till's program", NULL},
+    {"allow-plain-http", NULL, "send the secret in clear text to an http:// URL", NULL},
+    {"log-level", "LEVEL", "error, warn, info or debug: shows the library's log on stderr", NULL},
+};
+
+static const char *variable_of(const struct setting *setting)
+{
+    static char variable[64];
+    char *at;
+
+    say(variable, sizeof variable, "CLOPOS_%s", setting->name);
+    for (at = variable; *at != '\0'; at++) {
+        if (*at == '-')
+            *at = '_';
+        else if (*at >= 'a' && *at <= 'z')
+            *at = (char)(*at - 'a' + 'A');
     }
-    if (file != NULL)
-        fclose(file);
+    return variable;
+}
+
+static void help(void)
+{
+    int i;
+
+    puts("clopos-doctor: says why this device cannot sign in to Clopos, and what to do about it.\n"
+         "\n"
+         "    clopos-doctor [OPTION]...\n"
+         "\n"
+         "It looks up the service, connects to it, and signs in once. Its last line is one sentence.\n"
+         "It shows no secret: the output can be sent around.\n"
+         "\n"
+         "The credentials come from the variables CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and\n"
+         "CLOPOS_INTEGRATOR_ID, or from a file. Other users of the device can see a command line: neither\n"
+         "they nor a proxy's password are taken from there.\n");
+    for (i = CREDENTIALS; i < SETTINGS; i++) {
+        char option[64];
+        say(option, sizeof option, "--%s%s%s", settings[i].name,
+            settings[i].argument != NULL ? " " : "",
+            settings[i].argument != NULL ? settings[i].argument : "");
+        printf("    %-26s %s\n", option, settings[i].help);
+    }
+    puts("    --env-file FILE            takes variables from FILE: lines NAME=VALUE, taken literally\n"
+         "    --json                     writes one JSON object\n"
+         "    --version                  writes the versions of this program and of the library\n"
+         "    --help                     writes this\n"
+         "\n"
+         "Each of the first group may be a variable, too: --ca-file is CLOPOS_CA_FILE. An option wins over the\n"
+         "file, the file over the environment. A proxy with a password is set by CLOPOS_PROXY or HTTPS_PROXY.\n"
+         "\n"
+         "The exit status is 0 if the sign-in worked and the clock is right, else the number of the library's\n"
+         "status (clopos_auth.h):");
+    for (i = 1; strcmp(clopos_auth_status_name(i), "UNKNOWN") != 0; i++)
+        printf("%s%d %s", i == 1 ? "    " : i % 5 == 1 ? ",\n    " : ", ", i, clopos_auth_status_name(i));
+    puts("\nIt is 11 also if the sign-in worked although the clock is wrong, and 1 if an option is.");
+}
+
+/* Ends the program: it was called with something that it does not take. */
+static void misused(const char *problem, const char *what)
+{
+    fprintf(stderr, "clopos-doctor: %s%s; see clopos-doctor --help\n", problem, what);
+    exit(CLOPOS_AUTH_INVALID_ARGUMENT);
+}
+
+static struct setting *setting_of_option(const char *name)
+{
+    int i;
+
+    for (i = 0; i < SETTINGS; i++)
+        if (strcmp(settings[i].name, name) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+/* Of the file, and of the options. Neither is ever repeated with its value: it may be a secret. */
+static const char *parse_options(int argc, char **argv)
+{
+    const char *env_file = NULL;
+    int i;
+
+    for (i = 1; i < argc; i++) {
+        char name[64];
+        struct setting *setting;
+        const char *equals = strchr(argv[i], '=');
+        size_t length = equals != NULL ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        bool takes_value;
+
+        if (strncmp(argv[i], "--", 2) != 0 || length >= sizeof name) {
+            say(name, sizeof name, "%d", i);
+            misused("this is not an option: argument ", name);
+        }
+        say(name, sizeof name, "%.*s", (int)(length - 2), argv[i] + 2);
+        setting = setting_of_option(name);
+        if (setting != NULL && setting < settings + CREDENTIALS)
+            misused("other users of this device can see a command line; set the variable ",
+                    variable_of(setting));
+        takes_value = setting != NULL ? setting->argument != NULL : strcmp(name, "env-file") == 0;
+        if (takes_value && equals == NULL && ++i == argc)
+            misused("a value is missing behind --", name);
+        if (!takes_value && equals != NULL)
+            misused("no option with a value is --", name);
+        if (setting == &settings[PROXY] && strchr(equals != NULL ? equals : argv[i], '@') != NULL)
+            misused("other users of this device can see a command line; set the variable ",
+                    variable_of(setting));
+        if (setting != NULL)
+            setting->value = !takes_value ? "1" : equals != NULL ? equals + 1 : argv[i];
+        else if (takes_value)
+            env_file = equals != NULL ? equals + 1 : argv[i];
+        else if (strcmp(name, "json") == 0)
+            report.json = true;
+        else if (strcmp(name, "version") == 0) {
+            printf("clopos-doctor %s, library %s\n", CLOPOS_AUTH_VERSION, clopos_auth_version());
+            exit(0);
+        } else if (strcmp(name, "help") == 0) {
+            help();
+            exit(0);
+        } else
+            misused("unknown option --", name);
+    }
+    return env_file;
+}
+
+/* Lines NAME=VALUE, as docker's --env-file has them. False, with what is wrong. */
+static bool read_env_file(const char *path, char *problem, size_t size)
+{
+    size_t length = 0;
+    int number = 0;
+    char *content = read_file(path, &length), *line, *next;
+
+    if (content == NULL) {
+        say(problem, size, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    line = strncmp(content, "\xEF\xBB\xBF", 3) == 0 ? content + 3 : content;
+    for (; line != NULL; line = next) {
+        char *end = line + strcspn(line, "\n"), *equals;
+        int i;
+        next = *end != '\0' ? end + 1 : NULL;
+        number++;
+        if (end > line && end[-1] == '\r')
+            end--;
+        *end = '\0';
+        if (*line == '\0' || *line == '#')
+            continue;
+        equals = strchr(line, '=');
+        if (equals == NULL) {
+            say(problem, size, "%s: line %d is not NAME=VALUE", path, number);
+            free(content);
+            return false;
+        }
+        *equals = '\0';
+        for (i = 0; i < SETTINGS; i++)
+            if (settings[i].value == NULL && equals[1] != '\0'
+                && strcmp(line, variable_of(&settings[i])) == 0)
+                settings[i].value = copy(equals + 1);
+    }
+    memset(content, 0, length);
+    free(content);
+    return true;
+}
+
+/* What this program has heard from the library's log. */
+static struct {
+    int32_t shown_level;
+    bool client_is_made;
+    /* Lines about the settings: those that come while a client is made. */
+    char warnings[CREDENTIALS][256];
+    int warning_count;
+} heard;
+
+static void log_line(int32_t level, const char *line, void *user)
+{
+    (void)user;
+    if (!heard.client_is_made && level <= CLOPOS_AUTH_LOG_WARN && heard.warning_count < CREDENTIALS)
+        say(heard.warnings[heard.warning_count++], sizeof heard.warnings[0], "%s", line);
+    if (level <= heard.shown_level)
+        fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
+}
+
+/* The number of one of the words, which are separated by blanks; -1 if it is none of them. */
+static int32_t word_number(const char *words, const char *word)
+{
+    int32_t number;
+
+    for (number = 0; *words != '\0'; number++) {
+        size_t length = strcspn(words, " ");
+        if (strlen(word) == length && strncmp(words, word, length) == 0)
+            return number;
+        words += length + strspn(words + length, " ");
+    }
+    return -1;
+}
+
+static clopos_auth_status set_ca_file(clopos_auth_config *config, const char *path, char *problem,
+                                      size_t size, clopos_auth_error **error)
+{
+    clopos_auth_status status;
+    size_t length = 0;
+    char *pem = read_file(path, &length);
+
+    if (pem == NULL) {
+        say(problem, size, "%s: %s", path, strerror(errno));
+        return CLOPOS_AUTH_INVALID_ARGUMENT;
+    }
+    status = clopos_auth_config_add_ca_pem(config, pem, length, error);
     free(pem);
     return status;
 }
 
-/* A client for this device's settings, to be freed; NULL, and what is wrong with them. */
-static clopos_auth_client *new_client(const char *base_url, char *problem, size_t size)
+/* Applies one setting. Writes to `problem` what is wrong, unless `*error` says so. */
+static clopos_auth_status apply(clopos_auth_config *config, int which, const char *value, char *problem,
+                                size_t size, clopos_auth_error **error)
 {
-    static const char *const names[] = {"CLOPOS_CLIENT_ID", "CLOPOS_CLIENT_SECRET", "CLOPOS_BRAND",
-                                        "CLOPOS_INTEGRATOR_ID"};
-    const char *values[4];
-    const char *ca_file = getenv("CLOPOS_CA_FILE");
-    clopos_auth_config *config;
-    clopos_auth_client *client = NULL;
-    clopos_auth_error *error = NULL;
-    clopos_auth_status status;
-    size_t i;
+    char *end;
+    unsigned long number = 0;
 
-    *problem = '\0';
-    for (i = 0; i < 4; i++) {
-        values[i] = getenv(names[i]);
-        if (values[i] == NULL) {
-            snprintf(problem, size, "%s is not set", names[i]);
-            return NULL;
+    switch (which) {
+    case TIMEOUT_MS:
+    case ATTEMPT_TIMEOUT_MS:
+    case MAX_ATTEMPTS:
+    case REQUESTS_PER_MINUTE:
+    case ALLOW_PLAIN_HTTP:
+        errno = 0;
+        number = strtoul(value, &end, 10);
+        if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || number > INT32_MAX) {
+            say(problem, size, "%s is not a number", variable_of(&settings[which]));
+            return CLOPOS_AUTH_INVALID_ARGUMENT;
         }
     }
-    config = clopos_auth_config_new();
-    status = clopos_auth_config_set_base_url(config, base_url, &error);
+    switch (which) {
+    case BASE_URL:
+        return clopos_auth_config_set_base_url(config, value, error);
+    case PROXY:
+        return clopos_auth_config_set_proxy(config, value, error);
+    case ROOTS: {
+        int32_t roots = word_number("bundled system none", value);
+        if (roots >= 0)
+            return clopos_auth_config_set_roots(config, roots, error);
+        say(problem, size, "the roots are neither bundled nor system nor none");
+        return CLOPOS_AUTH_INVALID_ARGUMENT;
+    }
+    case CA_FILE:
+        return set_ca_file(config, value, problem, size, error);
+    case TIMEOUT_MS:
+        return clopos_auth_config_set_timeout_ms(config, (uint32_t)number, error);
+    case ATTEMPT_TIMEOUT_MS:
+        return clopos_auth_config_set_attempt_timeout_ms(config, (uint32_t)number, error);
+    case MAX_ATTEMPTS:
+        return clopos_auth_config_set_max_attempts(config, (uint32_t)number, error);
+    case REQUESTS_PER_MINUTE:
+        return clopos_auth_config_set_requests_per_minute(config, (uint32_t)number, error);
+    case USER_AGENT:
+        return clopos_auth_config_set_user_agent(config, value, error);
+    case ALLOW_PLAIN_HTTP:
+        return clopos_auth_config_set_allow_plain_http(config, (int32_t)number, error);
+    case LOG_LEVEL:
+        heard.shown_level = word_number("off error warn info debug", value);
+        if (heard.shown_level >= 0)
+            return clopos_auth_config_set_log(config,
+                                              heard.shown_level > CLOPOS_AUTH_LOG_WARN
+                                                  ? heard.shown_level
+                                                  : CLOPOS_AUTH_LOG_WARN,
+                                              log_line, NULL, error);
+        say(problem, size, "the log level is neither error nor warn nor info nor debug");
+        return CLOPOS_AUTH_INVALID_ARGUMENT;
+    default:
+        return CLOPOS_AUTH_OK;
+    }
+}
+
+/* A client for the settings of this device, to be freed; NULL, and what is wrong with them. */
+static clopos_auth_client *new_client(const char *env_file, char *problem, size_t size,
+                                      clopos_auth_status *status, clopos_auth_error **error)
+{
+    char missing[256] = "";
+    clopos_auth_config *config;
+    clopos_auth_client *client = NULL;
+    int i;
+
+    if (clopos_auth_version_number() < CLOPOS_AUTH_VERSION_NUMBER) {
+        *status = CLOPOS_AUTH_INTERNAL;
+        say(problem, size, "the library %s is older than this program", clopos_auth_version());
+        return NULL;
+    }
+    *status = CLOPOS_AUTH_INVALID_ARGUMENT;
+    if (env_file != NULL && !read_env_file(env_file, problem, size))
+        return NULL;
+    for (i = 0; i < SETTINGS; i++)
+        if (settings[i].value == NULL)
+            settings[i].value = environment(variable_of(&settings[i]));
+    for (i = 0; i < CREDENTIALS; i++)
+        if (settings[i].value == NULL) {
+            size_t used = strlen(missing);
+            say(missing + used, sizeof missing - used, "%s%s", used > 0 ? ", " : "",
+                variable_of(&settings[i]));
+        }
+    if (*missing != '\0') {
+        say(problem, size, "not set: %s", missing);
+        return NULL;
+    }
     /* One answer is what is wanted here, not the best that can be had. */
-    if (status == CLOPOS_AUTH_OK)
-        status = clopos_auth_config_set_max_attempts(config, 1, &error);
-    if (status == CLOPOS_AUTH_OK && ca_file != NULL)
-        status = trust_only(config, ca_file, problem, size, &error);
-    if (status == CLOPOS_AUTH_OK)
-        status = clopos_auth_client_new(values[0], values[1], values[2], values[3], config,
-                                        &client, &error);
-    if (status != CLOPOS_AUTH_OK && *problem == '\0')
-        snprintf(problem, size, "%s", words(error));
-    clopos_auth_error_free(error);
+    if (settings[MAX_ATTEMPTS].value == NULL)
+        settings[MAX_ATTEMPTS].value = "1";
+    if (settings[LOG_LEVEL].value == NULL)
+        settings[LOG_LEVEL].value = "off";
+    config = clopos_auth_config_new();
+    *status = config != NULL ? CLOPOS_AUTH_OK : CLOPOS_AUTH_INTERNAL;
+    for (i = CREDENTIALS; i < SETTINGS && *status == CLOPOS_AUTH_OK; i++)
+        if (settings[i].value != NULL)
+            *status = apply(config, i, settings[i].value, problem, size, error);
+    if (*status == CLOPOS_AUTH_OK)
+        *status = clopos_auth_client_new(settings[CLIENT_ID].value, settings[CLIENT_SECRET].value,
+                                         settings[BRAND].value, settings[INTEGRATOR_ID].value, config,
+                                         &client, error);
+    heard.client_is_made = true;
     clopos_auth_config_free(config);
+    if (*status != CLOPOS_AUTH_OK && *problem == '\0')
+        say(problem, size, "%s", *error != NULL ? (*error)->message : "out of memory");
     return client;
 }
 
 /* ---- places ---- */
+
+/* Something to connect to. */
+typedef struct place {
+    char host[MAX_URL_BYTES + 1];
+    char port[8];
+    bool secure;
+} place;
 
 /* Of a URL that the library has accepted. A user name and a password are left out. */
 static place place_of_url(const char *url)
@@ -147,313 +820,549 @@ static place place_of_url(const char *url)
     const char *begin = strstr(url, "://");
     const char *end, *at, *colon;
 
-    result.secure = begin != NULL && begin - url == 5 && strncasecmp(url, "https", 5) == 0;
+    result.secure = begin != NULL && begin - url == 5 && lower(url[4]) == 's';
     if (result.secure)
         strcpy(result.port, "443");
-    begin = begin != NULL ? begin + 3 : url;
+    begin = begin != NULL ? begin + 3 : url + strspn(url, " \t");
     at = strrchr(begin, '@');
     if (at != NULL)
         begin = at + 1;
-    end = begin + strcspn(begin, "/?#");
+    end = begin + strcspn(begin, "/?# \t");
     for (colon = end; colon > begin && colon[-1] != ':' && colon[-1] != ']'; colon--)
         ;
     if (colon > begin && colon[-1] == ':') {
-        if (end > colon && end - colon < (ptrdiff_t)sizeof result.port)
-            sprintf(result.port, "%.*s", (int)(end - colon), colon);
+        if (end > colon)
+            say(result.port, sizeof result.port, "%.*s", (int)(end - colon), colon);
         end = colon - 1;
     }
     if (end - begin > 1 && *begin == '[') {
         begin++;
         end--;
     }
-    snprintf(result.host, sizeof result.host, "%.*s", (int)(end - begin), begin);
+    say(result.host, sizeof result.host, "%.*s", (int)(end - begin), begin);
     return result;
 }
 
-/* The variable that the library takes its proxy from; NULL if none is set. */
-static const char *proxy_variable(void)
+/* Whether an address is one of this device or of a private network (RFC 1918, 6598, 3927, 2544, 4193). */
+static bool is_inside_v4(uint32_t address)
 {
-    static const char *const names[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"};
+    static const struct {
+        uint32_t network;
+        int bits;
+    } inside[] = {{0x00000000, 8},  {0x0A000000, 8},  {0x64400000, 10}, {0x7F000000, 8},
+                  {0xA9FE0000, 16}, {0xAC100000, 12}, {0xC0A80000, 16}, {0xC6120000, 15}};
     size_t i;
 
-    for (i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value != NULL && value[strspn(value, " \t")] != '\0')
-            return names[i];
+    for (i = 0; i < sizeof inside / sizeof *inside; i++)
+        if (((address ^ inside[i].network) >> (32 - inside[i].bits)) == 0)
+            return true;
+    return false;
+}
+
+static bool is_inside(const struct addrinfo *address)
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+    static const unsigned char loopback[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    static const unsigned char none[16] = {0};
+    unsigned char bytes[16];
+    uint32_t v4;
+
+    if (address->ai_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address->ai_addr, sizeof in);
+        return is_inside_v4(ntohl(in.sin_addr.s_addr));
+    }
+    if (address->ai_family == AF_INET6) {
+        struct sockaddr_in6 in;
+        memcpy(&in, address->ai_addr, sizeof in);
+        memcpy(bytes, &in.sin6_addr, sizeof bytes);
+        memcpy(&v4, bytes + 12, sizeof v4);
+        if (memcmp(bytes, mapped, sizeof mapped) == 0)
+            return is_inside_v4(ntohl(v4));
+        return memcmp(bytes, loopback, 16) == 0 || memcmp(bytes, none, 16) == 0
+            || (bytes[0] & 0xFE) == 0xFC || (bytes[0] == 0xFE && (bytes[1] & 0xC0) == 0x80);
+    }
+    return false;
+}
+
+/* Whether a host is a name of the public DNS: neither an address nor a name that only one network knows. */
+static bool is_public_name(const char *host)
+{
+    static const char *const private_ends[] = {".localhost", ".local", ".internal", ".home.arpa", ".lan",
+                                               ".home", ".corp", ".intranet", ".private", ".test"};
+    size_t i;
+
+    if (strchr(host, '.') == NULL || strchr(host, ':') != NULL
+        || host[strspn(host, "0123456789.")] == '\0')
+        return false;
+    for (i = 0; i < sizeof private_ends / sizeof *private_ends; i++)
+        if (ends_with(host, private_ends[i]))
+            return false;
+    return true;
+}
+
+/* What a look-up came to. */
+typedef enum look_up { FOUND, NO_SUCH_NAME, NO_NAME_SERVER, NOT_FOUND } look_up;
+
+/* What was found out about a place. */
+typedef struct probe {
+    look_up look_up;
+    int64_t look_up_ms;
+    /* 0 if an address accepted a connection, else the system's error of the first one. */
+    int error;
+    /* The first address that did not accept a connection. */
+    char silent[MAX_ADDRESS_BYTES];
+    /* The first address of a public name that is not a public one. */
+    char inside[MAX_ADDRESS_BYTES];
+} probe;
+
+static void numeric(const struct addrinfo *address, char *text, size_t size)
+{
+    if (getnameinfo(address->ai_addr, (socklen_t)address->ai_addrlen, text, (socklen_t)size, NULL, 0,
+                    NI_NUMERICHOST) != 0)
+        say(text, size, "?");
+}
+
+/* Looks a place up. The list is to be freed with freeaddrinfo(). */
+static struct addrinfo *look_up_place(const place *target, probe *found)
+{
+    char text[MAX_ADDRESS_BYTES], line[1024] = "";
+    struct addrinfo hints, *list = NULL;
+    const struct addrinfo *address;
+    int64_t start = now_ms();
+    int failed;
+
+    memset(&hints, 0, sizeof hints);
+    hints.ai_socktype = SOCK_STREAM;
+    failed = getaddrinfo(target->host, target->port, &hints, &list);
+    found->look_up_ms = now_ms() - start;
+    if (failed != 0) {
+        found->look_up = failed == EAI_AGAIN ? NO_NAME_SERVER : NOT_FOUND;
+#ifndef _WIN32 /* which says the same where there is no network */
+        if (failed == EAI_NONAME)
+            found->look_up = NO_SUCH_NAME;
+#endif
+        if (failed == EAI_AGAIN)
+            step("dns", "failed", start, "%s: no name server gave an answer", target->host);
+        else if (failed == EAI_NONAME)
+            step("dns", "failed", start, "%s: no such name", target->host);
+        else
+            step("dns", "failed", start, "%s: error %d of the look-up", target->host, failed);
+        return NULL;
+    }
+    for (address = list; address != NULL; address = address->ai_next) {
+        size_t used = strlen(line);
+        numeric(address, text, sizeof text);
+        if (is_inside(address) && is_public_name(target->host) && *found->inside == '\0')
+            strcpy(found->inside, text);
+        say(line + used, sizeof line - used, "%s%s", text, address->ai_next != NULL ? ", " : "");
+    }
+    step("dns", *found->inside != '\0' ? "wrong" : "ok", start, "%s is %s%s", target->host, line,
+         *found->inside != '\0' ? ": an address inside a network, for a public name" : "");
+    return list;
+}
+
+/* Looks a place up and connects to each of its addresses. */
+static probe examine_place(const place *target)
+{
+    char text[MAX_ADDRESS_BYTES], why[64];
+    probe found;
+    struct addrinfo *list;
+    const struct addrinfo *address;
+    bool reached = false;
+
+    memset(&found, 0, sizeof found);
+    list = look_up_place(target, &found);
+    if (list == NULL)
+        not_reached("connect");
+    for (address = list; address != NULL; address = address->ai_next) {
+        int64_t start = now_ms();
+        int error = connect_to(address);
+        numeric(address, text, sizeof text);
+        if (error == 0) {
+            reached = true;
+            step("connect", "ok", start, "%s port %s", text, target->port);
+        } else {
+            connect_words(why, sizeof why, error);
+            step("connect", "failed", start, "%s port %s: %s", text, target->port, why);
+            if (*found.silent == '\0') {
+                strcpy(found.silent, text);
+                found.error = error;
+            }
+        }
+    }
+    if (reached)
+        found.error = 0;
+    if (list != NULL)
+        freeaddrinfo(list);
+    return found;
+}
+
+/* ---- the route ---- */
+
+typedef struct route {
+    /* EITHER: a list of exceptions decides, which only the library reads. */
+    enum { DIRECT, PROXIED, EITHER } way;
+    place service, proxy;
+    probe to_service, to_proxy;
+    int64_t sign_in_ms;
+} route;
+
+static const char *first_set(const char *const *names, const char **name)
+{
+    for (; *names != NULL; names++) {
+        const char *value = environment(*names);
+        if (value != NULL && value[strspn(value, " \t")] != '\0') {
+            *name = *names;
+            return value;
+        }
     }
     return NULL;
 }
 
-/* Whether an address accepts a connection; if not, errno says why. */
-static bool accepts(const struct addrinfo *address)
+/* Finds out which proxy the library uses, if any, and whether that and the service can be reached. */
+static void examine_route(route *found)
 {
-    struct pollfd waiting = {-1, POLLOUT, 0};
-    int error = 0;
-    socklen_t size = sizeof error;
-    int fd = socket(address->ai_family, SOCK_STREAM, 0);
+    static const char *const secure_names[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", NULL};
+    static const char *const plain_names[] = {"http_proxy", "ALL_PROXY", "all_proxy", NULL};
+    static const char *const exceptions[] = {"NO_PROXY", "no_proxy", NULL};
+    const char *setting = settings[PROXY].value != NULL ? settings[PROXY].value : "environment";
+    const char *source = "the setting", *except = NULL, *url = NULL;
+    const char *host = found->service.host;
+    bool is_this_device = same(host, "localhost") || strcmp(host, "::1") == 0
+        || (strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == '\0');
 
-    if (fd < 0)
-        return false;
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
-        error = errno;
-        if (error == EINPROGRESS) {
-            waiting.fd = fd;
-            if (poll(&waiting, 1, CONNECT_LIMIT_MS) != 1)
-                error = ETIMEDOUT;
-            else
-                getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-        }
+    found->way = DIRECT;
+    if (strcmp(setting, "environment") == 0) {
+        url = first_set(found->service.secure ? secure_names : plain_names, &source);
+        first_set(exceptions, &except);
+    } else if (strcmp(setting, "none") != 0) {
+        url = setting;
     }
-    close(fd);
-    errno = error;
-    return error == 0;
-}
-
-static void numeric(const struct addrinfo *address, char *text, size_t size)
-{
-    if (getnameinfo(address->ai_addr, address->ai_addrlen, text, (socklen_t)size, NULL, 0,
-                    NI_NUMERICHOST) != 0)
-        snprintf(text, size, "?");
-}
-
-/* Looks a place up and connects to each of its addresses. Writes the first address that did not answer
- * while others did, else nothing. */
-static void probe(const place *target, char *silent, size_t size)
-{
-    char text[INET6_ADDRSTRLEN + 32], line[1024];
-    struct addrinfo hints, *list = NULL;
-    const struct addrinfo *address;
-    bool reached = false;
-    int64_t start = now_ms();
-    int failed;
-
-    *silent = '\0';
-    memset(&hints, 0, sizeof hints);
-    hints.ai_socktype = SOCK_STREAM;
-    failed = getaddrinfo(target->host, target->port, &hints, &list);
-    if (failed != 0) {
-        snprintf(line, sizeof line, "%.200s: %s", target->host, gai_strerror(failed));
-        step("dns", "failed", start, line);
-        not_reached("connect");
-        return;
+    if (url == NULL) {
+        step("proxy", "ok", now_ms(), "none is set");
+    } else if (is_this_device && url != setting) {
+        step("proxy", "ok", now_ms(), "not used: the service is on this device");
+    } else {
+        found->way = except != NULL ? EITHER : PROXIED;
+        found->proxy = place_of_url(url);
+        step("proxy", "ok", now_ms(), "%s names %s port %s%s%s", source, found->proxy.host,
+             found->proxy.port, except != NULL ? "; hosts may be excepted by " : "",
+             except != NULL ? except : "");
     }
-    snprintf(line, sizeof line, "%.200s is ", target->host);
-    for (address = list; address != NULL; address = address->ai_next) {
-        size_t used = strlen(line);
-        numeric(address, text, sizeof text);
-        snprintf(line + used, sizeof line - used, "%s%s", text,
-                 address->ai_next != NULL ? ", " : "");
-    }
-    step("dns", "ok", start, line);
-    for (address = list; address != NULL; address = address->ai_next) {
-        numeric(address, text, sizeof text);
-        start = now_ms();
-        if (accepts(address)) {
-            reached = true;
-            snprintf(line, sizeof line, "%s port %s", text, target->port);
-            step("connect", "ok", start, line);
-        } else {
-            const char *why = errno == ETIMEDOUT ? "no answer" : strerror(errno);
-            snprintf(line, sizeof line, "%s port %s: %s", text, target->port, why);
-            step("connect", "failed", start, line);
-            if (*silent == '\0')
-                snprintf(silent, size, "%s", text);
-        }
-    }
-    if (!reached)
-        *silent = '\0';
-    freeaddrinfo(list);
+    if (found->way != DIRECT)
+        found->to_proxy = examine_place(&found->proxy);
+    if (found->way != PROXIED)
+        found->to_service = examine_place(&found->service);
 }
 
 /* ---- the sign-in ---- */
 
-/* The step that an answer of the service's proves. */
+/* Says of TLS only what an answer proves. */
 static void tls(int64_t start, const place *service)
 {
+    static const char *const names[] = {"the bundled roots", "the system's roots", "no roots"};
+    const char *roots = settings[ROOTS].value != NULL ? settings[ROOTS].value : "bundled";
+    const char *file = settings[CA_FILE].value;
+
     if (service->secure)
-        step("tls", "ok", start, "the server is who it should be");
+        step("tls", "ok", start, "the certificate of %s is verified against %s%s%s", service->host,
+             names[word_number("bundled system none", roots)], file != NULL ? " and " : "",
+             file != NULL ? file : "");
     else
         step("tls", "-", start, "not used: the URL is http://");
 }
 
-/* The rest of the steps, after a sign-in that went well, and the sentence at the end. */
-static void signed_in(int64_t start, const place *service, const clopos_auth_token *token,
-                      const char *silent)
+/* The steps after a sign-in that worked, and the sentence. */
+static int signed_in(int64_t start, const route *way, const clopos_auth_token *token, char *sentence,
+                     size_t size)
 {
     int64_t lead = (int64_t)time(NULL) - (token->expires_at - token->expires_in);
     bool clock_is_off = lead > CLOCK_LIMIT_S || lead < -CLOCK_LIMIT_S;
-    char line[128];
+    const probe *reached = way->way == PROXIED ? &way->to_proxy : &way->to_service;
+    const char *side = lead < 0 ? "behind" : "ahead of";
 
-    tls(start, service);
+    lead = lead < 0 ? -lead : lead;
+    tls(start, &way->service);
     if (clock_is_off)
-        snprintf(line, sizeof line, "%" PRId64 " s %s the server's", lead < 0 ? -lead : lead,
-                 lead < 0 ? "behind" : "ahead of");
+        step("clock", "wrong", now_ms(), "%" PRId64 " s %s the server's", lead, side);
     else
-        snprintf(line, sizeof line, "agrees with the server's");
-    step("clock", clock_is_off ? "wrong" : "ok", now_ms(), line);
-    snprintf(line, sizeof line, "a token for %" PRId64 " s", token->expires_in);
-    step("sign-in", "ok", start, line);
-    if (clock_is_off)
-        puts("Signing in works, but set this device's date and time: they are wrong.");
-    else if (*silent != '\0')
-        printf("Signing in works, but %s does not answer, which costs time: repair that route.\n",
-               silent);
+        step("clock", "ok", now_ms(), "agrees with the server's");
+    step("sign-in", "ok", start, "a token for %" PRId64 " s", token->expires_in);
+    if (clock_is_off) {
+        say(sentence, size,
+            "Signing in works, but set this device's date and time: they are %" PRId64
+            " min %s the server's.", (lead + 30) / 60, side);
+        return CLOPOS_AUTH_CLOCK;
+    }
+    if (*way->to_service.inside != '\0' && way->way == DIRECT)
+        say(sentence, size,
+            "Signing in works, but %s is %s on this network, which is no address of the service: make sure "
+            "that whoever runs the network wants that (a hosts file, DNS rewriting).",
+            way->service.host, way->to_service.inside);
+    else if (*reached->silent != '\0' && way->way != EITHER)
+        say(sentence, size,
+            "Signing in works, but %s does not answer, which costs time: repair that route.",
+            reached->silent);
     else
-        puts("All is well: this device can sign in.");
+        say(sentence, size, "All is well: this device can sign in.");
+    return CLOPOS_AUTH_OK;
 }
 
-/* The rest of the steps, after a sign-in that failed. */
+/* The steps after a sign-in that failed. */
 static void not_signed_in(int64_t start, const place *service, clopos_auth_status status,
                           const clopos_auth_error *error)
 {
-    char line[2048];
+    const char *name = clopos_auth_status_name(status);
+    const char *words = error != NULL ? error->message : "out of memory";
+    bool answered = error != NULL && error->http_status != 0 && status != CLOPOS_AUTH_PROXY;
 
-    status_words(line, sizeof line, status, error);
-    switch (status) {
-    case CLOPOS_AUTH_TLS:
-        step("tls", "failed", start, line);
+    if (status == CLOPOS_AUTH_TLS) {
+        step("tls", "failed", start, "%s: %s", name, words);
         not_reached("clock");
         not_reached("sign-in");
-        break;
-    case CLOPOS_AUTH_CLOCK:
-        tls(start, service);
-        step("clock", "failed", now_ms(), line);
+    } else if (status == CLOPOS_AUTH_CLOCK) {
+        step("tls", "-", start, "not verified: the certificate is not valid at this device's date");
+        step("clock", "failed", now_ms(), "%s: %s", name, words);
         not_reached("sign-in");
-        break;
-    case CLOPOS_AUTH_DNS:
-    case CLOPOS_AUTH_CONNECT:
-    case CLOPOS_AUTH_PROXY:
-    case CLOPOS_AUTH_TIMEOUT:
+    } else if (answered) {
+        tls(start, service);
+        if (service->secure)
+            step("clock", "ok", now_ms(), "the certificate is valid at this device's date");
+        else
+            step("clock", "-", now_ms(), "not known: there is no certificate");
+        step("sign-in", "failed", start, "%s: %s", name, words);
+    } else {
         not_reached("tls");
         not_reached("clock");
-        step("sign-in", "failed", start, line);
-        break;
-    default:
-        tls(start, service);
-        step("clock", "ok", now_ms(),
-             service->secure ? "good enough for the certificate" : "no certificate asks for it");
-        step("sign-in", "failed", start, line);
+        step("sign-in", "failed", start, "%s: %s", name, words);
     }
 }
 
-static void proxy_remedy(int32_t http_status, const place *service)
+/* ---- the sentence ---- */
+
+static void why_no_name(char *out, size_t size, const place *service, const probe *found)
+{
+    switch (found->look_up) {
+    case NO_NAME_SERVER:
+        say(out, size, "connect this device to its network, or correct the name server in its settings: none "
+            "answered for %s", service->host);
+        break;
+    case NO_SUCH_NAME:
+        say(out, size, "correct the host name in the base URL, or the name server of this network: it says "
+            "that there is no %s", service->host);
+        break;
+    case FOUND:
+        say(out, size, "repair the name server of this network: it answers for %s too late, or only at times",
+            service->host);
+        break;
+    default:
+        say(out, size, "make %s resolvable (is the network cable in, the Wi-Fi on, the name server right, the "
+            "name spelt right?)", service->host);
+    }
+}
+
+static void why_no_connection(char *out, size_t size, const place *service, const probe *found)
+{
+    if (found->error == REFUSED_ERROR)
+        say(out, size, "find out why %s refuses connections to port %s: nothing listens there, or a firewall "
+            "is in the way", found->silent, service->port);
+    else if (found->error == SILENT_ERROR)
+        say(out, size, "let this device reach %s port %s: nothing answers (a firewall, or the line)",
+            service->host, service->port);
+    else if (found->error == NO_HOST_ERROR || found->error == NO_NETWORK_ERROR)
+        say(out, size, "give this device a route to the internet: %s cannot be reached from its network",
+            found->silent);
+    else
+        say(out, size, "let this device reach %s port %s: something on the way, or the server, ends its "
+            "connections", service->host, service->port);
+}
+
+static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_status, const char *words)
 {
     switch (http_status) {
     case 401:
     case 407:
-        puts("To fix: put the proxy's right user name and password into its URL.");
+        say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
         break;
     case 403:
-        printf("To fix: have whoever runs the proxy allow CONNECT to %s port %s.\n", service->host,
-               service->port);
+        say(out, size, "have whoever runs the proxy allow CONNECT to %s port %s (%s)", way->service.host,
+            way->service.port, words);
+        break;
+    case 429:
+        say(out, size, "wait, and have whoever runs the proxy allow more requests (%s)", words);
+        break;
+    case 0:
+        say(out, size, "correct the proxy's URL, or see to it that the proxy runs (%s)", words);
         break;
     default:
-        puts("To fix: correct the proxy's URL, or see to it that the proxy runs and reaches the "
-             "internet.");
+        say(out, size, "see to it that the proxy reaches the internet (%s)", words);
     }
 }
 
-/* The sentence at the end, where something has to be fixed. */
-static void remedy(clopos_auth_status status, const clopos_auth_error *error, const place *service,
-                   bool has_proxy)
+static void why_refused(char *out, size_t size, int32_t reason)
 {
-    const char *host = service->host, *port = service->port;
-    int64_t wait_ms = error != NULL && error->retry_after_ms > 0 ? error->retry_after_ms : 0;
+    switch (reason) {
+    case CLOPOS_AUTH_REASON_INTEGRATOR:
+        say(out, size, "correct the integrator id, or have Clopos switch it on: with this one every store "
+            "fails, whatever its client id and secret are");
+        break;
+    case CLOPOS_AUTH_REASON_ENVIRONMENT:
+        say(out, size, "use the integrator id and the brand of one environment: one of them is for tests, the "
+            "other for production");
+        break;
+    case CLOPOS_AUTH_REASON_DISABLED:
+        say(out, size, "switch Open API on in the restaurant's back office (Add-ons, Open API): there it is "
+            "disabled for this client");
+        break;
+    case CLOPOS_AUTH_REASON_MISSING_FIELD:
+        say(out, size, "correct the credentials: the service says that one of the four is blank or missing");
+        break;
+    default:
+        say(out, size, "correct the client id, the client secret or the brand before trying again (the "
+            "restaurant's back office shows them): many wrong tries may lock the store out");
+    }
+}
 
+static void why_no_answer_of_the_service(char *out, size_t size, const place *service, int32_t http_status,
+                                         const char *words)
+{
+    if (http_status == 511)
+        say(out, size, "sign in to this network first: open any web site and follow its login page (%s)",
+            words);
+    else if (http_status >= 300 && http_status < 400)
+        say(out, size, "correct the base URL, or sign in to this network's login page: %s leads elsewhere "
+            "(%s)", service->host, words);
+    else if (http_status == 404 || http_status == 405 || http_status == 410)
+        say(out, size, "correct the base URL: there is no such service at %s (%s)", service->host, words);
+    else
+        say(out, size, "find out what answers in the place of %s: a login page of this network (open any web "
+            "site and look), a gateway or a firewall (%s)", service->host, words);
+}
+
+static void why_no_time(char *out, size_t size, const route *way)
+{
+    const probe *found = way->way == PROXIED ? &way->to_proxy : &way->to_service;
+
+    if (found->look_up != FOUND || found->look_up_ms > way->sign_in_ms / 2)
+        why_no_name(out, size, way->way == PROXIED ? &way->proxy : &way->service, found);
+    else if (found->error != 0)
+        why_no_connection(out, size, way->way == PROXIED ? &way->proxy : &way->service, found);
+    else if (way->way != DIRECT)
+        say(out, size, "find out why the proxy, or the line behind it, passes nothing on");
+    else
+        say(out, size, "find out why %s port %s accepts connections but answers too late: a slow line, a "
+            "firewall that swallows what is sent, or the service", way->service.host, way->service.port);
+}
+
+/* What has to be done. */
+static void remedy(char *out, size_t size, const route *way, clopos_auth_status status,
+                   const clopos_auth_error *error)
+{
+    const char *host = way->service.host;
+    const char *words = error != NULL ? error->message : "out of memory";
+    int32_t http_status = error != NULL ? error->http_status : 0;
+    int32_t reason = error != NULL ? error->reason : CLOPOS_AUTH_REASON_UNKNOWN;
+    int64_t wait_ms = error != NULL && error->retry_after_ms > 0 ? error->retry_after_ms : 0;
+    bool nothing_verified = status == CLOPOS_AUTH_TLS || status == CLOPOS_AUTH_CONNECT
+        || status == CLOPOS_AUTH_TIMEOUT || (status == CLOPOS_AUTH_PROTOCOL && !way->service.secure);
+
+    if (*way->to_service.inside != '\0' && way->way == DIRECT && nothing_verified) {
+        say(out, size, "find out why %s is %s on this network: no service on the internet has such an address "
+            "(a login page of this network, a line in the hosts file, or DNS rewriting)", host,
+            way->to_service.inside);
+        return;
+    }
     switch (status) {
     case CLOPOS_AUTH_DNS:
-        printf("To fix: make %s resolvable (is the network cable in, the Wi-Fi on, the DNS server "
-               "right, the name spelt right?).\n", host);
+        why_no_name(out, size, &way->service, &way->to_service);
         break;
     case CLOPOS_AUTH_CONNECT:
-        printf("To fix: let this device reach %s port %s (a firewall, a wrong port, or the line "
-               "itself is in the way).\n", host, port);
-        break;
-    case CLOPOS_AUTH_PROXY:
-        proxy_remedy(error != NULL ? error->http_status : 0, service);
+        why_no_connection(out, size, &way->service, &way->to_service);
         break;
     case CLOPOS_AUTH_TLS:
-        printf("To fix: see to it that %s is reached with nothing in between, or add the CA of what "
-               "stands in between (the line tls says what was seen).\n", host);
+        say(out, size, "reach %s with nothing in between, or add the CA of what stands in between (%s)", host,
+            words);
         break;
     case CLOPOS_AUTH_CLOCK:
-        printf("To fix: set this device's date and time; where they are right, have the certificate of "
-               "%s renewed.\n", host);
+        say(out, size, "set this device's date and time; if they are right, have the certificate of %s renewed "
+            "(%s)", host, words);
+        break;
+    case CLOPOS_AUTH_PROXY:
+        why_no_proxy(out, size, way, http_status, words);
         break;
     case CLOPOS_AUTH_REJECTED:
-        puts("To fix: correct the client id, the client secret, the brand or the integrator id, "
-             "before trying again: many wrong tries may lock the store out.");
+        if (heard.warning_count > 0 && reason != CLOPOS_AUTH_REASON_ENVIRONMENT
+            && reason != CLOPOS_AUTH_REASON_DISABLED)
+            say(out, size, "correct the credentials: %s", heard.warnings[0]);
+        else
+            why_refused(out, size, reason);
         break;
     case CLOPOS_AUTH_RATE_LIMITED:
-        printf("To fix: wait %" PRId64 " s: this store's devices have asked too often.\n",
-               wait_ms / 1000 + 1);
+        say(out, size, "wait %" PRId64 " s: the devices behind this store's address have signed in too often",
+            wait_ms / 1000 + 1);
         break;
     case CLOPOS_AUTH_SERVER:
-        puts("To fix: nothing here; the service itself fails: try again later, or call Clopos.");
+        say(out, size, "nothing on this device: the service itself %s (HTTP %" PRId32 "). Try again later; "
+            "if it lasts, tell Clopos the integrator id and the time above",
+            http_status == 504 ? "did not answer its own gateway in time" : "fails", http_status);
         break;
     case CLOPOS_AUTH_PROTOCOL:
-        printf("To fix: find out what answers in the place of %s: a login page of this network, "
-               "perhaps (open any web site and look).\n", host);
+        why_no_answer_of_the_service(out, size, &way->service, http_status, words);
         break;
     case CLOPOS_AUTH_TIMEOUT:
-        if (has_proxy)
-            puts("To fix: find out why the proxy or the line behind it passes nothing on.");
-        else
-            printf("To fix: find out why the line to %s port %s is so slow, or what on the way "
-                   "swallows what is sent.\n", host, port);
+        why_no_time(out, size, way);
         break;
     default:
-        printf("To fix: report this (%s).\n", words(error));
+        say(out, size, "report this (%s: %s)", clopos_auth_status_name(status), words);
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const char *base_url = getenv("CLOPOS_BASE_URL");
-    const char *variable = proxy_variable();
-    char line[2 * MAX_URL_BYTES], silent[INET6_ADDRSTRLEN + 32];
+    static route way;
+    static char line[LINE_BYTES], problem[LINE_BYTES / 2];
+    char service[MAX_URL_BYTES + 1] = "";
+    const char *env_file;
     clopos_auth_client *client;
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
     clopos_auth_status status;
     int64_t start = now_ms();
-    place service, proxy;
+    int i, exit_status;
 
-    if (base_url == NULL)
-        base_url = SERVICE_URL;
-    client = new_client(base_url, line, sizeof line);
+    set_up(&argc, &argv);
+    env_file = parse_options(argc, argv);
+    report_begins();
+    client = new_client(env_file, problem, sizeof problem, &status, &error);
     if (client == NULL) {
-        step("settings", "failed", start, line);
-        printf("To fix: correct the settings of this device (%s).\n", line);
-        return EXIT_FAILURE;
-    }
-    service = place_of_url(base_url);
-    snprintf(line, sizeof line, "the service is %s", base_url);
-    step("settings", "ok", start, line);
-
-    if (variable == NULL) {
-        step("proxy", "ok", now_ms(), "none is set");
-        probe(&service, silent, sizeof silent);
+        step("settings", "failed", start, "%s", problem);
+        say(line, sizeof line, "To fix: correct the settings of this device (%s).", problem);
+        exit_status = (int)status;
     } else {
-        const char *url = getenv(variable);
-        proxy = place_of_url(url + strspn(url, " \t"));
-        snprintf(line, sizeof line, "%s names %s port %s, NO_PROXY may except hosts", variable,
-                 proxy.host, proxy.port);
-        step("proxy", "ok", now_ms(), line);
-        probe(&proxy, silent, sizeof silent);
+        say(service, sizeof service, "%s",
+            settings[BASE_URL].value != NULL ? settings[BASE_URL].value : DEFAULT_BASE_URL);
+        step("settings", heard.warning_count > 0 ? "wrong" : "ok", start, "the service is %s%s%s", service,
+             heard.warning_count > 0 ? "; " : "", heard.warnings[0]);
+        for (i = 1; i < heard.warning_count; i++)
+            step("settings", "wrong", start, "%s", heard.warnings[i]);
+        way.service = place_of_url(service);
+        examine_route(&way);
+        start = now_ms();
+        status = clopos_auth_authenticate(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, &error);
+        way.sign_in_ms = now_ms() - start;
+        if (status == CLOPOS_AUTH_OK) {
+            exit_status = signed_in(start, &way, token, line, sizeof line);
+        } else {
+            not_signed_in(start, &way.service, status, error);
+            remedy(problem, sizeof problem, &way, status, error);
+            say(line, sizeof line, "To fix: %s.", problem);
+            exit_status = (int)status;
+        }
     }
-
-    start = now_ms();
-    status = clopos_auth_authenticate(client, SIGN_IN_LIMIT_MS, &token, &error);
-    if (status == CLOPOS_AUTH_OK) {
-        signed_in(start, &service, token, silent);
-    } else {
-        not_signed_in(start, &service, status, error);
-        remedy(status, error, &service, variable != NULL);
-    }
+    report_ends(status, error, service, line, exit_status);
     clopos_auth_token_free(token);
     clopos_auth_error_free(error);
     clopos_auth_client_free(client);
-    return status == CLOPOS_AUTH_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    return exit_status;
 }

@@ -1,120 +1,91 @@
-//! What a technician reads in a store: `examples/doctor.rs` and `examples/c/doctor.c`, against the same
-//! faults and with the same words.
+//! What a technician reads in a store: `examples/c/doctor.c`, against planted troubles.
 
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use clopos_sandbox::{
     CLIENT_ID, CLIENT_SECRET, Certificate, Fault, Sandbox, Settings, TEST_BRAND, TEST_INTEGRATOR,
 };
 
-use crate::dns::NameServer;
+use crate::dns::{NameServer, Trouble};
 use crate::lab::{self, ARRIVING, DOMAIN, STORE_V4, v6};
 use crate::support::transcribe;
 
 const PROXY_PASSWORD: &str = "hunter2";
 
-fn run(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// The two programs, built when the first test asks for them.
-fn doctors() -> &'static [PathBuf; 2] {
-    static BUILT: OnceLock<[PathBuf; 2]> = OnceLock::new();
+/// The program, built when the first test asks for it.
+fn doctor() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = env::current_exe().expect("this program has a path");
-        // TARGET/PROFILE/deps/program
-        let dependencies = program.parent().expect("it is in a directory");
-        let profile = dependencies.parent().expect("which is in another");
-        let target = profile.parent().expect("which is in another");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--example", "doctor", "--target-dir"])
-            .arg(target)
-            .current_dir(root);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        run(&mut cargo);
-
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("doctor");
         fs::create_dir_all(&directory).expect("a directory can be made");
-        let in_c = directory.join(format!("doctor-{}", std::process::id()));
-        run(Command::new("cc")
-            .args([
-                "-std=c99",
-                "-O2",
-                "-Wall",
-                "-Wextra",
-                "-Wpedantic",
-                "-Werror",
-                "-I",
-            ])
+        remove_leftovers(&directory);
+        let path = directory.join(std::process::id().to_string());
+        let tests = env::current_exe().expect("this program has a path");
+        let output = Command::new("cc")
+            .args(["-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic"])
+            .args(["-Wshadow", "-Werror", "-I"])
             .arg(root.join("include"))
             .arg(root.join("examples/c/doctor.c"))
-            .arg(dependencies.join("libclopos_auth.a"))
+            .arg(tests.with_file_name("libclopos_auth.a"))
             .args(["-lpthread", "-lm", "-ldl", "-o"])
-            .arg(&in_c));
-        [profile.join("examples/doctor"), in_c]
+            .arg(&path)
+            .output()
+            .expect("there is a C compiler");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        path
     })
 }
 
-/// The settings of a till, as variables.
-struct Till<'a> {
-    sandbox: Option<&'a Sandbox>,
-    variables: Vec<(&'static str, String)>,
-    ca_file: Option<PathBuf>,
+/// Removes the files of test programs that have ended: each name begins with the number of the process.
+fn remove_leftovers(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.split('-').next().unwrap_or(&name);
+        if !Path::new("/proc").join(process).exists() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
-impl<'a> Till<'a> {
-    /// One that fits a sandbox.
-    fn of(sandbox: &'a Sandbox) -> Till<'a> {
-        let mut till = Till::at(&sandbox.url());
-        till.sandbox = Some(sandbox);
-        if !sandbox.ca_pem().is_empty() {
-            let name = format!(
-                "clopos-doctor-{}-{}.pem",
-                std::process::id(),
-                sandbox.port()
-            );
-            let path = env::temp_dir().join(name);
-            fs::write(&path, sandbox.ca_pem()).expect("a file can be written");
-            till = till.set("CLOPOS_CA_FILE", &path.display().to_string());
-            till.ca_file = Some(path);
-        }
-        till
+/// The settings of a till.
+#[derive(Clone, Default)]
+struct Till {
+    variables: Vec<(&'static str, String)>,
+    options: Vec<String>,
+}
+
+impl Till {
+    /// One whose service is at this URL.
+    fn at(url: &str) -> Till {
+        Till::default()
+            .set("CLOPOS_BASE_URL", url)
+            .set("CLOPOS_CLIENT_ID", CLIENT_ID)
+            .set("CLOPOS_CLIENT_SECRET", CLIENT_SECRET)
+            .set("CLOPOS_BRAND", TEST_BRAND)
+            .set("CLOPOS_INTEGRATOR_ID", TEST_INTEGRATOR)
     }
 
-    fn at(url: &str) -> Till<'a> {
-        Till {
-            sandbox: None,
-            variables: vec![],
-            ca_file: None,
+    /// One that fits a sandbox and trusts its CA.
+    fn of(sandbox: &Sandbox) -> Till {
+        let till = Till::at(&sandbox.url());
+        match sandbox.ca_pem() {
+            "" => till,
+            pem => till.set("CLOPOS_CA_FILE", &file(&sandbox.port().to_string(), pem)),
         }
-        .set("CLOPOS_BASE_URL", url)
-        .set("CLOPOS_CLIENT_ID", CLIENT_ID)
-        .set("CLOPOS_CLIENT_SECRET", CLIENT_SECRET)
-        .set("CLOPOS_BRAND", TEST_BRAND)
-        .set("CLOPOS_INTEGRATOR_ID", TEST_INTEGRATOR)
     }
 
     /// Sets a variable; to nothing, removes it.
-    fn set(mut self, name: &'static str, value: &str) -> Till<'a> {
+    fn set(mut self, name: &'static str, value: &str) -> Till {
         self.variables.retain(|(other, _)| *other != name);
         if !value.is_empty() {
             self.variables.push((name, value.to_owned()));
@@ -122,68 +93,68 @@ impl<'a> Till<'a> {
         self
     }
 
-    /// Runs both programs. Both end with this sentence, and come to this in each step.
-    fn hears(&self, sentence: &str, steps: &str) {
-        thread::scope(|scope| {
-            for program in doctors() {
-                scope.spawn(|| self.hears_of(program, sentence, steps));
-            }
-        });
+    fn option(mut self, option: &str) -> Till {
+        self.options.push(option.to_owned());
+        self
     }
 
-    fn hears_of(&self, program: &Path, sentence: &str, steps: &str) {
-        let mut command = Command::new(program);
+    fn command(&self) -> Command {
+        let mut command = Command::new(doctor());
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy().to_lowercase();
             if text.ends_with("_proxy") || text.starts_with("clopos_") {
                 command.env_remove(&name);
             }
         }
-        command.envs(self.variables.iter().cloned());
-        let output = command.output().expect("the program can be started");
-        let text = String::from_utf8(output.stdout).expect("it writes text");
-        let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+        command
+            .envs(self.variables.iter().cloned())
+            .args(&self.options)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program, whose output holds no secret.
+    fn run(&self) -> Output {
+        let output = self.command().output().expect("it can be started");
+        let all = [&output.stdout[..], &output.stderr].concat();
+        let all = String::from_utf8(all).expect("it writes text");
         // Fails if it holds the client's secret.
         transcribe(&all);
         assert!(!all.contains(PROXY_PASSWORD), "{all}");
-        for token in self
-            .sandbox
-            .iter()
-            .flat_map(|sandbox| sandbox.issued_tokens())
-        {
-            assert!(!all.contains(&token), "a token leaked");
-        }
+        output
+    }
 
+    /// Runs the program: its last sentence begins so, its steps come to this, and its status is this.
+    fn hears(&self, trouble: &str, sentence: &str, steps: &str, status: i32) {
+        let output = self.run();
+        let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<&str> = text.lines().collect();
-        let (last, lines) = lines.split_last().expect("it says something");
-        assert!(last.starts_with(sentence), "not {sentence:?}:\n{all}");
-        assert!(last.ends_with('.'), "{last}");
-        assert_eq!(
-            output.status.success(),
-            !last.starts_with("To fix: "),
-            "{all}"
-        );
+        let [head, lines @ .., last] = &lines[..] else {
+            panic!("{trouble}: {output:?}");
+        };
+        assert!(head.starts_with("clopos-doctor "), "{trouble}: {text}");
+        assert!(last.starts_with(sentence), "{trouble}, {sentence}: {text}");
+        assert!(last.ends_with('.'), "{trouble}: {text}");
+        assert_eq!(output.status.code(), Some(status), "{trouble}: {text}");
         let came: Vec<String> = lines
             .iter()
             .map(|line| {
                 let words: Vec<&str> = line.split_whitespace().collect();
-                assert!(
-                    words[2].parse::<u32>().is_ok() && words[3] == "ms",
-                    "{line}"
-                );
+                let is_timed = words[2].parse::<u32>().is_ok() && words[3] == "ms";
+                assert!(is_timed, "{trouble}: {line}");
                 format!("{} {}", words[0], words[1])
             })
             .collect();
-        assert_eq!(came.join(", "), steps, "{all}");
+        assert_eq!(came.join(", "), steps, "{trouble}: {text}");
+        lab::announce(format_args!("| {trouble}: {last}"));
     }
 }
 
-impl Drop for Till<'_> {
-    fn drop(&mut self) {
-        if let Some(path) = &self.ca_file {
-            let _ = fs::remove_file(path);
-        }
-    }
+/// A file of this process with this content.
+fn file(name: &str, content: &str) -> String {
+    let path = format!("{}-{name}", doctor().display());
+    fs::write(&path, content).expect("a file can be written");
+    path
 }
 
 fn sandbox() -> Sandbox {
@@ -196,156 +167,26 @@ fn sandbox_with(change: impl FnOnce(&mut Settings)) -> Sandbox {
     Sandbox::start(settings).unwrap()
 }
 
-const ALL_OK: &str = "settings ok, proxy ok, dns ok, connect ok, tls ok, clock ok, sign-in ok";
-const REFUSED: &str = "settings ok, proxy ok, dns ok, connect ok, tls ok, clock ok, sign-in failed";
-const NO_TLS: &str = "settings ok, proxy ok, dns ok, connect ok, tls failed, clock -, sign-in -";
-
-#[test]
-fn the_doctor_says_that_all_is_well() {
+/// A sandbox at which every request fails so.
+fn failing(fault: Fault) -> Sandbox {
     let sandbox = sandbox();
-    Till::of(&sandbox).hears("All is well: this device can sign in.", ALL_OK);
-    assert_eq!(sandbox.issued_tokens().len(), 2);
-    // And does not praise what is not there.
-    let plain = sandbox_with(|settings| settings.tls = false);
-    Till::of(&plain).hears(
-        "All is well: this device can sign in.",
-        &ALL_OK.replace("tls ok", "tls -"),
-    );
-    plain.fail(Fault::Status503);
-    Till::of(&plain).hears(
-        "To fix: nothing here; the service itself fails",
-        &REFUSED.replace("tls ok", "tls -"),
-    );
+    sandbox.fail(fault);
+    sandbox
 }
 
-#[test]
-fn the_doctor_names_the_setting_that_is_wrong() {
-    let sandbox = sandbox();
-    for (name, value, words) in [
-        ("CLOPOS_BRAND", "", "(CLOPOS_BRAND is not set)"),
-        (
-            "CLOPOS_CLIENT_SECRET",
-            "a\tb",
-            "(client_secret contains a control",
-        ),
-        (
-            "CLOPOS_BASE_URL",
-            "http://example.com",
-            "(base_url: http:// would send",
-        ),
-        (
-            "CLOPOS_BASE_URL",
-            "integrations.clopos.com",
-            "(base_url does not start",
-        ),
-        (
-            "CLOPOS_CA_FILE",
-            "/nowhere/ca.pem",
-            "(/nowhere/ca.pem: No such file",
-        ),
-        ("CLOPOS_CA_FILE", "/dev/null", "(pem: is empty)"),
-        (
-            "HTTPS_PROXY",
-            "socks5://u:hunter2@proxy:1",
-            "(the environment's HTTPS_PROXY is not",
-        ),
-        (
-            "HTTPS_PROXY",
-            "http://u:hunter2",
-            "(the environment's HTTPS_PROXY is not",
-        ),
-    ] {
-        let sentence = format!("To fix: correct the settings of this device {words}");
-        Till::of(&sandbox)
-            .set(name, value)
-            .hears(&sentence, "settings failed");
-    }
-    assert_eq!(sandbox.auth_requests(), 0);
+fn answering(status: u16, body: &str) -> Sandbox {
+    failing(Fault::Response {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.into(),
+    })
 }
 
-#[test]
-fn the_doctor_names_a_host_that_cannot_be_found_or_reached() {
-    Till::at("https://no-such-host.invalid").hears(
-        "To fix: make no-such-host.invalid resolvable",
-        "settings ok, proxy ok, dns failed, connect -, tls -, clock -, sign-in failed",
-    );
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    Till::at(&format!("https://{free}")).hears(
-        &format!(
-            "To fix: let this device reach 127.0.0.1 port {}",
-            free.port()
-        ),
-        "settings ok, proxy ok, dns ok, connect failed, tls -, clock -, sign-in failed",
-    );
+fn refusing(status: u16, error: &str) -> Sandbox {
+    answering(status, &format!(r#"{{"success":false,"error":"{error}"}}"#))
 }
 
-#[test]
-fn the_doctor_tells_a_stranger_from_a_wrong_clock() {
-    let stranger = sandbox_with(|settings| settings.certificate = Certificate::UnknownIssuer);
-    Till::of(&stranger).hears(
-        "To fix: see to it that localhost is reached with nothing",
-        NO_TLS,
-    );
-    let plain = sandbox_with(|settings| settings.tls = false);
-    Till::at(&format!("https://localhost:{}", plain.port())).hears(
-        "To fix: see to it that localhost is reached with nothing",
-        NO_TLS,
-    );
-    for certificate in [Certificate::Expired, Certificate::NotYetValid] {
-        let sandbox = sandbox_with(|settings| settings.certificate = certificate);
-        Till::of(&sandbox).hears(
-            "To fix: set this device's date and time; where they are right, have the certificate of \
-             localhost renewed.",
-            "settings ok, proxy ok, dns ok, connect ok, tls ok, clock failed, sign-in -",
-        );
-    }
-    for hour in [-3600, 3600] {
-        let sandbox = sandbox_with(|settings| settings.clock_offset = hour);
-        Till::of(&sandbox).hears(
-            "Signing in works, but set this device's date",
-            "settings ok, proxy ok, dns ok, connect ok, tls ok, clock wrong, sign-in ok",
-        );
-    }
-}
-
-#[test]
-fn the_doctor_tells_what_the_service_refuses_from_what_it_fails_at() {
-    let well = sandbox();
-    Till::of(&well)
-        .set("CLOPOS_CLIENT_SECRET", "another_secret")
-        .hears("To fix: correct the client id, the client secret,", REFUSED);
-    for (fault, sentence) in [
-        (
-            Fault::Status503,
-            "To fix: nothing here; the service itself fails",
-        ),
-        (Fault::Status429, "To fix: wait "),
-        (
-            Fault::BodyHtml,
-            "To fix: find out what answers in the place of localhost",
-        ),
-        (Fault::MessageHostile, "To fix: correct the client id"),
-    ] {
-        let sandbox = sandbox();
-        sandbox.fail(fault);
-        Till::of(&sandbox).hears(sentence, REFUSED);
-    }
-}
-
-#[test]
-fn the_doctor_notices_that_nothing_comes_back() {
-    let sandbox = sandbox();
-    sandbox.fail(Fault::RequestHang);
-    Till::of(&sandbox).hears(
-        "To fix: find out why the line to localhost port",
-        "settings ok, proxy ok, dns ok, connect ok, tls -, clock -, sign-in failed",
-    );
-}
-
-/// A proxy that gives everybody this answer.
+/// A proxy that gives everybody this answer, as a URL.
 fn proxy(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -361,58 +202,610 @@ fn proxy(answer: &'static str) -> String {
     format!("http://till:{PROXY_PASSWORD}@{address}")
 }
 
+/// A port of this device on which nothing listens.
+fn unused_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+const WELL: &str = "All is well: this device can sign in.";
+const ALL_OK: &str = "settings ok, proxy ok, dns ok, connect ok, tls ok, clock ok, sign-in ok";
+const REFUSED: &str = "settings ok, proxy ok, dns ok, connect ok, tls ok, clock ok, sign-in failed";
+const NO_TLS: &str = "settings ok, proxy ok, dns ok, connect ok, tls failed, clock -, sign-in -";
+const NO_ANSWER: &str = "settings ok, proxy ok, dns ok, connect ok, tls -, clock -, sign-in failed";
+const NO_CONNECTION: &str =
+    "settings ok, proxy ok, dns ok, connect failed, tls -, clock -, sign-in failed";
+const NO_NAME: &str =
+    "settings ok, proxy ok, dns failed, connect -, tls -, clock -, sign-in failed";
+const NO_SETTINGS: &str = "settings failed";
+
 #[test]
-fn the_doctor_explains_a_proxy_and_keeps_its_password() {
-    let steps = "settings ok, proxy ok, dns ok, connect ok, tls -, clock -, sign-in failed";
-    for (answer, sentence) in [
-        (
-            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-            "To fix: put the proxy's right user name and password",
-        ),
-        (
-            "HTTP/1.1 403 Forbidden\r\n\r\n",
-            "To fix: have whoever runs the proxy allow CONNECT to a.example port 443.",
-        ),
-        (
-            "HTTP/1.1 502 Bad Gateway\r\n\r\n",
-            "To fix: correct the proxy's URL",
-        ),
-    ] {
-        let proxy = proxy(answer);
-        // A slash in a password is taken as it stands, and must not be shown either.
-        let slashed = proxy.replace("till:", "till:hunter2/x");
-        for url in [proxy, slashed] {
-            Till::at("https://a.example")
-                .set("HTTPS_PROXY", &url)
-                .hears(sentence, steps);
-        }
-    }
-    Till::at("https://a.example")
-        .set("https_proxy", "http://till:hunter2@127.0.0.1:1")
-        .hears(
-            "To fix: correct the proxy's URL",
-            "settings ok, proxy ok, dns ok, connect failed, tls -, clock -, sign-in failed",
-        );
+fn the_doctor_says_that_all_is_well_and_vouches_for_nothing_that_was_not_verified() {
+    let sandbox = sandbox();
+    Till::of(&sandbox).hears("none", WELL, ALL_OK, 0);
+    assert_eq!(sandbox.issued_tokens().len(), 1);
+    let plain = sandbox_with(|settings| settings.tls = false);
+    Till::of(&plain).hears("none", WELL, &ALL_OK.replace("tls ok", "tls -"), 0);
+    plain.fail(Fault::Status503);
+    let steps = REFUSED.replace("tls ok, clock ok", "tls -, clock -");
+    let sentence = "To fix: nothing on this device: the service itself fails";
+    Till::of(&plain).hears("503 without TLS", sentence, &steps, 15);
 }
 
 #[test]
-fn the_doctor_finds_an_address_that_only_costs_time() {
-    lab::run(the_doctor_finds_an_address_that_only_costs_time, |lab| {
-        let sandbox = lab.sandbox(|_| ());
-        let names = NameServer::start(lab);
-        lab.nft_store(ARRIVING);
-        lab.nft_store("add rule inet lab arriving ip6 daddr 2001:db8::2 meta l4proto tcp drop");
-        let host = format!("till.{DOMAIN}");
-        names.set(&host, &[IpAddr::V6(v6(2)), IpAddr::V4(STORE_V4)]);
-        Till::of(&sandbox)
-            .set(
-                "CLOPOS_BASE_URL",
-                &format!("https://{host}:{}", sandbox.port()),
-            )
-            .hears(
-                "Signing in works, but 2001:db8::2 does not answer",
-                "settings ok, proxy ok, dns ok, connect failed, connect ok, tls ok, clock ok, \
-                 sign-in ok",
+fn the_doctor_names_the_setting_that_is_wrong() {
+    let sandbox = sandbox();
+    let well = || Till::of(&sandbox);
+    let with = |option: &str| well().option(option);
+    for (trouble, till, words) in [
+        (
+            "all variables are missing",
+            Till::default(),
+            "not set: CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND, CLOPOS_INTEGRATOR_ID)",
+        ),
+        (
+            "two variables are missing",
+            well().set("CLOPOS_BRAND", "").set("CLOPOS_CLIENT_ID", ""),
+            "not set: CLOPOS_CLIENT_ID, CLOPOS_BRAND)",
+        ),
+        (
+            "a control character",
+            well().set("CLOPOS_CLIENT_SECRET", "a\tb"),
+            "client_secret contains a control",
+        ),
+        (
+            "plain http",
+            with("--base-url=http://example.com"),
+            "base_url: http:// would send",
+        ),
+        (
+            "no scheme",
+            with("--base-url=integrations.clopos.com"),
+            "base_url does not start",
+        ),
+        (
+            "no CA file",
+            with("--ca-file=/nowhere/ca.pem"),
+            "/nowhere/ca.pem: No such file",
+        ),
+        (
+            "an empty CA file",
+            with("--ca-file=/dev/null"),
+            "pem: is empty",
+        ),
+        (
+            "a CA file without a certificate",
+            well().set("CLOPOS_CA_FILE", &file("text", "hello")),
+            "pem: contains no BEGIN CERTIFICATE",
+        ),
+        (
+            "no root at all",
+            with("--roots=none").set("CLOPOS_CA_FILE", ""),
+            "roots: none, and no certificate was added",
+        ),
+        (
+            "roots that there are not",
+            well().set("CLOPOS_ROOTS", "mine"),
+            "the roots are neither bundled nor",
+        ),
+        (
+            "a word for a number",
+            well().set("CLOPOS_TIMEOUT_MS", "5s"),
+            "CLOPOS_TIMEOUT_MS is not a number",
+        ),
+        (
+            "a number out of range",
+            with("--max-attempts").option("11"),
+            "max_attempts is 11",
+        ),
+        (
+            "an unusable proxy",
+            well().set("CLOPOS_PROXY", "socks5://u:hunter2@proxy:1"),
+            "proxy: SOCKS proxies are not supported",
+        ),
+        (
+            "a file of variables that is none",
+            with("--env-file").option(&file("env", "CLOPOS_BRAND\n")),
+            &format!("{}-env: line 1 is not NAME=VALUE", doctor().display()),
+        ),
+    ] {
+        let sentence = format!("To fix: correct the settings of this device ({words}");
+        till.hears(trouble, &sentence, NO_SETTINGS, 1);
+    }
+    assert_eq!(sandbox.auth_requests(), 0);
+}
+
+#[test]
+fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
+    let certified = |certificate| sandbox_with(|settings| settings.certificate = certificate);
+    let hours_ahead = |hours: i64| sandbox_with(|settings| settings.clock_offset = -hours * 3600);
+    let wrong_certificate = &NO_TLS.replace("tls failed, clock -", "tls -, clock failed");
+    let wrong_clock = &ALL_OK.replace("clock ok", "clock wrong");
+    let wrong_settings = &REFUSED.replace("settings ok", "settings wrong");
+    for (trouble, sandbox, sentence, steps, status) in [
+        (
+            "an unknown CA",
+            certified(Certificate::UnknownIssuer),
+            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
+             (the certificate of localhost was issued by",
+            NO_TLS,
+            10,
+        ),
+        (
+            "a wrong host name",
+            certified(Certificate::WrongHost),
+            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
+             (the certificate that localhost shows is for elsewhere.example",
+            NO_TLS,
+            10,
+        ),
+        (
+            "an expired certificate",
+            certified(Certificate::Expired),
+            "To fix: set this device's date and time; if they are right, have the certificate of \
+             localhost renewed (",
+            wrong_certificate,
+            11,
+        ),
+        (
+            "a certificate of the future",
+            certified(Certificate::NotYetValid),
+            "To fix: set this device's date and time",
+            wrong_certificate,
+            11,
+        ),
+        (
+            "a clock that is behind",
+            hours_ahead(-1),
+            "Signing in works, but set this device's date and time: they are 60 min behind",
+            wrong_clock,
+            11,
+        ),
+        (
+            "a clock that is ahead",
+            hours_ahead(1),
+            "Signing in works, but set this device's date and time: they are 60 min ahead",
+            wrong_clock,
+            11,
+        ),
+        (
+            "a login page on the TLS port",
+            failing(Fault::PlainHttp),
+            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
+             (localhost answered plain HTTP",
+            NO_TLS,
+            10,
+        ),
+        (
+            "a connection that is cut",
+            failing(Fault::TlsReset),
+            "To fix: let this device reach localhost port",
+            NO_ANSWER,
+            9,
+        ),
+        (
+            "no answer",
+            failing(Fault::RequestHang),
+            "To fix: find out why localhost port",
+            NO_ANSWER,
+            7,
+        ),
+        (
+            "a wrong secret",
+            sandbox(),
+            "To fix: correct the client id, the client secret or the brand before",
+            REFUSED,
+            13,
+        ),
+        (
+            "a blank behind the secret",
+            sandbox(),
+            "To fix: correct the credentials: client_secret begins or ends with a blank or a quote",
+            wrong_settings,
+            13,
+        ),
+        (
+            "quotes around the integrator id",
+            refusing(400, "Invalid integrator_id"),
+            "To fix: correct the credentials: integrator_id begins or ends with a blank or a quote",
+            wrong_settings,
+            13,
+        ),
+        (
+            "an unknown integrator",
+            refusing(400, "Invalid integrator_id"),
+            "To fix: correct the integrator id, or have Clopos switch it on",
+            REFUSED,
+            13,
+        ),
+        (
+            "a test integrator on a production brand",
+            refusing(
+                200,
+                "Integrator is in test mode. But brand is not in test mode",
+            ),
+            "To fix: use the integrator id and the brand of one environment",
+            REFUSED,
+            13,
+        ),
+        (
+            "a disabled client",
+            refusing(401, "Client is disabled"),
+            "To fix: switch Open API on in the restaurant's back office",
+            REFUSED,
+            13,
+        ),
+        (
+            "a missing field",
+            refusing(
+                400,
+                "Missing client_id, client_secret, brand, or integrator_id",
+            ),
+            "To fix: correct the credentials: the service says that one of the four is blank",
+            REFUSED,
+            13,
+        ),
+        (
+            "too many requests",
+            failing(Fault::Status429),
+            "To fix: wait ",
+            REFUSED,
+            14,
+        ),
+        (
+            "a service that fails",
+            failing(Fault::Status500),
+            "To fix: nothing on this device: the service itself fails (HTTP 500).",
+            REFUSED,
+            15,
+        ),
+        (
+            "a gateway whose service is silent",
+            failing(Fault::Status504),
+            "To fix: nothing on this device: the service itself did not answer its own gateway in time",
+            REFUSED,
+            15,
+        ),
+        (
+            "a web page",
+            failing(Fault::BodyHtml),
+            "To fix: find out what answers in the place of localhost: a login page of this network",
+            REFUSED,
+            16,
+        ),
+        (
+            "a redirect",
+            failing(Fault::Redirect302),
+            "To fix: correct the base URL, or sign in to this network's login page",
+            REFUSED,
+            16,
+        ),
+        (
+            "a wrong path",
+            answering(404, "<h1>Not found</h1>"),
+            "To fix: correct the base URL: there is no such service at localhost",
+            REFUSED,
+            16,
+        ),
+    ] {
+        let till = Till::of(&sandbox);
+        let till = match trouble {
+            "no answer" => till.option("--attempt-timeout-ms=300"),
+            "a wrong secret" => till.set("CLOPOS_CLIENT_SECRET", "another_secret"),
+            "a blank behind the secret" => {
+                till.set("CLOPOS_CLIENT_SECRET", &format!("{CLIENT_SECRET} "))
+            }
+            "quotes around the integrator id" => till.set("CLOPOS_INTEGRATOR_ID", "\"7\""),
+            _ => till,
+        };
+        till.hears(trouble, sentence, steps, status);
+    }
+    let port = unused_port();
+    Till::at(&format!("https://127.0.0.1:{port}")).hears(
+        "a refused connection",
+        &format!("To fix: find out why 127.0.0.1 refuses connections to port {port}"),
+        NO_CONNECTION,
+        9,
+    );
+}
+
+#[test]
+fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password() {
+    let refused = format!("http://till:{PROXY_PASSWORD}@127.0.0.1:{}", unused_port());
+    for (trouble, proxy, sentence, steps) in [
+        (
+            "a proxy that wants a password",
+            proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
+            "To fix: put the proxy's right user name and password into its URL",
+            NO_ANSWER,
+        ),
+        (
+            "a proxy that forbids the host",
+            proxy("HTTP/1.1 403 Forbidden\r\n\r\n"),
+            "To fix: have whoever runs the proxy allow CONNECT to a.example port 443",
+            NO_ANSWER,
+        ),
+        (
+            "a proxy that is asked too often",
+            proxy("HTTP/1.1 429 Too Many Requests\r\n\r\n"),
+            "To fix: wait, and have whoever runs the proxy allow more requests",
+            NO_ANSWER,
+        ),
+        (
+            "a proxy without internet",
+            proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+            "To fix: see to it that the proxy reaches the internet",
+            NO_ANSWER,
+        ),
+        (
+            "a proxy that is none",
+            proxy("SSH-2.0-OpenSSH_9.6\r\n"),
+            "To fix: correct the proxy's URL",
+            NO_ANSWER,
+        ),
+        (
+            "a proxy that does not run",
+            refused,
+            "To fix: correct the proxy's URL, or see to it that the proxy runs",
+            NO_CONNECTION,
+        ),
+    ] {
+        // A slash in a password is taken as it stands, and must not be shown either.
+        let slashed = proxy.replace("till:", "till:hunter2/x");
+        for (variable, url) in [
+            ("HTTPS_PROXY", &proxy),
+            ("all_proxy", &slashed),
+            ("CLOPOS_PROXY", &proxy),
+        ] {
+            Till::at("https://a.example")
+                .set(variable, url)
+                .hears(trouble, sentence, steps, 12);
+        }
+    }
+    let dead = &proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+    let sandbox = sandbox();
+    Till::of(&sandbox).set("HTTPS_PROXY", dead).hears(
+        "a proxy that is not used for this device itself",
+        WELL,
+        ALL_OK,
+        0,
+    );
+}
+
+#[test]
+fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
+    lab::run(
+        the_doctor_names_the_cause_of_a_trouble_with_the_network,
+        |lab| {
+            let sandbox = lab.sandbox(|_| ());
+            let url = |host: &str| format!("https://{host}:{}", sandbox.port());
+            let at = |host: &str| Till::of(&sandbox).set("CLOPOS_BASE_URL", &url(host));
+            let host = &format!("till.{DOMAIN}");
+            at(host).hears(
+                "no name server",
+                "To fix: connect this device to its network, or correct the name server in its \
+                 settings: none answered for till.store.test",
+                NO_NAME,
+                8,
             );
-    });
+            let names = NameServer::start(lab);
+            at("unknown.test").hears(
+                "a name that does not exist",
+                "To fix: correct the host name in the base URL, or the name server of this network: \
+                 it says that there is no unknown.test",
+                NO_NAME,
+                8,
+            );
+            at("203.0.113.1").hears(
+                "no route",
+                "To fix: give this device a route to the internet",
+                NO_CONNECTION,
+                9,
+            );
+
+            let (v4, v6) = (IpAddr::V4(STORE_V4), IpAddr::V6(v6(2)));
+            lab.nft_store(ARRIVING);
+            lab.nft_store("add rule inet lab arriving ip6 daddr 2001:db8::2 meta l4proto tcp drop");
+            names.set(host, &[v6, v4]);
+            at(host).hears(
+                "IPv6 that is not routed",
+                "Signing in works, but 2001:db8::2 does not answer, which costs time",
+                &ALL_OK.replace("connect ok", "connect failed, connect ok"),
+                0,
+            );
+            // NO_PROXY may except this host or not: both ways are looked at.
+            let dead = proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+            names.set(host, &[v4]);
+            let two_ways = "dns ok, connect ok, dns ok, connect ok";
+            let two_ways = |steps: &str| steps.replace("dns ok, connect ok", two_ways);
+            let behind_proxy = at(host).set("HTTPS_PROXY", &dead);
+            let excepted = behind_proxy.clone().set("NO_PROXY", DOMAIN);
+            excepted.hears("an excepted host", WELL, &two_ways(ALL_OK), 0);
+            behind_proxy.set("NO_PROXY", "other.test").hears(
+                "a host that is not excepted",
+                "To fix: see to it that the proxy reaches the internet",
+                &two_ways(NO_ANSWER),
+                12,
+            );
+            names.set(host, &[v6]);
+            at(host).option("--attempt-timeout-ms=500").hears(
+                "a firewall that drops",
+                &format!(
+                    "To fix: let this device reach {host} port {}: nothing answers",
+                    sandbox.port()
+                ),
+                NO_CONNECTION,
+                9,
+            );
+            names.trouble(host, &[v4], Trouble::Slow(Duration::from_millis(800)));
+            at(host).option("--attempt-timeout-ms=200").hears(
+                "a slow name server",
+                "To fix: repair the name server of this network: it answers for till.store.test too late",
+                NO_ANSWER,
+                8,
+            );
+
+            // A name of the public DNS that this network answers by itself.
+            let public = "integrations.clopos.example";
+            let ours = sandbox_with(|settings| settings.names = vec![public.to_owned()]);
+            let page = sandbox_with(|settings| settings.certificate = Certificate::UnknownIssuer);
+            names.set(public, &[Ipv4Addr::LOCALHOST.into()]);
+            let at =
+                |port| Till::of(&ours).set("CLOPOS_BASE_URL", &format!("https://{public}:{port}"));
+            let wrong = |steps: &str| steps.replace("dns ok", "dns wrong");
+            let why =
+                "To fix: find out why integrations.clopos.example is 127.0.0.1 on this network";
+            at(unused_port()).hears("a line in the hosts file", why, &wrong(NO_CONNECTION), 9);
+            at(page.port()).hears("a login page", why, &wrong(NO_TLS), 10);
+            at(ours.port()).hears(
+                "DNS rewriting that leads to the service",
+                "Signing in works, but integrations.clopos.example is 127.0.0.1 on this network",
+                &wrong(ALL_OK),
+                0,
+            );
+        },
+    );
+}
+
+#[test]
+fn the_doctor_takes_a_setting_from_an_option_before_a_file_before_the_environment() {
+    let sandbox = sandbox();
+    let env_file = file(
+        "settings",
+        &format!(
+            "\u{feff}# of the till\r\n\r\nOTHER=1\r\nCLOPOS_BASE_URL={}\r\n\
+             CLOPOS_CLIENT_ID={CLIENT_ID}\nCLOPOS_CLIENT_SECRET={CLIENT_SECRET}\n\
+             CLOPOS_BRAND={TEST_BRAND}\nCLOPOS_INTEGRATOR_ID={TEST_INTEGRATOR}",
+            sandbox.url()
+        ),
+    );
+    let ca_file = file("ca", sandbox.ca_pem());
+    let till = Till::at("https://localhost:1")
+        .set("CLOPOS_BRAND", "wrong")
+        .option("--env-file")
+        .option(&env_file)
+        .option(&format!("--ca-file={ca_file}"))
+        .option("--log-level=debug");
+    let output = till.run();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("attempt 1"), "{log}");
+
+    let output = till.option("--base-url=https://localhost:0").run();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn the_doctor_has_an_option_for_every_setting_of_the_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let header = fs::read_to_string(root.join("include/clopos_auth.h")).unwrap();
+    let source = fs::read_to_string(root.join("examples/c/doctor.c")).unwrap();
+    let help = Till::default().option("--help").run();
+    assert_eq!(help.status.code(), Some(0));
+    let help = String::from_utf8(help.stdout).unwrap();
+    let setters: Vec<&str> = header
+        .split("clopos_auth_status clopos_auth_config_")
+        .skip(1)
+        .map(|rest| rest.split('(').next().unwrap())
+        .collect();
+    assert!(setters.len() >= 11, "{setters:?}");
+    for setter in setters {
+        let option = match setter {
+            "add_ca_pem" => "ca-file".into(),
+            "set_log" => "log-level".into(),
+            other => other.strip_prefix("set_").unwrap().replace('_', "-"),
+        };
+        assert!(
+            help.contains(&format!("    --{option} ")),
+            "{setter}: {help}"
+        );
+        let call = format!("clopos_auth_config_{setter}(");
+        assert!(source.contains(&call), "{setter}");
+    }
+    for status in clopos_auth::Status::all().skip(1) {
+        let line = format!(" {} {}", status as i32, status.name());
+        assert!(help.contains(&line), "{line}: {help}");
+    }
+}
+
+#[test]
+fn the_doctor_takes_no_secret_from_the_command_line_and_repeats_none() {
+    for options in [
+        &["--client-secret=hunter2"][..],
+        &["--client-secret", "hunter2"],
+        &["--client-id=hunter2"],
+        &["--proxy=http://till:hunter2@proxy:8080"],
+        &["--proxy", "http://till:hunter2@proxy:8080"],
+        &["--unknown=hunter2"],
+        &["hunter2"],
+        &["--json=hunter2"],
+        &["--base-url"],
+    ] {
+        let till = options
+            .iter()
+            .copied()
+            .fold(Till::default(), |till, option| till.option(option));
+        let output = till.run();
+        assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{options:?}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{options:?}: {output:?}");
+    }
+}
+
+#[test]
+fn the_doctors_report_says_when_where_and_with_which_version_also_as_json() {
+    let sandbox = refusing(401, "a \\\"quoted\\\" \\u0107ode");
+    let text = Till::of(&sandbox).run();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let output = Till::of(&sandbox).option("--json").run();
+    assert_eq!(output.status.code(), Some(13));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let field = |name: &str| {
+        json[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name}: {json}"))
+    };
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let host = host.trim();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(field("host"), host);
+    assert_eq!(field("doctor"), version);
+    assert_eq!(field("library"), version);
+    assert_eq!(field("service"), sandbox.url());
+    assert_eq!(field("status_name"), "REJECTED");
+    let message = field("message");
+    assert!(message.contains("a \"quoted\" \u{107}ode"), "{json}");
+    assert_eq!(json["status"], 13);
+    assert_eq!(json["exit_status"], 13);
+    assert_eq!(json["http_status"], 401);
+    assert_eq!(json["reason"], 1);
+    let steps = json["steps"].as_array().unwrap();
+    assert_eq!(steps[2]["step"], "dns");
+    assert_eq!(steps[2]["result"], "ok");
+    let found = steps[2]["found"].as_str().unwrap();
+    assert!(found.contains("127.0.0.1"), "{json}");
+
+    let day = field("date").split('T').next().unwrap();
+    let head = format!("clopos-doctor {version}, library {version}, on {host}, {day}T");
+    assert!(text.starts_with(&head), "{text}");
+    assert_eq!(text.lines().last(), Some(field("sentence")));
+    assert_eq!(text.lines().count(), steps.len() + 2);
+    let output = Till::default().option("--version").run();
+    let line = format!("clopos-doctor {version}, library {version}\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), line);
+}
+
+#[test]
+fn the_doctors_exit_status_does_not_depend_on_who_reads_its_output() {
+    let sandbox = refusing(401, "no");
+    let mut process = Till::of(&sandbox)
+        .command()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(13), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
 }
