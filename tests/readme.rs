@@ -58,33 +58,23 @@ fn every_setting_stands_in_the_readme() {
     assert!(count >= 11);
 }
 
-#[test]
-fn the_readmes_program_compiles_without_a_warning_and_says_what_is_wrong() {
+/// Compiles the README's program as it stands there, and what else it is to be linked with.
+fn readmes_program(name: &str, linked_with: &[&Path]) -> Command {
     let readme = read("README.md");
     let program = readme
         .split("```c\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (source, binary) = (directory.join("readme.c"), directory.join("readme"));
+    let (source, binary) = (directory.join(format!("{name}.c")), directory.join(name));
     fs::write(&source, program).unwrap();
-    // Beside this test's own program, cargo puts the library that it was built with.
-    let test_program = env::current_exe().unwrap();
-    let libraries = test_program.parent().unwrap();
     let compiled = Command::new("cc")
-        .args([
-            "-std=c99",
-            "-Wall",
-            "-Wextra",
-            "-Wpedantic",
-            "-Werror",
-            "-I",
-        ])
-        .arg(root.join("include"))
+        .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion"])
+        .args(["-Werror", "-I"])
+        .arg(root().join("include"))
         .arg(&source)
-        .arg(libraries.join("libclopos_auth.a"))
+        .args(linked_with)
         .args(["-lpthread", "-lm", "-ldl", "-o"])
         .arg(&binary)
         .output()
@@ -94,10 +84,79 @@ fn the_readmes_program_compiles_without_a_warning_and_says_what_is_wrong() {
         "{}",
         String::from_utf8_lossy(&compiled.stderr)
     );
+    let mut command = Command::new(binary);
+    command.env_clear();
+    command
+}
+
+/// The exit status, and what went to stdout and stderr.
+fn outcome(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn the_readmes_program_compiles_without_a_warning_and_says_what_is_wrong() {
+    // Beside this test's own program, cargo puts the library that it was built with.
+    let test_program = env::current_exe().unwrap();
+    let library = test_program.parent().unwrap().join("libclopos_auth.a");
+    let mut program = readmes_program("readme", &[&library]);
     // Without credentials in the environment it sends nothing.
-    let run = Command::new(&binary).env_clear().output().unwrap();
-    assert_eq!(run.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&run.stderr), "client_id is NULL\n");
+    let said = String::from("INVALID_ARGUMENT: client_id is NULL\n");
+    assert_eq!(outcome(&mut program), (Some(1), said));
+}
+
+/// In place of the library, this plays one outcome of `get_token()`, and counts what is freed.
+const STAND_IN: &str = r#"
+#include <clopos_auth.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static clopos_auth_token token = {"a-token", 7, "Bearer", 0, 0};
+static clopos_auth_error error;
+static int clients, tokens, errors;
+static void report(void) { printf("left: %d %d %d\n", clients, tokens, errors); }
+clopos_auth_status clopos_auth_client_new(const char *id, const char *secret, const char *brand,
+                                          const char *integrator, const clopos_auth_config *config,
+                                          clopos_auth_client **out, clopos_auth_error **err) {
+    (void)id, (void)secret, (void)brand, (void)integrator, (void)config;
+    atexit(report);
+    *out = (clopos_auth_client *)&clients, *err = NULL;
+    clients++;
+    return CLOPOS_AUTH_OK;
+}
+clopos_auth_status clopos_auth_get_token(clopos_auth_client *client, uint32_t timeout_ms,
+                                         clopos_auth_token **out, clopos_auth_error **err) {
+    const char *play = getenv("PLAY");
+    (void)client, (void)timeout_ms;
+    *out = NULL, *err = NULL;
+    if (strcmp(play, "OK") == 0)
+        return tokens++, *out = &token, CLOPOS_AUTH_OK;
+    error.status = CLOPOS_AUTH_INTERNAL, error.message = "a message";
+    if (strcmp(play, "failure") == 0)
+        errors++, *err = &error;
+    return CLOPOS_AUTH_INTERNAL;
+}
+const char *clopos_auth_status_name(int32_t status) { return status == 4 ? "INTERNAL" : "?"; }
+void clopos_auth_client_free(clopos_auth_client *client) { clients -= client != NULL; }
+void clopos_auth_token_free(clopos_auth_token *freed) { tokens -= freed != NULL; }
+void clopos_auth_error_free(clopos_auth_error *freed) { errors -= freed != NULL; }
+"#;
+
+#[test]
+fn the_readmes_program_handles_every_outcome_and_frees_everything_once() {
+    let stand_in = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand_in.c");
+    fs::write(&stand_in, STAND_IN).unwrap();
+    let mut program = readmes_program("readme_with_stand_in", &[&stand_in]);
+    for (play, code, said) in [
+        ("OK", 0, "x-token: a-token\nleft: 0 0 0\n"),
+        ("failure", 1, "left: 0 0 0\nINTERNAL: a message\n"),
+        ("no memory", 1, "left: 0 0 0\nINTERNAL: no details\n"),
+    ] {
+        let expected = (Some(code), said.to_owned());
+        assert_eq!(outcome(program.env("PLAY", play)), expected, "{play}");
+    }
 }
 
 #[test]
