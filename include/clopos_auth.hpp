@@ -95,6 +95,17 @@ enum class status : std::int32_t {
     protocol = CLOPOS_AUTH_PROTOCOL,
 };
 
+/* Why the service refused a sign-in, as far as its answer says: the CLOPOS_AUTH_REASON_* numbers. For
+ * messages to people, not for decisions. A newer library may return one that is not listed here. */
+enum class reason : std::int32_t {
+    unknown = CLOPOS_AUTH_REASON_UNKNOWN,
+    credentials = CLOPOS_AUTH_REASON_CREDENTIALS,
+    integrator = CLOPOS_AUTH_REASON_INTEGRATOR,
+    environment = CLOPOS_AUTH_REASON_ENVIRONMENT,
+    disabled = CLOPOS_AUTH_REASON_DISABLED,
+    missing_field = CLOPOS_AUTH_REASON_MISSING_FIELD,
+};
+
 /* Which root certificates are trusted, beside those that are added. */
 enum class roots : std::int32_t {
     bundled = CLOPOS_AUTH_ROOTS_BUNDLED,
@@ -165,6 +176,12 @@ public:
         if (!fields_ || fields_->server_code == nullptr)
             return std::nullopt;
         return fields_->server_code;
+    }
+
+    /* Why the service refused the sign-in, where the status is `rejected` and the answer said so. */
+    [[nodiscard]] clopos_auth::reason reason() const noexcept
+    {
+        return fields_ ? static_cast<clopos_auth::reason>(fields_->reason) : clopos_auth::reason::unknown;
     }
 
 private:

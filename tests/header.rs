@@ -1,4 +1,4 @@
-//! The committed header is the one that the sources give.
+//! The committed header is the one that the sources give, and the wrappers have all that is in it.
 
 use std::{env, fs, path::Path};
 
@@ -20,6 +20,103 @@ fn the_committed_header_is_the_one_that_the_sources_give() {
         );
     }
     assert_eq!(committed.len(), generated.len(), "the lengths differ");
+}
+
+/// The wrappers with sources that take the numbers from the header, and those that repeat them.
+const INCLUDING: [&str; 2] = ["include/clopos_auth.hpp", "examples/go"];
+const REPEATING: [&str; 2] = ["examples/dotnet/Clopos.Auth", "examples/python"];
+
+#[test]
+fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
+    let header = read("include/clopos_auth.h");
+    let settings = functions(&header).filter(|name| {
+        name.starts_with("clopos_auth_config_set_") || name.starts_with("clopos_auth_config_add_")
+    });
+    let settings: Vec<_> = settings
+        .map(|name| name.strip_prefix("clopos_auth_").unwrap())
+        .collect();
+    let constants: Vec<_> = ["status", "reason", "roots"]
+        .iter()
+        .flat_map(|name| enumerators(&header, name))
+        .collect();
+    assert!(settings.len() >= 11 && constants.len() >= 26);
+    let names = |source: &str, name: &str| identifiers(source).filter(|word| *word == name).count();
+    for wrapper in INCLUDING {
+        let source = read(wrapper);
+        for name in &settings {
+            let name = format!("clopos_auth_{name}");
+            assert!(names(&source, &name) >= 1, "{wrapper} has no {name}");
+        }
+        for (name, _) in &constants {
+            let name = format!("CLOPOS_AUTH_{name}");
+            assert!(names(&source, &name) >= 1, "{wrapper} has no {name}");
+        }
+    }
+    for wrapper in REPEATING {
+        let source = read(wrapper).replace("clopos_auth_", "");
+        for name in &settings {
+            // Declared and called.
+            assert!(names(&source, name) >= 2, "{wrapper} has no {name}");
+        }
+        for (name, number) in &constants {
+            let name = name
+                .trim_start_matches("REASON_")
+                .trim_start_matches("ROOTS_");
+            let found = [name.to_owned(), pascal_case(name)]
+                .iter()
+                .any(|name| source.contains(&format!(" {name} = {number}")));
+            assert!(found, "{wrapper} has no {name} = {number}");
+        }
+    }
+}
+
+fn pascal_case(name: &str) -> String {
+    let words = name.split('_').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_owned() + &rest.to_lowercase()
+    });
+    words.collect()
+}
+
+fn identifiers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+fn functions(header: &str) -> impl Iterator<Item = &str> {
+    header
+        .match_indices('(')
+        .filter_map(|(at, _)| identifiers(&header[..at]).last())
+}
+
+/// The names, without their prefix, and the numbers of an enum.
+fn enumerators<'a>(header: &'a str, name: &str) -> impl Iterator<Item = (&'a str, i32)> {
+    let body = header
+        .split(&format!("enum clopos_auth_{name}\n"))
+        .nth(1)
+        .unwrap();
+    let body = body.split("};").next().unwrap();
+    body.lines().filter_map(|line| {
+        let (name, number) = line
+            .trim()
+            .strip_prefix("CLOPOS_AUTH_")?
+            .split_once(" = ")?;
+        Some((name, number.trim_end_matches(',').parse().unwrap()))
+    })
+}
+
+/// A file, or all files of a folder (not of those in it).
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if path.is_file() {
+        return fs::read_to_string(path).unwrap();
+    }
+    let files = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect()
 }
 
 fn generate(root: &Path) -> String {

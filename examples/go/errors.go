@@ -23,6 +23,7 @@ type Status int32
 const (
 	ErrInvalidArgument Status = C.CLOPOS_AUTH_INVALID_ARGUMENT // the message names what is wrong
 	ErrInvalidHandle   Status = C.CLOPOS_AUTH_INVALID_HANDLE   // the client is closed
+	ErrBufferTooSmall  Status = C.CLOPOS_AUTH_BUFFER_TOO_SMALL // does not arise in Go
 	ErrInternal        Status = C.CLOPOS_AUTH_INTERNAL         // a bug, or memory ran out
 	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has none yet
 	ErrCancelled       Status = C.CLOPOS_AUTH_CANCELLED        // by the context, Cancel or Close
@@ -48,6 +49,20 @@ func (s Status) Error() string {
 	return s.String()
 }
 
+// Reason says why the service refused a sign-in, as far as its answer tells: for messages to people and
+// for reports, not for decisions. A newer library may give numbers that are not listed here.
+type Reason int32
+
+// The reasons of the C library; clopos_auth.h tells more about each.
+const (
+	ReasonUnknown      Reason = C.CLOPOS_AUTH_REASON_UNKNOWN       // the answer does not tell, or it is no refusal
+	ReasonCredentials  Reason = C.CLOPOS_AUTH_REASON_CREDENTIALS   // the store's client id, secret or brand is wrong
+	ReasonIntegrator   Reason = C.CLOPOS_AUTH_REASON_INTEGRATOR    // the integrator is unknown or disabled: every store fails
+	ReasonEnvironment  Reason = C.CLOPOS_AUTH_REASON_ENVIRONMENT   // a test integrator on a production brand, or the reverse
+	ReasonDisabled     Reason = C.CLOPOS_AUTH_REASON_DISABLED      // the store switched its Open API access off
+	ReasonMissingField Reason = C.CLOPOS_AUTH_REASON_MISSING_FIELD // a field of the request was missing or empty
+)
+
 // Error is what every function of this package that fails returns. [errors.Is] finds its Status in it,
 // and the standard library's word for the same: [context.Canceled] in ErrCancelled,
 // [context.DeadlineExceeded] in ErrTimeout and [fs.ErrClosed] in ErrInvalidHandle.
@@ -57,6 +72,7 @@ type Error struct {
 	Retryable  bool          // the same call may succeed later without anybody changing anything
 	RetryAfter time.Duration // until the next call can lead to a request; negative if not known
 	ServerCode string        // the service's own identifier of the failure; empty if it gave none
+	Reason     Reason        // why the service refused the credentials, if it did
 	Message    string        // one line for a log, never with a secret
 }
 
@@ -97,6 +113,7 @@ func failure(status C.clopos_auth_status, detail *C.clopos_auth_error) error {
 		HTTPStatus: int(detail.http_status),
 		Retryable:  detail.retryable != 0,
 		RetryAfter: -1,
+		Reason:     Reason(detail.reason),
 		Message:    C.GoString(detail.message),
 	}
 	if detail.retry_after_ms >= 0 {

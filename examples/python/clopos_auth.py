@@ -33,9 +33,9 @@ import pathlib
 import sys
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_void_p
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Union
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Type, Union
 
-__all__ = ["Client", "Error", "LogLevel", "Roots", "Status", "Token", "log_to", "version"]
+__all__ = ["Client", "Error", "LogLevel", "Reason", "Roots", "Status", "Token", "log_to", "version"]
 
 
 class Status(enum.IntEnum):
@@ -58,6 +58,17 @@ class Status(enum.IntEnum):
     RATE_LIMITED = 14
     SERVER = 15
     PROTOCOL = 16
+
+
+class Reason(enum.IntEnum):
+    """Why the service refused a sign-in, as far as its answer says: for people, not for decisions."""
+
+    UNKNOWN = 0
+    CREDENTIALS = 1
+    INTEGRATOR = 2
+    ENVIRONMENT = 3
+    DISABLED = 4
+    MISSING_FIELD = 5
 
 
 class Roots(enum.IntEnum):
@@ -91,8 +102,9 @@ class Error(Exception):
         retryable: bool = False,
         retry_after: Optional[float] = None,
         server_code: Optional[str] = None,
+        reason: Union[Reason, int] = Reason.UNKNOWN,
     ) -> None:
-        super().__init__(status, message, http_status, retryable, retry_after, server_code)
+        super().__init__(status, message, http_status, retryable, retry_after, server_code, reason)
         #: A Status; a plain number if the library is newer than this file and has one more.
         self.status = status
         #: One line, never a secret.
@@ -105,6 +117,8 @@ class Error(Exception):
         self.retry_after = retry_after
         #: The service's own identifier of the failure, where it gave one.
         self.server_code = server_code
+        #: Why the service refused the credentials, if it did; a plain number if it is a newer one.
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{_name_of(self.status)}: {self.message}"
@@ -176,6 +190,7 @@ class _CError(ctypes.Structure):
         ("retry_after_ms", c_int64),
         ("server_code", c_char_p),
         ("message", c_char_p),
+        ("reason", c_int32),
     ]
 
 
@@ -277,9 +292,14 @@ def _milliseconds(seconds: float) -> int:
     return math.ceil(min(max(seconds, 0) * 1000, _DEFAULT_TIMEOUT - 1))
 
 
+def _known(numbers: Type[enum.IntEnum], number: int) -> int:
+    """The member with this number; the number itself if the library is newer and has one more."""
+    return numbers(number) if number in numbers._value2member_map_ else number
+
+
 def _raise(status: int, error: "ctypes._Pointer[_CError]") -> NoReturn:
     """Raises what a call returned, and frees it."""
-    known = Status(status) if status in Status._value2member_map_ else status
+    known = _known(Status, status)
     if not error:
         raise Error(known, "no more is known")
     try:
@@ -291,6 +311,7 @@ def _raise(status: int, error: "ctypes._Pointer[_CError]") -> NoReturn:
             bool(fields.retryable),
             fields.retry_after_ms / 1000 if fields.retry_after_ms >= 0 else None,
             fields.server_code.decode() if fields.server_code is not None else None,
+            _known(Reason, fields.reason),
         )
     finally:
         _library.clopos_auth_error_free(error)

@@ -34,7 +34,7 @@ CREDENTIALS = {
     "CLOPOS_BRAND": "sandbox",
     "CLOPOS_INTEGRATOR_ID": "test_sandbox",
 }
-EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "SERVER_CODE"]
+EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "REASON", "SERVER_CODE"]
 JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")  # {" in base64
 # Whatever proxies this machine has, the sandbox is not behind them.
 NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
@@ -101,7 +101,7 @@ def environment(row, base_url, control_url, ca_file, port):
         name, _, value = change.partition("=")
         env[name] = value
     if row["error"]:
-        fields = row["error"].split()
+        fields = row["error"].split(None, len(EXPECTED) - 1)
         fields += [""] * (len(EXPECTED) - len(fields))
         env |= {f"EXPECT_{name}": value for name, value in zip(EXPECTED, fields)}
     return env

@@ -33,6 +33,9 @@ namespace Clopos.Auth
         /// <summary>The service's own identifier of the failure, if it gave one.</summary>
         public string? ServerCode { get; internal set; }
 
+        /// <summary>Why the service refused the credentials, if it did.</summary>
+        public CloposAuthReason Reason { get; internal set; }
+
         private static string NameOf(CloposAuthStatus status) =>
             Native.Text(Native.clopos_auth_status_name(status)) ?? "";
     }

@@ -86,6 +86,7 @@ namespace Clopos.Auth
                         ? (TimeSpan?)null
                         : TimeSpan.FromMilliseconds(detail.RetryAfterMs),
                     ServerCode = Text(detail.ServerCode),
+                    Reason = detail.Reason,
                 };
             }
             finally
@@ -242,6 +243,7 @@ namespace Clopos.Auth
             public long RetryAfterMs;
             public IntPtr ServerCode;
             public IntPtr Message;
+            public CloposAuthReason Reason;
         }
     }
 

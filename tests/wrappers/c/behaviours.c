@@ -253,6 +253,9 @@ static void fails_as_expected(void)
         CHECK(sscanf(env("EXPECT_RETRY_AFTER"), "%d-%d", &least, &most) == 2);
         CHECK(error->retry_after_ms >= 1000 * least && error->retry_after_ms <= 1000 * most);
     }
+    CHECK(error->reason == (strcmp(env("EXPECT_REASON"), "CREDENTIALS") == 0
+                                ? CLOPOS_AUTH_REASON_CREDENTIALS
+                                : CLOPOS_AUTH_REASON_UNKNOWN));
     CHECK((error->server_code != NULL) == (server_code != NULL));
     CHECK(server_code == NULL || strcmp(error->server_code, server_code) == 0);
     CHECK(*error->message != '\0' && strstr(error->message, env("CLOPOS_CLIENT_SECRET")) == NULL);

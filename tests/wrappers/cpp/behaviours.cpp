@@ -202,6 +202,8 @@ void check_fields(const error &e)
         const std::chrono::seconds most(std::stoi(expected.substr(expected.find('-') + 1)));
         CHECK(e.retry_after() && *e.retry_after() >= least && *e.retry_after() <= most);
     }
+    const bool named = env("EXPECT_REASON") == "CREDENTIALS";
+    CHECK(e.reason() == (named ? clopos_auth::reason::credentials : clopos_auth::reason::unknown));
     CHECK(e.server_code().has_value() == !server_code.empty());
     CHECK(e.server_code().value_or("") == server_code);
     CHECK(!e.message().empty() && !contains(e.what(), env("CLOPOS_CLIENT_SECRET")));

@@ -312,6 +312,7 @@ internal static class Behaviours
             Check(failure.RetryAfter?.TotalSeconds >= range[0], failure.RetryAfter);
             Check(failure.RetryAfter?.TotalSeconds <= range[1], failure.RetryAfter);
         }
+        Check(failure.Reason.ToString().ToUpperInvariant() == Env("EXPECT_REASON"), failure.Reason);
         Check(failure.ServerCode == Env("EXPECT_SERVER_CODE"), failure.ServerCode);
         Check(failure.Message.Length > failure.StatusName.Length + 2);
         Check(!failure.Message.Contains(Env("CLOPOS_CLIENT_SECRET")!));

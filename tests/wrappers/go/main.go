@@ -203,6 +203,11 @@ func logLines() {
 	check(log.count() == seen, "lines after Close")
 }
 
+var reasons = map[string]cloposauth.Reason{
+	"UNKNOWN":     cloposauth.ReasonUnknown,
+	"CREDENTIALS": cloposauth.ReasonCredentials,
+}
+
 func failsAsExpected() {
 	_, err := newClient().Token(background)
 	fmt.Fprintln(os.Stderr, "error:", err)
@@ -219,6 +224,7 @@ func failsAsExpected() {
 		_, err := fmt.Sscanf(expected, "%d-%d", &least, &most)
 		check(err == nil && e.RetryAfter >= least*time.Second && e.RetryAfter <= most*time.Second, e.RetryAfter)
 	}
+	check(e.Reason == reasons[os.Getenv("EXPECT_REASON")], e.Reason)
 	check(e.ServerCode == os.Getenv("EXPECT_SERVER_CODE"), e.ServerCode)
 	check(e.Message != "" && !strings.Contains(err.Error(), os.Getenv("CLOPOS_CLIENT_SECRET")))
 }

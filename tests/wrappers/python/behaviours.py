@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python"
 sys.path.insert(0, str(EXAMPLE))
 
-from clopos_auth import Client, Error, LogLevel, Roots, Status  # noqa: E402
+from clopos_auth import Client, Error, LogLevel, Reason, Roots, Status  # noqa: E402
 
 SECRET = os.environ["CLOPOS_CLIENT_SECRET"]
 
@@ -172,6 +172,7 @@ def fails_as_expected():
         else:
             least, most = map(int, expected("RETRY_AFTER").split("-"))
             assert least <= error.retry_after <= most, error.retry_after
+        assert error.reason is Reason[expected("REASON")], error.reason
         assert (error.server_code or "") == expected("SERVER_CODE")
         assert SECRET not in repr(error)
 
