@@ -526,15 +526,15 @@ public:
 
     void invalidate(const token &refused)
     {
-        check(try_invalidate(refused));
+        throw_unless_ok(try_invalidate(refused));
     }
     void invalidate()
     {
-        check(try_invalidate());
+        throw_unless_ok(try_invalidate());
     }
     void cancel()
     {
-        check(try_cancel());
+        throw_unless_ok(try_cancel());
     }
 #endif
 
@@ -562,7 +562,7 @@ private:
     }
 
 #if CLOPOS_AUTH_EXCEPTIONS
-    static void check(status status)
+    static void throw_unless_ok(status status)
     {
         if (status != clopos_auth::status::ok)
             throw error(static_cast<clopos_auth_status>(status), nullptr);
