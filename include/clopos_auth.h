@@ -158,7 +158,8 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_CANCELLED = 6,
     /**
-     * The time allowed for the call ran out before there was a result.
+     * The time allowed for the call ran out before there was a result, or the request took the
+     * service too long to arrive (HTTP 408).
      */
     CLOPOS_AUTH_TIMEOUT = 7,
     /**
@@ -199,8 +200,8 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_SERVER = 15,
     /**
-     * The answer was not one that the service gives: a captive portal's page, a truncated or
-     * oversized body, a token that cannot go into a header.
+     * The answer was not one that the service gives: a captive portal's page (also with HTTP 400 to
+     * 403 or 511), a truncated or oversized body, a token that cannot go into a header.
      */
     CLOPOS_AUTH_PROTOCOL = 16,
 };

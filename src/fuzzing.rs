@@ -59,7 +59,7 @@ fn head<'a>(response: &Response<'a>) -> Head<'a> {
         http_status: response.http_status,
         date: response.date,
         location: response.location,
-        retry_after: response.retry_after,
-        rate_limit_reset: response.rate_limit_reset,
+        retry_after: response.retry_after.into_iter().collect(),
+        rate_limit_reset: response.rate_limit_reset.into_iter().collect(),
     }
 }

@@ -263,15 +263,17 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<S
 
 impl Answer {
     fn head(&self) -> Head<'_> {
-        fn get(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-            headers.get(name)?.to_str().ok()
+        fn all(headers: &HeaderMap, name: impl AsHeaderName) -> Vec<&str> {
+            let values = headers.get_all(name).iter();
+            values.filter_map(|value| value.to_str().ok()).collect()
         }
+        let one = |name| self.headers.get(name)?.to_str().ok();
         Head {
             http_status: self.http_status,
-            date: get(&self.headers, DATE),
-            location: get(&self.headers, LOCATION),
-            retry_after: get(&self.headers, RETRY_AFTER),
-            rate_limit_reset: get(&self.headers, "ratelimit-reset"),
+            date: one(DATE),
+            location: one(LOCATION),
+            retry_after: all(&self.headers, RETRY_AFTER),
+            rate_limit_reset: all(&self.headers, "ratelimit-reset"),
         }
     }
 }

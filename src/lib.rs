@@ -42,6 +42,7 @@ pub mod pace;
 mod process;
 mod protocol;
 mod reason;
+mod sanitize;
 mod secret;
 mod status;
 mod token;

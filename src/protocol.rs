@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::config::Credentials;
+use crate::sanitize::sanitize;
 use crate::secret::{Secret, SecretBuffer};
 use crate::{Error, Reason, Status};
 
@@ -19,10 +20,12 @@ use crate::{Error, Reason, Status};
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The longest token that is accepted.
 pub(crate) const MAX_TOKEN_BYTES: usize = 8192;
-/// The longest text of the server that reaches the caller.
-const MAX_SERVER_TEXT_BYTES: usize = 512;
 /// Longer lifetimes than ten years are taken for ten years, so that no arithmetic overflows.
 const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
+/// An `expires_at` that is further away is not in seconds; in milliseconds it would be 55 000 years.
+const MAX_DISTANCE_SECONDS: i64 = 100 * 366 * 86_400;
+/// The largest number up to which every whole number has a double of its own.
+const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
 /// The end of the year 9999, the latest that the dates of .NET and Python can tell.
 const MAX_EXPIRES_AT: i64 = 253_402_300_799;
 
@@ -37,14 +40,15 @@ pub(crate) struct Grant {
     pub expires_at: i64,
 }
 
-/// What matters of a response beside its body.
-#[derive(Clone, Copy, Debug, Default)]
+/// What matters of a response in addition to its body.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Head<'a> {
     pub http_status: u16,
     pub date: Option<&'a str>,
     pub location: Option<&'a str>,
-    pub retry_after: Option<&'a str>,
-    pub rate_limit_reset: Option<&'a str>,
+    /// The values of all header lines with this name: a proxy may add one of its own.
+    pub retry_after: Vec<&'a str>,
+    pub rate_limit_reset: Vec<&'a str>,
 }
 
 /// The request body, in memory that is wiped and was never moved.
@@ -76,26 +80,40 @@ pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
     body
 }
 
-/// How long the server asks clients to stay away: the larger of `Retry-After` (seconds, or a date,
-/// which is compared with the server's own `Date`, or else with `unix_now`) and, where the limit is
-/// what was hit, `RateLimit-Reset`, which comes with every answer.
+/// How long the server asks clients to stay away: the largest of all values of `Retry-After` (seconds,
+/// or a date, which is compared with the server's own `Date`, or else with `unix_now`) and, if the
+/// limit is what was hit, `RateLimit-Reset`, which comes with every answer.
 pub(crate) fn retry_hint(head: &Head, unix_now: i64) -> Option<Duration> {
-    let seconds = |text: &str| {
-        let text = text.trim();
-        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        // More digits than fit are a long time, too.
-        is_number.then(|| text.parse().unwrap_or(u64::MAX))
+    let until = |date: &str| {
+        let until = unix_seconds(date)?;
+        let now = head.date.and_then(unix_seconds).unwrap_or(unix_now);
+        Some(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
     };
-    let retry_after = head.retry_after.and_then(|text| {
-        seconds(text).or_else(|| {
-            let until = unix_seconds(text)?;
-            let now = head.date.and_then(unix_seconds).unwrap_or(unix_now);
-            Some(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
-        })
-    });
-    let reset = head.rate_limit_reset.filter(|_| head.http_status == 429);
-    let reset = reset.and_then(seconds);
-    retry_after.max(reset).map(Duration::from_secs)
+    let retry_after = head.retry_after.iter();
+    let retry_after =
+        retry_after.filter_map(|&value| whole_seconds(value).or_else(|| until(value)));
+    let resets = head
+        .rate_limit_reset
+        .iter()
+        .filter(|_| head.http_status == 429);
+    let resets = resets.filter_map(|&value| whole_seconds(value));
+    retry_after.chain(resets).max().map(Duration::from_secs)
+}
+
+/// The largest of a list of numbers, rounded up. `Retry-After` is specified as one whole number, but
+/// servers send fractions, and proxies join the values of two header lines into a list.
+fn whole_seconds(list: &str) -> Option<u64> {
+    let seconds = |number: &str| {
+        let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
+        if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
+            return None;
+        }
+        // More digits than fit are a long time, too.
+        let whole = whole.parse().unwrap_or(u64::MAX);
+        Some(whole.saturating_add(u64::from(fraction.bytes().any(|b| b != b'0'))))
+    };
+    list.split(',').filter_map(seconds).max()
 }
 
 /// What an HTTP date stands for.
@@ -149,15 +167,14 @@ pub(crate) fn parse_response(
         (Ok(fields), Some("false")) => refusal(fields, head, host, secret),
         (Ok(_), None) if is_2xx => protocol_error(host, "the answer has no \"success\" field"),
         (Ok(_), Some(_)) if is_2xx => protocol_error(host, "\"success\" is neither true nor false"),
-        (Ok(fields), _) => refusal(fields, head, host, secret),
+        // The service's schema of errors, unlike its pages, has no `success`.
+        (Ok(fields), None) if is_text(fields.error) => refusal(fields, head, host, secret),
+        (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
+            refusal(fields, head, host, secret)
+        }
+        (Ok(_), _) => foreign_error(head, host, "the JSON is not one of the service"),
         (Err(problem), _) if is_2xx => protocol_error(host, problem),
-        (Err(problem), _) => Error::new(
-            status_for(http_status),
-            format!(
-                "{host} answered HTTP {http_status}{}; {problem}",
-                redirect_note(head)
-            ),
-        ),
+        (Err(problem), _) => foreign_error(head, host, problem),
     };
     Err(Error {
         http_status: Some(http_status),
@@ -171,6 +188,21 @@ pub(crate) fn protocol_error(host: &str, problem: &str) -> Error {
         Status::Protocol,
         format!("the answer of {host} is not one of the service: {problem}"),
     )
+}
+
+/// An HTTP error whose body is not the service's: of a gateway, a proxy or a login page.
+fn foreign_error(head: &Head, host: &str, problem: &str) -> Error {
+    let status = match status_for(head.http_status) {
+        // Only the service itself can refuse credentials.
+        Status::Rejected => Status::Protocol,
+        status => status,
+    };
+    let http_status = head.http_status;
+    let message = format!(
+        "{host} answered HTTP {http_status}{}; {problem}",
+        note(head)
+    );
+    Error::new(status, message)
 }
 
 fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>> {
@@ -211,17 +243,25 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
         Some(raw) => header_text(raw, 64).ok_or("\"token_type\" is not a word")?,
         None => Secret::new("Bearer"),
     };
-    let expires_in = positive("expires_in", fields.expires_in)?;
-    let expires_at = positive("expires_at", fields.expires_at)?;
     let server_now = head.date.and_then(unix_seconds);
+    let now = server_now.unwrap_or(unix_now);
+    let is_in_seconds = |at: &i64| at.saturating_sub(now) <= MAX_DISTANCE_SECONDS;
+    let expires_in = positive("expires_in", fields.expires_in)?;
+    let given_at = positive("expires_at", fields.expires_at)?;
+    let expires_at = given_at.filter(is_in_seconds);
     let (expires_in, expires_at) = match (expires_in, expires_at, server_now) {
         (Some(within), Some(at), _) => (within, at),
-        (Some(within), None, now) => (within, now.unwrap_or(unix_now).saturating_add(within)),
+        (Some(within), None, _) => (within, now.saturating_add(within)),
         // Never from this device's date: a token must not live or die by it.
         (None, Some(at), Some(now)) if at > now => (at - now, at),
         (None, Some(_), Some(_)) => return Err("the token has already expired".into()),
         (None, Some(_), None) => {
             return Err("it has no positive \"expires_in\" and no Date header".into());
+        }
+        (None, None, _) if given_at.is_some() => {
+            return Err(
+                "\"expires_at\" is over a hundred years away, not a date in seconds".into(),
+            );
         }
         (None, None, _) => {
             return Err("it has neither a positive \"expires_in\" nor \"expires_at\"".into());
@@ -236,133 +276,139 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
     })
 }
 
-/// A whole number above zero. Absent, null, zero and negative count as not given; anything that is
-/// not a whole number is an error.
+/// A whole number above zero, also as text and with a fraction of zero. Absent, null, zero and negative
+/// count as not given; anything that is not a whole number is an error.
 fn positive(name: &str, raw: Option<&RawValue>) -> Result<Option<i64>, Cow<'static, str>> {
-    let Some(raw) = raw else { return Ok(None) };
-    match serde_json::from_str::<Option<i64>>(raw.get()) {
-        Ok(number) => Ok(number.filter(|&n| n > 0)),
-        Err(_) => Err(format!("\"{name}\" is not a whole number").into()),
-    }
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let in_quotes = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    let number = in_quotes.unwrap_or(raw);
+    let fraction_of_zero = |number: &f64| number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE;
+    serde_json::from_str::<i64>(number)
+        .or_else(|error| match serde_json::from_str::<f64>(number) {
+            Ok(number) if fraction_of_zero(&number) => Ok(number as i64),
+            _ => Err(error),
+        })
+        .map(|number| Some(number).filter(|&n| n > 0))
+        .map_err(|_| format!("\"{name}\" is not a whole number").into())
 }
 
-/// The text of a JSON string if it is 1 to `max` visible ASCII characters. Unescapes by itself:
-/// serde_json would leave a copy of an escaped token in memory that nobody wipes.
+fn is_text(raw: Option<&RawValue>) -> bool {
+    raw.is_some_and(|raw| raw.get().starts_with('"'))
+}
+
+/// The text of a JSON string if it is 1 to `max` visible ASCII characters.
 fn header_text(raw: &RawValue, max: usize) -> Option<Secret> {
-    let quoted = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if !quoted.contains('\\') {
-        let fits =
-            (1..=max).contains(&quoted.len()) && quoted.bytes().all(|b| b.is_ascii_graphic());
-        return fits.then(|| Secret::new(quoted));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(quoted.len()));
-    let mut rest = quoted.chars();
-    while let Some(c) = rest.next() {
-        let c = match c {
-            '\\' => match rest.next()? {
-                c @ ('"' | '\\' | '/') => c,
-                'u' => {
-                    let digits = rest.as_str().get(..4)?;
-                    rest = rest.as_str()[4..].chars();
-                    char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
-                }
-                _ => return None,
-            },
-            c => c,
-        };
-        if !c.is_ascii_graphic() {
-            return None;
-        }
-        text.push(c);
-    }
-    (1..=max).contains(&text.len()).then(|| Secret::new(&text))
+    let text = unescape(raw)?;
+    let fits = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    fits.then(|| Secret::new(&text))
 }
 
+/// The text of a JSON string, `None` for any other value. In memory that is wiped and never moves:
+/// serde_json would leave a copy of an escaped token, or of a secret that is repeated, somewhere.
+fn unescape(raw: &RawValue) -> Option<Zeroizing<String>> {
+    let quoted = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    // Every escape is longer than what it stands for.
+    let mut text = Zeroizing::new(String::with_capacity(quoted.len()));
+    let mut rest = quoted;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut after = escape.chars();
+        let c = match after.next()? {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
+                let (c, length) = unicode_escape(escape)?;
+                after = escape[length..].chars();
+                c
+            }
+            c @ ('"' | '\\' | '/') => c,
+            _ => return None,
+        };
+        text.push(c);
+        rest = after.as_str();
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// What `u` and four digits stand for, or such a pair (`ud83e\udd16`), and their length. The half of a
+/// pair is U+FFFD.
+fn unicode_escape(text: &str) -> Option<(char, usize)> {
+    let unit = |text: &str| u16::from_str_radix(text.strip_prefix('u')?.get(..4)?, 16).ok();
+    let first = unit(text)?;
+    let second = text[5..].strip_prefix('\\').and_then(unit);
+    let mut pair = char::decode_utf16([first].into_iter().chain(second));
+    match pair.next()? {
+        Ok(c) => Some((c, if c.len_utf16() == 2 { 11 } else { 5 })),
+        Err(_) => Some((char::REPLACEMENT_CHARACTER, 5)),
+    }
+}
+
+/// What a failure with this HTTP status is if the service itself answered.
 fn status_for(http_status: u16) -> Status {
     match http_status {
         200..300 | 400 | 401 | 403 | 422 => Status::Rejected,
+        408 => Status::Timeout,
         429 => Status::RateLimited,
+        // RFC 6585: never from the service, but from a network that wants a login first.
+        511 => Status::Protocol,
         500.. => Status::Server,
         _ => Status::Protocol,
     }
 }
 
 fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
-    let text = |raw: Option<&RawValue>| {
-        let text: Zeroizing<String> = Zeroizing::new(serde_json::from_str(raw?.get()).ok()?);
-        let clean = clean(&text, secret);
-        (!clean.is_empty()).then_some(clean)
-    };
-    let server_code = text(fields.error);
-    let status = status_for(head.http_status);
-    let what = match status {
-        Status::Rejected => "refused the sign-in",
-        Status::RateLimited => "asks to slow down",
-        Status::Server => "failed",
-        _ => "gave an answer that is not one of the service",
-    };
-    let text_of_message = text(fields.message);
-    let reason = match status {
-        Status::Rejected => Reason::of(
-            head.http_status,
-            [server_code.as_deref(), text_of_message.as_deref()],
+    let token = fields
+        .token
+        .and_then(|raw| header_text(raw, MAX_TOKEN_BYTES));
+    let secrets: Vec<&Secret> = [secret].into_iter().chain(&token).collect();
+    let text = |raw: Option<&RawValue>| sanitize(&unescape(raw?)?, &secrets);
+    let (server_code, server_message) = (text(fields.error), text(fields.message));
+
+    let http_status = head.http_status;
+    let status = status_for(http_status);
+    let (what, reason) = match status {
+        Status::Rejected => {
+            let texts = [server_code.as_deref(), server_message.as_deref()];
+            ("refused the sign-in", Reason::of(http_status, texts))
+        }
+        Status::RateLimited => ("asks to slow down", Reason::Unknown),
+        Status::Timeout => ("waited too long for the request", Reason::Unknown),
+        Status::Server => ("failed", Reason::Unknown),
+        _ => (
+            "gave an answer that is not one of the service",
+            Reason::Unknown,
         ),
-        _ => Reason::Unknown,
     };
-    let mut message = format!(
-        "{host} {what} (HTTP {}{}{})",
-        head.http_status,
-        server_code
-            .as_deref()
-            .map(|code| format!(", {code}"))
-            .unwrap_or_default(),
-        redirect_note(head),
-    );
+    let code = server_code
+        .as_deref()
+        .map(|code| format!(", {code}"))
+        .unwrap_or_default();
+    let mut message = format!("{host} {what} (HTTP {http_status}{code}{})", note(head));
     if status == Status::Rejected {
-        message.push_str(": ");
-        message.push_str(reason.advice());
+        message = format!("{message}: {}", reason.advice());
     }
-    if let Some(text) = text_of_message {
-        let before = if status == Status::Rejected {
-            ". The service says: "
-        } else {
-            ": "
-        };
-        message.push_str(before);
-        message.push_str(&text);
+    if let Some(text) = server_message {
+        message = format!("{message}. The service says: {text}");
     }
     Error {
-        server_code: server_code.map(Into::into),
+        server_code,
         reason,
         ..Error::new(status, message)
     }
 }
 
-fn redirect_note(head: &Head) -> &'static str {
+fn note(head: &Head) -> &'static str {
     match (head.http_status, head.location) {
         (300..400, Some(_)) => ", a redirect, which is never followed: a secret goes nowhere else",
+        (511, _) => ", this network asks for a login: open any web site on it",
         _ => "",
     }
-}
-
-/// A text of the server's, fit for one line of a log: no control characters (nor the invisible ones
-/// that reorder text), no echo of the secret, 512 bytes at most.
-fn clean(text: &str, secret: &Secret) -> String {
-    let is_hostile = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    let visible =
-        |text: &str| Zeroizing::new(text.chars().filter(|&c| !is_hostile(c)).collect::<String>());
-    // The secret as it would be seen: what is left out of the text must not hide it.
-    let mut clean = match visible(secret.expose()) {
-        secret if secret.is_empty() => visible(text).to_string(),
-        secret => visible(text).replace(&*secret, "***"),
-    };
-    while clean.len() > MAX_SERVER_TEXT_BYTES {
-        clean.pop();
-    }
-    clean.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -429,8 +475,15 @@ mod tests {
             r#"{"success":true,"token":"t","expires_in":-1}"#,
             r#"{"success":true,"token":"t","expires_at":1767848732}"#,
             r#"{"success":true,"token":"t","expires_in":1e999}"#,
-            r#"{"success":true,"token":"t","expires_in":"3600"}"#,
             r#"{"success":true,"token":"t","expires_in":3600.5}"#,
+            r#"{"success":true,"token":"t","expires_in":"3600.5"}"#,
+            r#"{"success":true,"token":"t","expires_in":"1 h"}"#,
+            r#"{"success":true,"token":"t","expires_in":"NaN"}"#,
+            r#"{"success":true,"token":"t","expires_in":""}"#,
+            r#"{"success":true,"token":"t","expires_in":"\u0031"}"#,
+            r#"{"success":true,"token":"t","expires_in":null}"#,
+            r#"{"success":true,"token":"t","expires_in":true}"#,
+            r#"{"success":true,"token":"t","expires_in":[60]}"#,
         ];
         for body in unusable {
             assert_eq!(
@@ -439,6 +492,38 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_taken_as_text_and_with_a_fraction_of_zero() {
+        for number in ["60", "60.0", "6e1", "60.000", r#""60""#, r#""60.0""#] {
+            for rest in ["", r#","expires_at":null"#, r#","expires_at":0"#] {
+                let body = format!(r#"{{"success":true,"token":"t","expires_in":{number}{rest}}}"#);
+                let grant = read(200, &body).unwrap();
+                assert_eq!(grant.expires_in, Duration::from_secs(60), "{body}");
+                assert_eq!(grant.expires_at, NOW + 60, "{body}");
+            }
+        }
+        for at in [format!("{}.0", NOW + 90), format!("\"{}\"", NOW + 90)] {
+            let body = format!(r#"{{"success":true,"token":"t","expires_at":{at}}}"#);
+            assert_eq!(read(200, &body).unwrap().expires_at, NOW + 90, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_end_in_milliseconds_is_not_taken_for_seconds() {
+        let at = 1000 * (NOW + 60);
+        let body = format!(r#"{{"success":true,"token":"t","expires_at":{at}}}"#);
+        let refused = read(200, &body).unwrap_err();
+        assert_eq!(refused.status(), Status::Protocol);
+        assert!(
+            refused.message().contains("not a date in seconds"),
+            "{refused}"
+        );
+        let body = format!(r#"{{"success":true,"token":"t","expires_in":60,"expires_at":{at}}}"#);
+        let grant = read(200, &body).unwrap();
+        assert_eq!(grant.expires_in, Duration::from_secs(60));
+        assert_eq!(grant.expires_at, NOW + 60);
     }
 
     #[test]
@@ -508,7 +593,11 @@ mod tests {
             (500, refused, Status::Server),
             (504, refused, Status::Server),
             (404, refused, Status::Protocol),
+            (408, refused, Status::Timeout),
+            (511, refused, Status::Protocol),
             (301, "", Status::Protocol),
+            (408, "", Status::Timeout),
+            (511, "<html>", Status::Protocol),
             (502, "<html>", Status::Server),
             (200, "<html>", Status::Protocol),
             (200, "{}", Status::Protocol),
@@ -536,6 +625,57 @@ mod tests {
     }
 
     #[test]
+    fn only_the_services_own_json_refuses_credentials() {
+        for http_status in [400, 401, 403, 422] {
+            for foreign in [
+                "",
+                "<html>Forbidden</html>",
+                "Forbidden",
+                "null",
+                "{}",
+                r#"{"message":"Forbidden"}"#,
+                r#"{"error":{"code":403,"message":"Forbidden"}}"#,
+                r#"{"success":true,"token":"t","expires_in":60}"#,
+                r#"{"success":"false"}"#,
+            ] {
+                let error = read(http_status, foreign).unwrap_err();
+                assert_eq!(error.status(), Status::Protocol, "{http_status} {foreign}");
+                assert_eq!(error.http_status(), Some(http_status));
+            }
+            for own in [
+                r#"{"success":false}"#,
+                r#"{"success":false,"error":5}"#,
+                r#"{"error":"Invalid integrator_id"}"#,
+            ] {
+                let error = read(http_status, own).unwrap_err();
+                assert_eq!(error.status(), Status::Rejected, "{http_status} {own}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_that_asks_for_a_login_is_no_failure_of_the_service() {
+        for body in ["<html>Log in</html>", ""] {
+            let error = read(511, body).unwrap_err();
+            assert!(error.message().contains("asks for a login"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_whose_value_is_wrong() {
+        let reason = |body: &str| read(400, body).unwrap_err();
+        let error = reason(r#"{"success":false,"error":"Invalid integrator_id"}"#);
+        assert_eq!(error.reason(), Reason::Integrator);
+        assert!(
+            error.message().contains(Reason::Integrator.advice()),
+            "{error}"
+        );
+        // Only of a refusal.
+        let failed = read(503, r#"{"success":false,"error":"Invalid integrator_id"}"#).unwrap_err();
+        assert_eq!(failed.reason(), Reason::Unknown);
+    }
+
+    #[test]
     fn texts_of_the_server_reach_the_log_as_one_short_line_without_the_secret() {
         let hostile = format!(
             r#"{{"success":false,"message":"a\nb\u001b[31m hun\u0007ter2 {}"}}"#,
@@ -543,51 +683,82 @@ mod tests {
         );
         let message = read(401, &hostile).unwrap_err().message().to_owned();
         assert!(message.contains("ab[31m *** é"), "{message}");
-        assert!(message.len() < 600);
+        let (_, theirs) = message.split_once("The service says: ").unwrap();
+        assert!(theirs.len() <= 512);
         assert!(!message.contains("hunter2"));
     }
 
     #[test]
-    fn a_secret_is_masked_as_it_would_be_seen() {
-        let invisible = Secret::new("hun\u{200E}ter2");
-        assert_eq!(clean("no hunter2 here", &invisible), "no *** here");
-        assert_eq!(clean("no hun\u{200E}ter2 here", &invisible), "no *** here");
-        assert_eq!(clean("nothing", &Secret::new("\u{200E}")), "nothing");
+    fn neither_the_secret_nor_the_token_of_an_answer_is_in_its_error() {
+        let token = "a.token.that.is.no.jwt";
+        let body = format!(
+            r#"{{"success":false,"token":"{token}","error":"\u0068unter2","message":"{token}, hunter2"}}"#
+        );
+        let error = read(400, &body).unwrap_err();
+        assert_eq!(error.server_code(), Some("***"));
+        assert!(
+            error.message().ends_with("The service says: ***, ***"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_escape_of_json_is_read() {
+        let raw = |text: &str| serde_json::from_str::<&RawValue>(text).unwrap().to_owned();
+        for text in [
+            r#""""#,
+            r#""plain ç 🧾""#,
+            r#""\b\f\n\r\t\"\\\/ \u00e7\u00C7 \ud83e\uddfe.""#,
+        ] {
+            let expected: String = serde_json::from_str(text).unwrap();
+            assert_eq!(*unescape(&raw(text)).unwrap(), expected);
+        }
+        for (half, expected) in [
+            (r#""\ud83e""#, "\u{fffd}"),
+            (r#""\uddfe\ud83e\u0041""#, "\u{fffd}\u{fffd}A"),
+            (r#""\ud83e\n""#, "\u{fffd}\n"),
+        ] {
+            assert_eq!(*unescape(&raw(half)).unwrap(), expected);
+        }
+        for other in ["5", "null", "{}", "[]"] {
+            assert_eq!(unescape(&raw(other)), None);
+        }
     }
 
     #[test]
     fn the_server_says_how_long_to_stay_away() {
-        let head = |http_status, retry_after, rate_limit_reset| Head {
-            http_status,
-            date: Some(DATE),
-            retry_after,
-            rate_limit_reset,
-            ..Head::default()
-        };
-        let table = [
-            (429, None, None, None),
-            (429, Some("7"), None, Some(7)),
-            (429, None, Some("9"), Some(9)),
-            (429, Some("7"), Some("9"), Some(9)),
-            (
-                429,
-                Some("Thu, 08 Jan 2026 05:06:02 GMT"),
-                Some("9"),
-                Some(30),
-            ),
-            (429, Some("Thu, 08 Jan 1998 05:06:02 GMT"), None, Some(0)),
-            (429, Some("99999999999999999999999"), None, Some(u64::MAX)),
-            (429, Some("-5"), Some("soon"), None),
-            (503, Some("7"), Some("60"), Some(7)),
-            (503, None, Some("60"), None),
+        type Values = &'static [&'static str];
+        let table: [(u16, Values, Values, Option<u64>); 17] = [
+            (429, &[], &[], None),
+            (429, &["7"], &[], Some(7)),
+            (429, &[], &["9"], Some(9)),
+            (429, &["7"], &["9"], Some(9)),
+            (429, &["Thu, 08 Jan 2026 05:06:02 GMT"], &["9"], Some(30)),
+            (429, &["Thu, 08 Jan 1998 05:06:02 GMT"], &[], Some(0)),
+            (429, &["99999999999999999999999"], &[], Some(u64::MAX)),
+            (429, &["-5"], &["soon"], None),
+            (503, &["7"], &["60"], Some(7)),
+            (503, &[], &["60"], None),
+            // Every value counts, also that of a proxy on the way, and a part of a second is one more.
+            (429, &["5", "37"], &["9", "8"], Some(37)),
+            (429, &["5, 37"], &["6,40"], Some(40)),
+            (429, &["5", "Thu, 08 Jan 2026 05:06:02 GMT"], &[], Some(30)),
+            (429, &["soon", "7"], &[], Some(7)),
+            (429, &["37.5"], &["37.01"], Some(38)),
+            (429, &["37.0"], &["37."], Some(37)),
+            (429, &[".5", "1.x", "0x10", "soon, ", ""], &[","], None),
         ];
-        for (http_status, retry_after, reset, seconds) in table {
-            let hint = retry_hint(&head(http_status, retry_after, reset), NOW);
-            assert_eq!(
-                hint,
-                seconds.map(Duration::from_secs),
-                "{retry_after:?} {reset:?}"
-            );
+        for (http_status, retry_after, rate_limit_reset, seconds) in table {
+            let head = Head {
+                http_status,
+                date: Some(DATE),
+                retry_after: retry_after.to_vec(),
+                rate_limit_reset: rate_limit_reset.to_vec(),
+                ..Head::default()
+            };
+            let hint = retry_hint(&head, NOW);
+            let case = format!("{retry_after:?} {rate_limit_reset:?}");
+            assert_eq!(hint, seconds.map(Duration::from_secs), "{case}");
         }
     }
 }

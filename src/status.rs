@@ -29,7 +29,8 @@ pub enum Status {
     WouldWait = 5,
     /// `clopos_auth_cancel()` was called, or the client was freed while this call was waiting.
     Cancelled = 6,
-    /// The time allowed for the call ran out before there was a result.
+    /// The time allowed for the call ran out before there was a result, or the request took the
+    /// service too long to arrive (HTTP 408).
     Timeout = 7,
     /// The host name of the service (or of the proxy) could not be resolved: DNS or the network is
     /// down, or the name is wrong.
@@ -52,8 +53,8 @@ pub enum Status {
     RateLimited = 14,
     /// The service failed (HTTP 5xx). It usually recovers by itself.
     Server = 15,
-    /// The answer was not one that the service gives: a captive portal's page, a truncated or
-    /// oversized body, a token that cannot go into a header.
+    /// The answer was not one that the service gives: a captive portal's page (also with HTTP 400 to
+    /// 403 or 511), a truncated or oversized body, a token that cannot go into a header.
     Protocol = 16,
 }
 

@@ -22,7 +22,7 @@ import (
 
 func TestErrorsAreFoundByTheirStatusAndByTheirFields(t *testing.T) {
 	config := startSandbox(t).config()
-	config.ClientSecret = cloposauth.NewSecret("wrong-secret")
+	config.IntegratorID = "unknown"
 	for range 2 { // the second one from memory
 		client, err := cloposauth.New(config)
 		check(t, err)
@@ -32,7 +32,7 @@ func TestErrorsAreFoundByTheirStatusAndByTheirFields(t *testing.T) {
 		if !errors.Is(err, cloposauth.ErrRejected) || errors.Is(err, cloposauth.ErrServer) || !errors.As(err, &e) {
 			t.Fatal(err)
 		}
-		if e.HTTPStatus != 401 || e.Retryable || e.RetryAfter <= 0 || e.ServerCode != "authentication_failed" {
+		if e.HTTPStatus != 400 || e.Retryable || e.RetryAfter <= 0 || e.ServerCode != "Invalid integrator_id" {
 			t.Fatalf("%#v", e)
 		}
 		var status cloposauth.Status

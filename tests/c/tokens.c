@@ -310,10 +310,10 @@ static void check_failure(const failure *f)
 static void an_error_tells_what_the_service_answered(void)
 {
     static const failure failures[] = {
-        {"success-false", CLOPOS_AUTH_REJECTED, 200, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
-        {"status-400", CLOPOS_AUTH_REJECTED, 400, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
-        {"status-401", CLOPOS_AUTH_REJECTED, 401, 0, true, true, CLOPOS_AUTH_REASON_CREDENTIALS},
-        {"status-403", CLOPOS_AUTH_REJECTED, 403, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
+        {"success-false", CLOPOS_AUTH_REJECTED, 200, 0, true, true, CLOPOS_AUTH_REASON_ENVIRONMENT},
+        {"status-400", CLOPOS_AUTH_REJECTED, 400, 0, true, true, CLOPOS_AUTH_REASON_MISSING_FIELD},
+        {"status-401", CLOPOS_AUTH_REJECTED, 401, 0, false, true, CLOPOS_AUTH_REASON_CREDENTIALS},
+        {"status-403", CLOPOS_AUTH_REJECTED, 403, 0, true, true, CLOPOS_AUTH_REASON_DISABLED},
         {"status-422", CLOPOS_AUTH_REJECTED, 422, 0, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
         {"status-429", CLOPOS_AUTH_RATE_LIMITED, 429, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},
         {"status-500", CLOPOS_AUTH_SERVER, 500, 1, true, true, CLOPOS_AUTH_REASON_UNKNOWN},

@@ -10,8 +10,8 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json as value};
 
 use crate::exchange::{
-    Exchange, Grant, failure, json, set_header, too_many_requests, wrong_credentials,
-    wrong_environment,
+    Exchange, Grant, disabled_client, failure, json, missing_field, set_header, too_many_requests,
+    wrong_credentials, wrong_environment,
 };
 use crate::faults::Fault;
 use crate::script::Step;
@@ -80,7 +80,7 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         })
     };
     let status = |status: StatusCode, error: &str, message: &str| {
-        Ok(Answer(failure(status, error, message)))
+        Ok(Answer(failure(status, Some(error), Some(message))))
     };
     let redirect = |status: u16| {
         let mut response = json(status, "");
@@ -232,13 +232,9 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         }
         Fault::SameToken => Ok(Answer(json(200, exchange.grant_again()?.text()))),
 
-        Fault::Status400 => status(
-            StatusCode::BAD_REQUEST,
-            "validation_error",
-            "brand is required",
-        ),
+        Fault::Status400 => Ok(Answer(missing_field())),
         Fault::Status401 => Ok(Answer(wrong_credentials())),
-        Fault::Status403 => status(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+        Fault::Status403 => Ok(Answer(disabled_client())),
         Fault::Status404 => status(StatusCode::NOT_FOUND, "not_found", "Not found"),
         Fault::Status422 => status(
             StatusCode::UNPROCESSABLE_ENTITY,

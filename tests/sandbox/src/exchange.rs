@@ -27,8 +27,11 @@ pub const PRODUCTION_BRAND: &str = "omega";
 pub const TEST_INTEGRATOR: &str = "test_sandbox";
 /// An integrator that may use production brands.
 pub const PRODUCTION_INTEGRATOR: &str = "live_sandbox";
-/// An integrator that is known but switched off.
+/// An integrator that is known but switched off: refused like one that is unknown.
 pub const DISABLED_INTEGRATOR: &str = "disabled_sandbox";
+
+/// A client whose restaurant has switched its access off.
+pub const DISABLED_CLIENT: &str = "disabled_client";
 
 /// A century: no clock that this machine has gets so far.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -65,13 +68,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The documented answer.
+    /// The documented answer, with the documented words.
     pub(crate) fn answer(&self) -> Response {
-        for name in ["client_id", "client_secret", "brand", "integrator_id"] {
-            if self.field(name).is_empty() {
-                let message = format!("{name} is required and must be a non-empty string");
-                return failure(StatusCode::BAD_REQUEST, "validation_error", &message);
-            }
+        let fields = ["client_id", "client_secret", "brand", "integrator_id"];
+        if fields.iter().any(|name| self.field(name).is_empty()) {
+            return missing_field();
         }
         if self.body.get("venue_id").is_some() {
             log::warn!("the request has a venue_id, which is no longer part of it in v2");
@@ -79,15 +80,12 @@ impl<'a> Exchange<'a> {
         let integrator_stage = match self.field("integrator_id") {
             TEST_INTEGRATOR => Stage::Test,
             PRODUCTION_INTEGRATOR => Stage::Production,
-            DISABLED_INTEGRATOR => {
-                let message = "Integrator is disabled";
-                return failure(StatusCode::UNAUTHORIZED, "integrator_disabled", message);
-            }
-            _ => {
-                let message = "Invalid integrator_id";
-                return failure(StatusCode::BAD_REQUEST, "validation_error", message);
-            }
+            // DISABLED_INTEGRATOR, too.
+            _ => return failure(StatusCode::BAD_REQUEST, Some("Invalid integrator_id"), None),
         };
+        if self.field("client_id") == DISABLED_CLIENT {
+            return disabled_client();
+        }
         let known =
             (self.field("client_id"), self.field("client_secret")) == (CLIENT_ID, CLIENT_SECRET);
         match stage_of_brand(self.field("brand")).filter(|_| known) {
@@ -196,39 +194,51 @@ pub(crate) fn json(status: u16, body: impl Into<axum::body::Body>) -> Response {
     response
 }
 
-/// The body that every failure has.
-pub(crate) fn failure(status: StatusCode, error: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "success": false, "message": message, "error": error });
+/// A failure: `error` is an identifier or a sentence, and it or `message` may be absent.
+pub(crate) fn failure(status: StatusCode, error: Option<&str>, message: Option<&str>) -> Response {
+    let mut body = serde_json::json!({ "success": false });
+    for (name, text) in [("error", error), ("message", message)] {
+        if let Some(text) = text {
+            body[name] = text.into();
+        }
+    }
     json(status.as_u16(), body.to_string())
 }
 
-pub(crate) fn wrong_credentials() -> Response {
-    failure(
-        StatusCode::UNAUTHORIZED,
-        "authentication_failed",
-        "Invalid credentials",
-    )
+pub(crate) fn missing_field() -> Response {
+    let error = "Missing client_id, client_secret, brand, or integrator_id";
+    failure(StatusCode::BAD_REQUEST, Some(error), None)
 }
 
+pub(crate) fn wrong_credentials() -> Response {
+    failure(StatusCode::UNAUTHORIZED, None, Some("Invalid credentials"))
+}
+
+/// With which HTTP status is not documented.
+pub(crate) fn disabled_client() -> Response {
+    failure(StatusCode::FORBIDDEN, Some("Client is disabled"), None)
+}
+
+/// Documented for a test integrator and a production brand; said to be the same the other way round.
 pub(crate) fn wrong_environment() -> Response {
-    let message = "Integrator and brand belong to different environments";
-    failure(StatusCode::OK, "environment_mismatch", message)
+    let error = "Integrator is in test mode. But brand is not in test mode";
+    failure(StatusCode::OK, Some(error), None)
 }
 
 /// No token could be made: the sandbox's own failure, not one that it plays.
 pub(crate) fn internal_error(error: &io::Error) -> Response {
     failure(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "sandbox_failed",
-        &error.to_string(),
+        Some("sandbox_failed"),
+        Some(&error.to_string()),
     )
 }
 
 pub(crate) fn too_many_requests() -> Response {
     failure(
         StatusCode::TOO_MANY_REQUESTS,
-        "rate_limit_exceeded",
-        "Too many requests",
+        Some("rate_limit_exceeded"),
+        Some("Too many requests"),
     )
 }
 

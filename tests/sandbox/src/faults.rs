@@ -121,7 +121,7 @@ faults! {
 
         Status400 "status-400" "a required field is missing"
         Status401 "status-401" "wrong credentials"
-        Status403 "status-403" "forbidden"
+        Status403 "status-403" "the restaurant switched its access off"
         Status404 "status-404" "not found"
         Status422 "status-422" "unprocessable"
         Status429 "status-429" "too many requests"

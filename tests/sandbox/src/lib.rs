@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! The known credentials are the constants [`CLIENT_ID`] to [`DISABLED_INTEGRATOR`]. A mistake in
+//! The known credentials are the constants [`CLIENT_ID`] to [`DISABLED_CLIENT`]. A mistake in
 //! the request is answered before the credentials are looked at, and they before the environment.
 //!
 //! # Control over HTTP
@@ -60,8 +60,8 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 pub use exchange::{
-    CLIENT_ID, CLIENT_SECRET, DISABLED_INTEGRATOR, PRODUCTION_BRAND, PRODUCTION_INTEGRATOR,
-    TEST_BRAND, TEST_INTEGRATOR, UNICODE_BRAND,
+    CLIENT_ID, CLIENT_SECRET, DISABLED_CLIENT, DISABLED_INTEGRATOR, PRODUCTION_BRAND,
+    PRODUCTION_INTEGRATOR, TEST_BRAND, TEST_INTEGRATOR, UNICODE_BRAND,
 };
 pub use faults::Fault;
 pub use script::Step;

@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -79,7 +80,8 @@ async fn record(Shared(state): Shared<Arc<State>>, request: Request, next: Next)
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(_) => {
             let message = "The body is over 64 KiB or did not arrive whole";
-            failure(StatusCode::PAYLOAD_TOO_LARGE, "validation_error", message)
+            let error = "validation_error";
+            failure(StatusCode::PAYLOAD_TOO_LARGE, Some(error), Some(message))
         }
     };
     set_header(&mut response, "date", &state.date());
@@ -155,29 +157,45 @@ fn set_rate_limit(response: &mut Response, verdict: Option<Verdict>, settings: &
 }
 
 async fn venues(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
-    let token = headers.get("x-token").and_then(|value| value.to_str().ok());
-    match token.and_then(|token| state.signer.verify(token, state.now())) {
-        Some(claims) => {
-            let venue = serde_json::json!({ "id": claims.venue_id, "name": "Sandbox Café" });
-            let body = serde_json::json!({ "success": true, "data": [venue] });
-            json(200, body.to_string())
-        }
-        None => {
-            let message = "The x-token header is missing, not valid or expired";
-            failure(StatusCode::UNAUTHORIZED, "invalid_token", message)
-        }
+    let refused = |error| failure(StatusCode::UNAUTHORIZED, Some(error), None);
+    let Some(token) = headers.get("x-token") else {
+        return refused("Headers are missing");
+    };
+    let claims = token
+        .to_str()
+        .ok()
+        .and_then(|token| state.signer.verify(token));
+    let Some(claims) = claims else {
+        return refused("Invalid token");
+    };
+    if claims.exp <= state.now() {
+        let body = serde_json::json!({
+            "success": false,
+            "error": "Token expired",
+            "expires_at": iso_8601(claims.exp),
+        });
+        return json(StatusCode::UNAUTHORIZED.as_u16(), body.to_string());
     }
+    let venue = serde_json::json!({ "id": claims.venue_id, "name": "Sandbox Café" });
+    let body = serde_json::json!({ "success": true, "data": [venue] });
+    json(200, body.to_string())
+}
+
+/// A date as the endpoints behind the token write it, unlike `/auth`.
+fn iso_8601(unix_seconds: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(unix_seconds);
+    let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hour, minute, second) = at.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}.000Z", at.date())
 }
 
 async fn not_found() -> Response {
-    failure(StatusCode::NOT_FOUND, "not_found", "No such endpoint")
+    let message = "No such endpoint";
+    failure(StatusCode::NOT_FOUND, Some("not_found"), Some(message))
 }
 
 async fn method_not_allowed() -> Response {
+    let error = "method_not_allowed";
     let message = "This endpoint does not take that method";
-    failure(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        message,
-    )
+    failure(StatusCode::METHOD_NOT_ALLOWED, Some(error), Some(message))
 }

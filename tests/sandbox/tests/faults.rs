@@ -190,8 +190,7 @@ fn is_as_it_says(fault: &Fault, seen: &Seen) -> bool {
             fault.name() == format!("status-{}", seen.status)
                 && seen.answered(seen.status)
                 && json["success"] == false
-                && json["message"].is_string()
-                && json["error"].is_string()
+                && (json["message"].is_string() || json["error"].is_string())
         }
         Redirect301 | Redirect302 | Redirect307 | Redirect308 => {
             fault.name() == format!("redirect-{}", seen.status)
