@@ -678,7 +678,13 @@ clopos_auth_status clopos_auth_copy_token(struct clopos_auth_client *client,
  * call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
  * report the same 401 and one request follows, and a late report does not harm a newer token.
  *
- * `rejected_value`: the refused token's text, not empty; NULL forgets whichever is cached.
+ * Since 1.1: a token that is refused within a minute of its issue (or the first half of its life, if
+ * that is less) says that the service refuses what it issues, and another sign-in would not help. The
+ * next one waits 5 s, doubling to 5 min, with at most two in a minute, until a token has lived for that
+ * minute. Until then calls that need a token return REJECTED at once, with `retry_after_ms`: hand the
+ * 401 to whoever made the request.
+ *
+ * `rejected_value`: the refused token's text, not empty; NULL means whichever is cached.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
  */

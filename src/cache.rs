@@ -134,22 +134,20 @@ impl ClientCache {
     }
 
     pub fn clear(&self) {
-        self.clear_if(|_| true);
+        self.take_if(|_| true);
     }
 
-    /// Drops the token only if it is still the one with this value. Says whether it did.
-    pub fn clear_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> bool {
-        let current = self.cache.0.load();
-        match current.as_deref() {
-            Some(token) if token.owner == self.owner && is_rejected(&token.grant) => {
-                let before = self.cache.0.compare_and_swap(&current, None);
-                match (&*before, &*current) {
-                    (Some(before), Some(current)) => Arc::ptr_eq(before, current),
-                    _ => false,
-                }
-            }
-            _ => false,
+    /// Takes the token out only if it is still the one with this value.
+    pub fn take_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> Option<Arc<CachedToken>> {
+        let current = Guard::into_inner(self.cache.0.load())?;
+        if current.owner != self.owner || !is_rejected(&current.grant) {
+            return None;
         }
+        let before = self.cache.0.compare_and_swap(&current, None);
+        let was_current = before
+            .as_ref()
+            .is_some_and(|before| Arc::ptr_eq(before, &current));
+        was_current.then_some(current)
     }
 }
 
@@ -171,6 +169,7 @@ mod tests {
             expires_at: 1_793_939_000,
         };
         let lifetime = Lifetime {
+            proven_at: at(50),
             refresh_at: at(50),
             fresh_until: at(90),
             ends: at(100),
@@ -221,12 +220,12 @@ mod tests {
     fn only_the_rejected_token_is_dropped() {
         let cache = ClientCache::new(Arc::default());
         let is = |value: &'static str| move |grant: &Grant| grant.token.expose() == value;
-        assert!(!cache.clear_if(is("a")));
+        assert!(cache.take_if(is("a")).is_none());
         cache.store(token(&cache, "a"));
-        assert!(!cache.clear_if(is("b")));
+        assert!(cache.take_if(is("b")).is_none());
         assert!(cache.load().is_some());
-        assert!(cache.clear_if(is("a")));
-        assert!(!cache.clear_if(is("a")));
+        assert!(cache.take_if(is("a")).is_some());
+        assert!(cache.take_if(is("a")).is_none());
         assert!(cache.load().is_none());
     }
 
@@ -234,11 +233,11 @@ mod tests {
     fn a_token_that_comes_while_the_old_one_is_being_dropped_stays() {
         let cache = ClientCache::new(Arc::default());
         cache.store(token(&cache, "a"));
-        let dropped = cache.clear_if(|grant| {
+        let taken = cache.take_if(|grant| {
             cache.store(token(&cache, "b"));
             grant.token.expose() == "a"
         });
-        assert!(!dropped);
+        assert!(taken.is_none());
         assert_eq!(read(&cache, 10), Some(("b".into(), 90)));
     }
 
@@ -258,9 +257,9 @@ mod tests {
         let (old, new) = (ClientCache::new(shared.clone()), ClientCache::new(shared));
         new.store(token(&new, "a"));
         assert!(old.load().is_none());
-        assert!(!old.clear_if(|_| true));
+        assert!(old.take_if(|_| true).is_none());
         old.clear();
         assert!(new.load().is_some());
-        assert!(new.clear_if(|_| true));
+        assert!(new.take_if(|_| true).is_some());
     }
 }

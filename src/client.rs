@@ -54,7 +54,8 @@ type Outcome = Result<Arc<CachedToken>, Error>;
 
 struct Paced {
     pace: Pace,
-    /// Why the last attempt failed, for callers who come while the pace forbids another.
+    /// Why the last attempt failed, or what happened to its token, for callers who come while the pace
+    /// forbids another.
     last_error: Option<Error>,
 }
 
@@ -152,17 +153,31 @@ impl Client {
         shared.ask(shared.patience(timeout), landings)
     }
 
-    /// Forgets the cached token if it is still `rejected` (`None`: whichever it is).
+    /// Forgets the cached token if it is still `rejected` (`None`: whichever it is), because the service
+    /// refused it. If that was within a minute of its issue, another one would probably be refused as
+    /// well: calls that need one fail with [`Status::Rejected`] until the next sign-in may leave, after
+    /// 5 s, doubling to about 4 min until a token has lived for a minute.
     pub fn invalidate(&self, rejected: Option<&str>) {
         let shared = &self.shared;
-        let dropped = shared
-            .cache
-            .clear_if(|grant| rejected.is_none_or(|rejected| rejected == grant.token.expose()));
-        if dropped {
-            shared.process().log.line(
+        let process = shared.process();
+        let dropped = {
+            // Whoever finds the cache empty is to find the pace changed as well.
+            let mut paced = process.paced();
+            let dropped = shared
+                .cache
+                .take_if(|grant| rejected.is_none_or(|rejected| rejected == grant.token.expose()));
+            dropped.map(|token| (paced.token_refused(shared.clock().now(), &token), token))
+        };
+        match dropped {
+            None => {}
+            Some((None, _)) => process.log.line(
                 LogLevel::Info,
                 format_args!("the cached token was invalidated by the caller"),
-            );
+            ),
+            Some((Some(wait), _)) => process.log.line(
+                LogLevel::Error,
+                format_args!("{TOKEN_REFUSED}; next not before {} ms", wait.as_millis()),
+            ),
         }
     }
 
@@ -223,6 +238,14 @@ impl Process {
 }
 
 impl Paced {
+    /// Returns how long the next sign-in has to wait for that.
+    fn token_refused(&mut self, now: Instant, token: &CachedToken) -> Option<Duration> {
+        let proven_at = token.lifetime.proven_at;
+        let wait = self.pace.token_refused(now, proven_at, random())?;
+        self.last_error = Some(Error::new(Status::Rejected, TOKEN_REFUSED));
+        Some(wait)
+    }
+
     /// The error for a caller who will not wait until `until`.
     fn refusal(&self, config: &Config, now: Instant, until: Instant) -> Error {
         self.last_error
@@ -442,7 +465,7 @@ impl Shared {
             let Failed { error, connected } = match attempt {
                 Ok(token) => {
                     let mut paced = process.paced();
-                    paced.pace.succeeded();
+                    paced.pace.succeeded(token.lifetime.proven_at);
                     paced.last_error = None;
                     return Ok(Arc::new(token));
                 }
@@ -567,6 +590,10 @@ impl Shared {
 
 /// When a refresh that found no thread is tried again.
 const RETRY_WITHOUT_THREAD: Duration = Duration::from_secs(5);
+
+/// No allocation: `invalidate` takes none.
+const TOKEN_REFUSED: &str = "the service refused a token within a minute of issuing it: another one would be \
+                             refused as well (is the header x-token lost on the way, or the integrator disabled?)";
 
 /// What a flight is for.
 #[derive(Clone, Copy, PartialEq, Eq)]

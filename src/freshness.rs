@@ -26,9 +26,15 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// before anybody has to wait for it. At most a fifth of the token's life.
 const AHEAD: Duration = Duration::from_secs(300);
 
+/// How long a token has to serve before a refusal is taken for its end and not for a service that
+/// refuses what it issues. At most half of its life.
+const PROBATION: Duration = Duration::from_secs(60);
+
 /// The points in a token's life, on the lifetime clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
+    /// From here on the token has proven itself: a refusal says nothing about the next one.
+    pub proven_at: Instant,
     /// From here on the first caller to notice starts a refresh. Nobody waits for it.
     pub refresh_at: Instant,
     /// From here on callers wait for the refresh; the token serves if there is none.
@@ -71,6 +77,7 @@ pub fn plan(sent: Instant, expires_in: Duration, origin: Origin, random: f64) ->
         Origin::Scrambled => latest - ahead / 4,
     };
     Lifetime {
+        proven_at: sent + PROBATION.min(expires_in / 2),
         refresh_at: sent + (latest - spread.mul_f64(random.clamp(0.0, 1.0))),
         fresh_until: sent + (expires_in - margin),
         ends: sent + expires_in,

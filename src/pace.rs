@@ -42,6 +42,12 @@ const LONGEST_BROKEN: Duration = Duration::from_secs(60);
 /// Longer, since each further rejection may be the one that locks the store out.
 const LONGEST_REJECTED: Duration = Duration::from_secs(300);
 
+/// The longest wait where the service refuses the tokens that it issues: with the stretch and the time to
+/// the caller's next request, tokens are used again within five minutes after the cause is gone.
+const LONGEST_REFUSED: Duration = Duration::from_secs(225);
+/// And the most requests in a minute: 25 terminals together stay under the 60 of their address.
+const REQUESTS_PER_MINUTE_REFUSED: usize = 2;
+
 /// What a failed attempt says about the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -55,10 +61,12 @@ pub enum Trouble {
     Broken,
     /// The credentials are wrong, and asking again may lock the store out.
     Rejected,
+    /// The service refuses the tokens that it issues: another one would be refused as well.
+    TokenRefused,
 }
 
 impl Trouble {
-    const COUNTERS: usize = 4;
+    const COUNTERS: usize = 5;
 
     /// What a failed attempt is. `connected`: whether the service can have seen it.
     pub fn of(error: &Error, connected: bool) -> Trouble {
@@ -75,7 +83,10 @@ impl Trouble {
 
     /// Whether waiting can mend it, so that a caller may as well wait.
     pub fn passes(self) -> bool {
-        !matches!(self, Trouble::Broken | Trouble::Rejected)
+        !matches!(
+            self,
+            Trouble::Broken | Trouble::Rejected | Trouble::TokenRefused
+        )
     }
 
     /// Which counter it moves. What the service itself answers counts together: terminals that are
@@ -86,6 +97,7 @@ impl Trouble {
             Trouble::Unreachable => 1,
             Trouble::Broken => 2,
             Trouble::Rejected => 3,
+            Trouble::TokenRefused => 4,
         }
     }
 }
@@ -98,8 +110,11 @@ pub struct Pace {
     sent: VecDeque<Instant>,
     not_before: Instant,
     last: Option<Trouble>,
-    /// How often each kind of trouble came since the last success.
+    /// How often each kind of trouble came since the last success, and refused tokens since the last
+    /// token that proved itself.
     counts: [u32; Trouble::COUNTERS],
+    /// When the last token, unless it was refused, will have proven itself.
+    proven_at: Instant,
 }
 
 impl Pace {
@@ -113,14 +128,19 @@ impl Pace {
             not_before: Instant::from_nanos(0),
             last: None,
             counts: [0; Trouble::COUNTERS],
+            proven_at: Instant::NEVER,
         }
     }
 
     /// The earliest time at which the next request may leave.
     pub fn next(&self) -> Instant {
-        let window_opens = match self.sent.front() {
-            Some(&oldest) if self.sent.len() >= self.requests_per_minute => oldest + WINDOW,
-            _ => Instant::from_nanos(0),
+        let limit = match self.refused_tokens() {
+            0 => self.requests_per_minute,
+            _ => REQUESTS_PER_MINUTE_REFUSED.min(self.requests_per_minute),
+        };
+        let window_opens = match self.sent.len().checked_sub(limit) {
+            Some(first_of_a_full_window) => self.sent[first_of_a_full_window] + WINDOW,
+            None => Instant::from_nanos(0),
         };
         self.not_before.max(window_opens)
     }
@@ -132,17 +152,42 @@ impl Pace {
 
     /// A request leaves.
     pub fn sent(&mut self, now: Instant) {
+        if now >= self.proven_at {
+            *self.refused_tokens_mut() = 0;
+        }
         while self.sent.len() >= self.requests_per_minute {
             self.sent.pop_front();
         }
         self.sent.push_back(now);
     }
 
-    /// The request that left last was answered with a token.
-    pub fn succeeded(&mut self) {
+    /// The request that left last was answered with a token, which will have proven itself at `proven_at`
+    /// (see [`crate::freshness::Lifetime`]).
+    pub fn succeeded(&mut self, proven_at: Instant) {
+        let refused_tokens = self.refused_tokens();
         self.not_before = Instant::from_nanos(0);
         self.last = None;
         self.counts = [0; Trouble::COUNTERS];
+        *self.refused_tokens_mut() = refused_tokens;
+        self.proven_at = proven_at;
+    }
+
+    /// The service refused a token at `now` that will have proven itself, or has, at `proven_at`. If it
+    /// has, the next one is as good as any. Otherwise returns how long the next request has to wait.
+    pub fn token_refused(
+        &mut self,
+        now: Instant,
+        proven_at: Instant,
+        random: f64,
+    ) -> Option<Duration> {
+        if now >= proven_at {
+            return None;
+        }
+        let not_before = self.not_before;
+        self.failed(now, Trouble::TokenRefused, None, random);
+        self.not_before = self.not_before.max(not_before);
+        self.proven_at = Instant::NEVER;
+        Some(self.next().since(now))
     }
 
     /// The request that left last failed at `now`. `hint` is how long the server asked to stay away;
@@ -156,6 +201,15 @@ impl Pace {
         *count = count.saturating_add(1);
         self.last = Some(trouble);
         self.not_before = now + wait;
+    }
+
+    /// How many tokens were refused since the last one that proved itself.
+    fn refused_tokens(&self) -> u32 {
+        self.counts[Trouble::TokenRefused.counter()]
+    }
+
+    fn refused_tokens_mut(&mut self) -> &mut u32 {
+        &mut self.counts[Trouble::TokenRefused.counter()]
     }
 }
 
@@ -178,6 +232,7 @@ fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: f64) -> Du
         Trouble::Rejected => {
             stretch(grow(MEND, 2, count, LONGEST_REJECTED).max(asked(LONGEST_ASKED)))
         }
+        Trouble::TokenRefused => stretch(grow(MEND, 2, count, LONGEST_REFUSED)),
     }
 }
 

@@ -19,6 +19,7 @@ use support::*;
 /// takes, but for no pause between attempts.
 const SHORT: Option<Duration> = Some(MS);
 const NOW: Option<Duration> = Some(Duration::ZERO);
+const MINUTE: Duration = Duration::from_secs(60);
 
 // ---------------------------------------------------------------------------------------------
 // Single flight
@@ -398,12 +399,11 @@ fn where_every_token_expires_on_its_way_the_call_fails_and_none_is_kept() {
     let running = clock.run(20);
     let error = failed(client.get_token(None));
     drop(running);
-    for error in [error, failed(client.get_token(NOW))] {
-        assert_eq!(error.status(), Status::Timeout);
-        assert!(error.is_retryable() && error.retry_after().is_some());
-        let words = "had expired when it came";
-        assert!(error.message().contains(words), "{error}");
-    }
+    assert_eq!(error.status(), Status::Timeout);
+    assert!(error.is_retryable() && error.retry_after().is_some());
+    let words = "had expired when it came";
+    assert!(error.message().contains(words), "{error}");
+    assert_ne!(status(client.get_token(NOW)), Status::Ok);
     assert_eq!(bench.log.count(LogLevel::Info, "signed in"), 0);
 }
 
@@ -574,7 +574,8 @@ fn either_expiry_field_will_do_and_without_both_there_is_no_token() {
 #[test]
 fn fifty_threads_that_present_the_same_rejected_token_cause_one_exchange() {
     let bench = Bench::start();
-    let client = Arc::new(bench.client(&bench.config()));
+    let clock = ManualClock::new();
+    let client = Arc::new(bench.client(&bench.config_at(&clock)));
     let mut rejected = value(client.get_token(None));
     for round in 2..=11 {
         bench.set_latency(if round % 2 == 0 {
@@ -582,6 +583,7 @@ fn fifty_threads_that_present_the_same_rejected_token_cause_one_exchange() {
         } else {
             Duration::ZERO
         });
+        clock.advance(MINUTE);
         let (callers, old) = (client.clone(), rejected.clone());
         let tokens: BTreeSet<_> = together(50, move |_| {
             callers.invalidate(Some(&old));
@@ -600,13 +602,66 @@ fn fifty_threads_that_present_the_same_rejected_token_cause_one_exchange() {
         assert_eq!(value(client.get_token(NOW)), new);
         assert_eq!(bench.requests(), round);
         rejected = new;
-        if round == 11 {
-            break;
-        }
     }
+    clock.advance(MINUTE);
     client.invalidate(None);
     assert_ne!(value(client.get_token(None)), rejected);
     assert_eq!(bench.requests(), 12);
+}
+
+#[test]
+fn where_the_service_refuses_what_it_issues_each_sign_in_waits_longer_and_calls_say_so_at_once() {
+    let bench = Bench::start();
+    let clock = ManualClock::new();
+    let client = bench.client(&bench.config_at(&clock));
+    let refuse = |by_value: bool| {
+        let token = value(client.get_token(None));
+        let requests = bench.requests();
+        client.invalidate(by_value.then_some(&token));
+        let waits = [None, NOW, SHORT].map(|patience| {
+            let error = failed(client.get_token(patience));
+            assert_eq!(error.status(), Status::Rejected);
+            assert!(error.message().contains("refused a token"), "{error}");
+            assert_eq!(error.http_status(), None);
+            assert!(!error.is_retryable());
+            error.retry_after().unwrap()
+        });
+        assert_eq!(waits, [waits[0]; 3]);
+        assert_eq!(status(client.authenticate(None)), Status::Rejected);
+        clock.advance(waits[0] - MS);
+        assert_eq!(status(client.get_token(NOW)), Status::Rejected);
+        assert_eq!(bench.requests(), requests, "another sign-in");
+        clock.advance(MS);
+        waits[0].as_secs()
+    };
+    assert!((5..=6).contains(&refuse(true)));
+    // No third sign-in within a minute.
+    assert!((53..=55).contains(&refuse(true)));
+    assert!((20..=25).contains(&refuse(false)));
+    assert!(bench.log.has(LogLevel::Error, "refused a token"));
+    // A token that lives for a minute ends it: the next one is asked for at once.
+    let lived = value(client.get_token(None));
+    clock.advance(MINUTE);
+    client.invalidate(Some(&lived));
+    assert_ne!(value(client.get_token(None)), lived);
+    assert!((5..=6).contains(&refuse(true)));
+}
+
+#[test]
+fn callers_that_report_a_fresh_token_together_cause_no_request() {
+    let bench = Bench::start();
+    let clock = ManualClock::new();
+    let client = Arc::new(bench.client(&bench.config_at(&clock)));
+    for round in 1..=10 {
+        let (callers, token) = (client.clone(), value(client.get_token(None)));
+        let statuses = together(50, move |_| {
+            callers.invalidate(Some(&token));
+            status(callers.get_token(None))
+        });
+        assert!(statuses.iter().all(|&s| s == Status::Rejected));
+        assert_eq!(bench.requests(), round);
+        clock.advance(HOUR);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -911,7 +966,7 @@ fn a_hostile_caller_with_wrong_credentials_sends_eight_requests_a_minute_at_most
     let bench = Bench::start();
     let clock = ManualClock::new();
     let client = bench.client_for(wrong_credentials(), &bench.config_at(&clock));
-    let sent = attack(&bench, &clock, client);
+    let sent = attack(&bench, &clock, client, Reports::EveryToken);
     assert!((2..=8).contains(&sent[0]), "{sent:?} requests a minute");
     assert!(sent[1] <= 8 && sent[2] <= 8, "{sent:?} requests a minute");
 }
@@ -923,7 +978,7 @@ fn a_hostile_caller_of_a_failing_server_sends_twelve_requests_a_minute_at_most()
         bench.sandbox.fail(fault);
         let clock = ManualClock::new();
         let client = bench.client(&bench.config_at(&clock));
-        let sent = attack(&bench, &clock, client);
+        let sent = attack(&bench, &clock, client, Reports::EveryToken);
         assert!((3..=12).contains(&sent[0]), "{sent:?} requests a minute");
         assert!(sent[1] <= 12 && sent[2] <= 12, "{sent:?} requests a minute");
     }
@@ -944,7 +999,7 @@ fn requests_that_a_server_drops_on_a_kept_connection_count_like_all_others() {
     }
     let clock = ManualClock::new();
     let client = bench.client(&bench.config_at(&clock));
-    let sent = attack(&bench, &clock, client);
+    let sent = attack(&bench, &clock, client, Reports::Nothing);
     assert_eq!(sent, [12, 12, 12]);
 }
 
@@ -953,9 +1008,17 @@ fn a_hostile_caller_of_a_healthy_server_sends_twelve_requests_a_minute_at_most()
     let bench = Bench::start();
     let clock = ManualClock::new();
     let client = bench.client(&bench.config_at(&clock));
-    let sent = attack(&bench, &clock, client);
+    let sent = attack(&bench, &clock, client, Reports::Nothing);
     assert_eq!(sent, [12, 12, 12]);
-    assert!(bench.log.has(LogLevel::Info, "invalidated"));
+}
+
+#[test]
+fn a_hostile_caller_that_calls_every_token_refused_sends_two_requests_a_minute_at_most() {
+    let bench = Bench::start();
+    let clock = ManualClock::new();
+    let client = bench.client(&bench.config_at(&clock));
+    let sent = attack(&bench, &clock, client, Reports::EveryToken);
+    assert!(sent.iter().all(|&sent| (1..=2).contains(&sent)), "{sent:?}");
 }
 
 #[test]
@@ -1002,8 +1065,15 @@ fn a_refresh_ahead_that_the_limit_forbids_waits_for_it_and_nobody_else_does() {
     assert_eq!(bench.requests(), 2);
 }
 
+/// What hostile callers say was refused.
+#[derive(Clone, Copy, PartialEq)]
+enum Reports {
+    Nothing,
+    EveryToken,
+}
+
 /// Three minutes of callers who do everything they can, all the time: the requests of each.
-fn attack(bench: &Bench, clock: &Arc<ManualClock>, client: Client) -> Vec<u64> {
+fn attack(bench: &Bench, clock: &Arc<ManualClock>, client: Client, reports: Reports) -> Vec<u64> {
     const STEP: Duration = Duration::from_millis(100);
     let client = Arc::new(client);
     let over = Arc::new(AtomicBool::new(false));
@@ -1017,7 +1087,9 @@ fn attack(bench: &Bench, clock: &Arc<ManualClock>, client: Client) -> Vec<u64> {
                         1 => client.authenticate(NOW),
                         _ => client.get_token(SHORT),
                     };
-                    client.invalidate(None);
+                    if reports == Reports::EveryToken {
+                        client.invalidate(None);
+                    }
                     client.cancel();
                     // The processor is needed for the answers, too.
                     thread::sleep(MS / 4);

@@ -67,7 +67,7 @@ fn forking_from_many_threads() {
                         if client.get_token(Some(Duration::ZERO)).is_ok() {
                             tokens += 1;
                         }
-                        client.invalidate(None);
+                        let _ = client.authenticate(Some(Duration::ZERO));
                         thread::sleep(MS);
                     }
                     tokens

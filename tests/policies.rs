@@ -7,17 +7,21 @@ use clopos_auth::freshness::{self, Origin};
 use clopos_auth::pace::{Pace, Trouble};
 use proptest::prelude::*;
 
-const TROUBLES: [Trouble; 5] = [
+const TROUBLES: [Trouble; 6] = [
     Trouble::Service,
     Trouble::Unreachable,
     Trouble::RateLimited,
     Trouble::Broken,
     Trouble::Rejected,
+    Trouble::TokenRefused,
 ];
 
 const MINUTE: u64 = 60_000;
 /// The default of `requests_per_minute`.
 const LIMIT: u32 = 12;
+
+/// A token that proved itself long ago.
+const OLD: Instant = Instant::from_nanos(0);
 
 /// A point on the lifetime clock of a device that has been up for a day.
 fn at(millis: u64) -> Instant {
@@ -83,6 +87,11 @@ fn each_trouble_has_its_own_waits_that_grow_to_a_cap() {
         (Rejected, 5, [160.0, 200.0]),
         (Rejected, 6, [300.0, 375.0]),
         (Rejected, 1000, [300.0, 375.0]),
+        (TokenRefused, 0, [5.0, 6.25]),
+        (TokenRefused, 1, [10.0, 12.5]),
+        (TokenRefused, 5, [160.0, 200.0]),
+        (TokenRefused, 6, [225.0, 281.25]),
+        (TokenRefused, 1000, [225.0, 281.25]),
     ];
     for (trouble, before, expected) in table {
         assert_bounds(trouble, before, None, expected);
@@ -115,6 +124,7 @@ fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
         // Nobody who knows said it.
         (Unreachable, 7, [0.25, 0.5]),
         (Broken, 3600, [5.0, 6.25]),
+        (TokenRefused, 3600, [5.0, 6.25]),
     ];
     for (trouble, asked, expected) in table {
         assert_bounds(trouble, 0, Some(secs(asked)), expected);
@@ -134,8 +144,11 @@ fn no_wait_is_the_same_for_everybody() {
 }
 
 #[test]
-fn a_success_clears_everything_but_the_window() {
+fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
     for trouble in TROUBLES {
+        if trouble == Trouble::TokenRefused {
+            continue;
+        }
         let mut pace = Pace::new(2);
         pace.sent(at(0));
         for _ in 0..9 {
@@ -143,7 +156,7 @@ fn a_success_clears_everything_but_the_window() {
         }
         assert!(pace.next() > at(0));
         assert_eq!(pace.is_worth_waiting(), trouble.passes(), "{trouble:?}");
-        pace.succeeded();
+        pace.succeeded(OLD);
         assert!(pace.next() <= at(0), "{trouble:?}");
         assert!(pace.is_worth_waiting(), "{trouble:?}");
 
@@ -154,14 +167,17 @@ fn a_success_clears_everything_but_the_window() {
     let mut pace = Pace::new(2);
     pace.sent(at(0));
     pace.sent(at(1));
-    pace.succeeded();
+    pace.succeeded(OLD);
     assert_eq!(pace.next(), at(MINUTE));
 }
 
 #[test]
 fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
     assert!(Pace::new(LIMIT).is_worth_waiting());
-    for (trouble, expected) in TROUBLES.into_iter().zip([true, true, true, false, false]) {
+    for (trouble, expected) in TROUBLES
+        .into_iter()
+        .zip([true, true, true, false, false, false])
+    {
         let mut pace = Pace::new(LIMIT);
         pace.failed(at(0), trouble, None, 0.5);
         assert_eq!(pace.is_worth_waiting(), expected, "{trouble:?}");
@@ -188,6 +204,76 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
     }
 }
 
+// ---- The pace: tokens that are refused. ----
+
+/// A sign-in at `issued`, whose token is refused `lived` later. How long the next one has to wait.
+fn refused(pace: &mut Pace, issued: u64, lived: u64) -> Option<f64> {
+    let (now, proven_at) = (at(issued + lived), at(issued + MINUTE));
+    assert!(pace.next() <= at(issued), "{issued}: not yet");
+    pace.sent(at(issued));
+    pace.succeeded(proven_at);
+    let wait = pace.token_refused(now, proven_at, 0.0)?;
+    assert_eq!(pace.next(), now + wait);
+    assert!(!pace.is_worth_waiting());
+    Some(wait.as_secs_f64())
+}
+
+#[test]
+fn sign_ins_wait_longer_for_each_token_that_is_refused_within_a_minute_until_one_has_lived() {
+    let mut pace = Pace::new(LIMIT);
+    // When it is issued and how long it lives, in milliseconds; how long the next one waits, in seconds.
+    let table = [
+        (0, 0, Some(5.0)),
+        // The second: ten seconds, but no third one in the same minute.
+        (5_000, 1_000, Some(54.0)),
+        (60_000, 0, Some(20.0)),
+        (80_000, 59_999, Some(40.0)),
+        (200_000, 0, Some(80.0)),
+        (300_000, 0, Some(160.0)),
+        (500_000, 0, Some(225.0)),
+        (800_000, 0, Some(225.0)),
+        // This one has lived: it was revoked.
+        (1_100_000, MINUTE, None),
+        (1_200_000, 0, Some(5.0)),
+        (1_300_000, 0, Some(10.0)),
+    ];
+    for (issued, lived, wait) in table {
+        assert_eq!(refused(&mut pace, issued, lived), wait, "{issued}");
+    }
+    // Nobody refused this one, so it has lived, too.
+    pace.sent(at(1_400_000));
+    pace.succeeded(at(1_460_000));
+    assert_eq!(refused(&mut pace, 1_460_000, 0), Some(5.0));
+    // This one was replaced before anybody could tell.
+    pace.sent(at(1_600_000));
+    pace.succeeded(at(1_660_000));
+    assert_eq!(refused(&mut pace, 1_659_999, 0), Some(10.0));
+}
+
+#[test]
+fn a_client_whose_last_token_has_lived_may_send_as_often_as_ever() {
+    let mut pace = Pace::new(LIMIT);
+    refused(&mut pace, 0, 0);
+    pace.sent(at(5_000));
+    pace.succeeded(at(65_000));
+    for request in 0..u64::from(LIMIT) {
+        assert!(pace.next() <= at(65_000 + request));
+        pace.sent(at(65_000 + request));
+        pace.succeeded(at(125_000));
+    }
+    assert_eq!(pace.next(), at(65_000 + MINUTE));
+}
+
+#[test]
+fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
+    let mut pace = Pace::new(LIMIT);
+    pace.succeeded(at(MINUTE));
+    pace.failed(at(0), Trouble::RateLimited, Some(secs(300)), 0.0);
+    let wait = pace.token_refused(at(1000), at(MINUTE), 0.0);
+    assert_eq!(wait, Some(secs(299)));
+    assert_eq!(pace.next(), at(300_000));
+}
+
 // ---- The pace: the window. ----
 
 #[test]
@@ -197,7 +283,7 @@ fn the_limit_opens_again_when_the_oldest_request_is_a_minute_old() {
         for request in 0..u64::from(limit) {
             assert!(pace.next() <= at(request), "{limit}");
             pace.sent(at(request));
-            pace.succeeded();
+            pace.succeeded(OLD);
         }
         assert_eq!(pace.next(), at(MINUTE), "{limit}");
         pace.sent(at(MINUTE));
@@ -250,7 +336,7 @@ fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: f64) -> [u
         pace.sent(at(now));
         match trouble {
             Some(trouble) => pace.failed(at(now), trouble, hint, random),
-            None => pace.succeeded(),
+            None => pace.succeeded(OLD),
         }
     }
     [requests[0], requests[9]]
@@ -325,7 +411,7 @@ fn the_end_of_the_clock_is_not_a_panic() {
 // ---- Freshness. ----
 
 #[test]
-fn short_and_long_tokens_are_refreshed_before_their_margin() {
+fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_margin() {
     const DAY: u64 = 86_400_000;
     // Life, the refresh at the earliest and at the latest by origin, fresh until: milliseconds.
     let table = [
@@ -352,6 +438,7 @@ fn short_and_long_tokens_are_refreshed_before_their_margin() {
         ] {
             for (random, refresh_at) in [(0.0, latest), (1.0, earliest)] {
                 let expected = freshness::Lifetime {
+                    proven_at: at((life / 2).min(MINUTE)),
                     refresh_at: at(refresh_at),
                     fresh_until: at(fresh_until),
                     ends: at(life),
@@ -437,7 +524,7 @@ proptest! {
             now = now + Duration::from_millis(latency);
             match answer {
                 Some(trouble) => pace.failed(now, trouble, hint.map(secs), random),
-                None => pace.succeeded(),
+                None => pace.succeeded(OLD),
             }
         }
         for window in seen.windows(limit as usize + 1) {
@@ -458,7 +545,7 @@ proptest! {
             pace.failed(at(0), trouble, hint, random);
         }
         pace.sent(at(0));
-        pace.succeeded();
+        pace.succeeded(at(MINUTE));
         prop_assert!(pace.next() <= at(0));
         prop_assert!(pace.is_worth_waiting());
     }

@@ -66,6 +66,8 @@ struct Scenario {
     /// The service answers 503, with this `Retry-After` in seconds.
     outage: Range<u32>,
     outage_hint: Option<u64>,
+    /// Every other endpoint of the service refuses every token.
+    refusing: Range<u32>,
     until: u32,
 }
 
@@ -176,8 +178,9 @@ impl Address {
 
 #[derive(Default)]
 struct Terminal {
-    /// From the first request that has no token yet until the token.
+    /// From the first request that has no token yet until the token, and as long as tokens are refused.
     pace: Option<Box<Pace>>,
+    proven_at: u32,
     fresh_until: u32,
     ends: u32,
     /// Attempts of the flight in the air; its next one leaves at the terminal's next event.
@@ -229,8 +232,10 @@ struct Record {
     tokens: Vec<u32>,
     /// When each terminal had its first token, in the order of time.
     first_tokens: Vec<u32>,
-    /// When the last terminal had its token that had failed and was served after the outage.
+    /// When the last terminal had its token that had failed and was served after all was well again.
     back_at: u32,
+    /// How many were.
+    back: u32,
     /// The most requests from one address within a minute: ever, and without the first minute.
     most_in_a_minute: u32,
     most_later: u32,
@@ -302,6 +307,16 @@ impl Simulation {
         let pace = terminal
             .pace
             .get_or_insert_with(|| Box::new(Pace::new(REQUESTS_PER_MINUTE)));
+        if now < terminal.fresh_until && self.scenario.refusing.contains(&now) {
+            // The caller has used it, and reports its 401.
+            pace.token_refused(
+                instant(now),
+                instant(terminal.proven_at),
+                self.random.unit(),
+            );
+            terminal.fresh_until = 0;
+            terminal.failed = true;
+        }
         let next = millis(pace.next());
         if next <= now {
             terminal.attempts = Some(0);
@@ -335,6 +350,7 @@ impl Simulation {
             record.most_later = record.most_later.max(in_a_minute);
         }
 
+        let refusing = &self.scenario.refusing;
         let terminal = &mut self.terminals[id as usize];
         let pace = terminal.pace.as_mut().expect("it was made by a look");
         let attempts = terminal.attempts.map_or(1, |attempts| attempts + 1);
@@ -344,8 +360,6 @@ impl Simulation {
         let answered = now + latency;
         let (trouble, hint) = match answer {
             Answer::Token => {
-                pace.succeeded();
-                terminal.pace = None;
                 terminal.attempts = None;
                 let origin = if now < terminal.fresh_until && !terminal.failed {
                     Origin::Refreshed
@@ -357,18 +371,32 @@ impl Simulation {
                 } else {
                     record.first_tokens.push(answered);
                 }
-                if terminal.failed && now >= self.scenario.outage.end {
+                let is_well = now >= self.scenario.outage.end && answered >= refusing.end;
+                if terminal.failed && is_well {
                     record.back_at = record.back_at.max(answered);
+                    record.back += 1;
                 }
                 terminal.had_a_token = true;
                 terminal.failed = false;
                 record.tokens[(answered / SECOND) as usize] += 1;
                 let lifetime =
                     freshness::plan(instant(now), EXPIRES_IN, origin, self.random.unit());
+                pace.succeeded(lifetime.proven_at);
+                if refusing.is_empty() {
+                    terminal.pace = None;
+                }
+                terminal.proven_at = millis(lifetime.proven_at);
                 terminal.fresh_until = millis(lifetime.fresh_until);
                 terminal.ends = millis(lifetime.ends);
                 let refresh_at = millis(lifetime.refresh_at);
                 assert!(refresh_at >= now + MINUTE, "the last minute would count");
+                if refusing.contains(&answered) {
+                    // Who has asked for it uses it at once.
+                    return answered;
+                }
+                if now < refusing.start {
+                    return self.first_look(refusing.start);
+                }
                 return self.first_look(refresh_at);
             }
             Answer::Failed(hint) => (Trouble::Service, hint),
@@ -393,6 +421,23 @@ impl Simulation {
 
 // ---- The store. ----
 
+/// One address, where nothing goes wrong.
+fn store(looks_every: u32) -> Scenario {
+    Scenario {
+        seed: 0,
+        venues: 1,
+        terminals_per_venue: 25,
+        boot_span: 1,
+        looks_every,
+        capacity: 5000,
+        overload: Overload::Sheds,
+        outage: 0..0,
+        outage_hint: None,
+        refusing: 0..0,
+        until: 10 * MINUTE,
+    }
+}
+
 /// Runs it with many seeds and prints the worst of each.
 fn worst_store(
     name: &str,
@@ -404,15 +449,9 @@ fn worst_store(
     for seed in 0..200 {
         let record = Simulation::run(&Scenario {
             seed,
-            venues: 1,
-            terminals_per_venue: 25,
-            boot_span: 1,
-            looks_every,
-            capacity: 5000,
-            overload: Overload::Sheds,
             outage: outage.clone(),
             outage_hint,
-            until: 10 * MINUTE,
+            ..store(looks_every)
         });
         assert_eq!(record.first_tokens.len(), 25, "every terminal has a token");
         worst.all_have_a_token = worst.all_have_a_token.max(record.first_tokens[24]);
@@ -458,6 +497,35 @@ fn a_store_of_25_terminals_is_served_at_once_and_stays_under_its_limit_through_a
     }
 }
 
+#[test]
+fn a_store_whose_tokens_are_all_refused_stays_under_its_limit_and_is_back_within_five_minutes() {
+    println!("25 terminals, tokens refused for 20 min | in a minute | back after");
+    for (callers, looks_every) in [("", 5 * SECOND), (", tight loop", 0)] {
+        for (name, start) in [("from the start", 0), ("later", 5 * MINUTE)] {
+            let refusing = start..start + 20 * MINUTE;
+            let (mut most, mut back_after) = (0, 0);
+            for seed in 0..200 {
+                let record = Simulation::run(&Scenario {
+                    seed,
+                    refusing: refusing.clone(),
+                    until: refusing.end + 6 * MINUTE,
+                    ..store(looks_every)
+                });
+                assert_eq!(record.back, 25, "every terminal has a token again");
+                most = most.max(record.most_in_a_minute);
+                back_after = back_after.max(record.back_at - refusing.end);
+            }
+            println!(
+                "{:<40}|{most:>12} |{:>9.1} s",
+                format!("{name}{callers}"),
+                f64::from(back_after) / 1000.0
+            );
+            assert!(most < LIMIT_PER_IP);
+            assert!(back_after <= 5 * MINUTE);
+        }
+    }
+}
+
 // ---- The country. ----
 
 /// A hundredth in a debug build, so that `cargo test` stays quick.
@@ -478,6 +546,7 @@ fn country(overload: Overload, outage: Range<u32>, until: u32) -> Record {
         overload,
         outage,
         outage_hint: None,
+        refusing: 0..0,
         until,
     };
     let record = Simulation::run(&scenario);

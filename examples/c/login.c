@@ -187,7 +187,8 @@ static long get(const char *url, const char *token)
 }
 
 /* How a program uses tokens: it asks for one before every request, and where the service refuses it,
- * it says so and tries once more with a new one. */
+ * it says so and tries once more with a new one. There is no new one for a while if the token was
+ * refused at once: the library does not sign in for every 401. */
 static bool show_venues(clopos_auth_client *client)
 {
     static const char path[] = "/open-api/v2/venues";

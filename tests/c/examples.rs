@@ -12,8 +12,8 @@ pub fn tests() -> Vec<Trial> {
             login_shows_the_token_and_the_venues,
         ),
         test(
-            "examples::login_gets_another_token_when_one_is_refused",
-            login_gets_another_token_when_one_is_refused,
+            "examples::login_says_that_a_fresh_token_is_refused",
+            login_says_that_a_fresh_token_is_refused,
         ),
         test(
             "examples::firmware_gets_a_token_without_blocking",
@@ -46,9 +46,9 @@ fn login_shows_the_token_and_the_venues() {
     }
 }
 
-fn login_gets_another_token_when_one_is_refused() {
+fn login_says_that_a_fresh_token_is_refused() {
     let program = Program::compile(
-        "login-again",
+        "login-refused-token",
         &["examples/c/login.c"],
         Build(Language::C99, Linkage::Shared),
         &["-lcurl"],
@@ -64,10 +64,14 @@ fn login_gets_another_token_when_one_is_refused() {
         1,
     );
     let output = program.run(&sandbox, &[]);
-    assert!(output.status.success(), "{}", text(&output));
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(shown.contains("Sandbox Café"), "{shown}");
-    assert_eq!(sandbox.auth_requests(), 2);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("REJECTED"), "{}", text(&output));
+    assert!(
+        text(&output).contains("refused a token"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(sandbox.auth_requests(), 1);
 }
 
 fn firmware_gets_a_token_without_blocking() {

@@ -194,7 +194,7 @@ static int call(operation which, int n, bool and_all_behind)
     clopos_auth_error_free(err);
     clopos_auth_token_free(token);
     /* Memory is back, and so is everything else. */
-    get_a_token(client);
+    get_a_token(which == INVALIDATE ? new_client() : client);
     return allocations < n ? 0 : 1;
 }
 
@@ -283,12 +283,12 @@ static void *every_function(void *unused)
     clopos_auth_config_free(config);
     CHECK(clopos_auth_authenticate(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, &err) ==
           CLOPOS_AUTH_OK);
-    clopos_auth_invalidate(client, token->value);
-    clopos_auth_token_free(token);
     get_a_token(client);
     CHECK(clopos_auth_copy_token(client, 0, small, sizeof small, &needed, &expires_at, &err) ==
           CLOPOS_AUTH_BUFFER_TOO_SMALL);
     clopos_auth_error_free(err);
+    clopos_auth_invalidate(client, token->value);
+    clopos_auth_token_free(token);
     clopos_auth_cancel(client);
     clopos_auth_client_free(client);
     CHECK(clopos_auth_status_name(CLOPOS_AUTH_OK) != NULL && clopos_auth_version() != NULL);

@@ -250,29 +250,40 @@ static void only_the_token_that_was_refused_is_forgotten(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *first = get_token(client);
-    clopos_auth_token *second, *third;
+    clopos_auth_token *second = NULL, *same;
+    clopos_auth_error *err = NULL;
 
     CHECK(clopos_auth_invalidate(client, "some.other.token") == CLOPOS_AUTH_OK);
     clopos_auth_token_free(get_token(client));
     CHECK(sandbox_requests() == 1);
 
-    CHECK(clopos_auth_invalidate(client, first->value) == CLOPOS_AUTH_OK);
-    second = get_token(client);
-    CHECK(sandbox_requests() == 2);
-    CHECK(strcmp(first->value, second->value) != 0);
-
     /* A late report about the first does not harm the second. */
+    CHECK_OK(&err, clopos_auth_authenticate(client, SOON, &second, &err));
+    CHECK(strcmp(first->value, second->value) != 0);
     CHECK(clopos_auth_invalidate(client, first->value) == CLOPOS_AUTH_OK);
-    clopos_auth_token_free(get_token(client));
+    same = get_token(client);
+    CHECK(strcmp(same->value, second->value) == 0);
     CHECK(sandbox_requests() == 2);
-
-    CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_OK);
-    third = get_token(client);
-    CHECK(sandbox_requests() == 3);
-    CHECK(strcmp(second->value, third->value) != 0);
     clopos_auth_token_free(first);
     clopos_auth_token_free(second);
-    clopos_auth_token_free(third);
+    clopos_auth_token_free(same);
+    clopos_auth_client_free(client);
+}
+
+static void after_a_fresh_token_was_refused_calls_say_at_once_when_the_next_sign_in_may_leave(void)
+{
+    clopos_auth_client *client = new_client();
+    clopos_auth_token *token = get_token(client);
+    clopos_auth_error *err = NULL;
+
+    CHECK(clopos_auth_invalidate(client, token->value) == CLOPOS_AUTH_OK);
+    clopos_auth_token_free(token);
+    CHECK(clopos_auth_get_token(client, SOON, &token, &err) == CLOPOS_AUTH_REJECTED);
+    CHECK(err->retry_after_ms > 0 && err->retry_after_ms <= 6250);
+    CHECK(err->retryable == 0 && err->http_status == 0);
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, (clopos_auth_status)err->status);
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, 0, &token, &err));
+    CHECK(sandbox_requests() == 1);
     clopos_auth_client_free(client);
 }
 
@@ -426,6 +437,7 @@ const test TOKEN_TESTS[] = {
     TEST(a_token_outlives_its_client),
     TEST(an_error_outlives_its_client),
     TEST(only_the_token_that_was_refused_is_forgotten),
+    TEST(after_a_fresh_token_was_refused_calls_say_at_once_when_the_next_sign_in_may_leave),
     TEST(an_error_tells_what_the_service_answered),
     TEST(a_hostile_message_arrives_as_one_line_without_the_secret),
     TEST(a_server_that_nobody_vouches_for_gets_no_secret),

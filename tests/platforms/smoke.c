@@ -91,6 +91,11 @@ static void signs_in(const clopos_auth_config *config)
 
     CHECK(clopos_auth_invalidate(client, copy) == CLOPOS_AUTH_OK);
     clopos_auth_token_free(token);
+    /* A fresh token that is refused. */
+    CHECK(came_to(CLOPOS_AUTH_REJECTED, clopos_auth_get_token(client, 30000, &token, &error), error));
+    clopos_auth_client_free(client);
+
+    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), error));
     CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), error));
     clopos_auth_client_free(client);
     /* Outlives its client. */
