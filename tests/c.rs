@@ -18,6 +18,9 @@
 #[path = "c/examples.rs"]
 mod examples;
 #[cfg(target_os = "linux")]
+#[path = "c/lifecycle.rs"]
+mod lifecycle;
+#[cfg(target_os = "linux")]
 #[path = "c/program.rs"]
 mod program;
 #[cfg(target_os = "linux")]
@@ -38,6 +41,7 @@ fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut tests = suite::tests();
     tests.extend(examples::tests());
+    tests.extend(lifecycle::tests());
     tests.extend(resources::tests());
     tests.extend(soak::tests());
     tests.extend(tools::tests());

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use clopos_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Settings, TEST_BRAND, TEST_INTEGRATOR};
 use libtest_mimic::Trial;
@@ -16,7 +17,7 @@ use libtest_mimic::Trial;
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 /// What a program that links the static library names beside it.
-const STATIC_LIBRARIES: [&str; 3] = ["-lpthread", "-lm", "-ldl"];
+pub const STATIC_LIBRARIES: [&str; 3] = ["-lpthread", "-lm", "-ldl"];
 
 #[derive(Clone, Copy)]
 pub enum Language {
@@ -28,6 +29,8 @@ pub enum Language {
 pub enum Linkage {
     Shared,
     Static,
+    /// Not at all: the program itself loads it.
+    Loaded,
 }
 
 /// How a program is built.
@@ -40,21 +43,23 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles the program, unless it is newer than all that it is made of: each test is a process of its own, and
-    /// several may want the same program at a time.
+    /// Compiles the program, unless it is newer than all that it is made of. Several threads and processes may want
+    /// the same program at a time.
     pub fn compile(
         name: &str,
         sources: &[&str],
         Build(language, linkage): Build,
         options: &[&str],
     ) -> Program {
+        static COMPILING: Mutex<()> = Mutex::new(());
+        let _alone = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let libraries = libraries();
         let program = Program {
             directory: directory(name),
         };
         let library = libraries.join(match linkage {
-            Linkage::Shared => "libclopos_auth.so",
+            Linkage::Shared | Linkage::Loaded => "libclopos_auth.so",
             Linkage::Static => "libclopos_auth.a",
         });
         let headers = ["include/clopos_auth.h", "tests/c/harness.h", "tests/c.rs"];
@@ -81,8 +86,7 @@ impl Program {
             .arg(root.join("include"))
             .args(sources.iter().map(|source| root.join(source)))
             .args(["-xnone", "-o"])
-            .arg(&fresh)
-            .arg(&library);
+            .arg(&fresh);
         match linkage {
             Linkage::Shared => {
                 // Programs ask for the library by its SONAME.
@@ -90,11 +94,13 @@ impl Program {
                 if let Err(error) = symlink(&library, soname) {
                     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
                 }
-                command.arg(format!("-Wl,-rpath,{}", program.directory.display()));
+                let rpath = format!("-Wl,-rpath,{}", program.directory.display());
+                command.arg(&library).arg(rpath);
             }
             Linkage::Static => {
-                command.args(STATIC_LIBRARIES);
+                command.arg(&library).args(STATIC_LIBRARIES);
             }
+            Linkage::Loaded => {}
         }
         let output = run(command.args(options));
         assert!(output.status.success(), "{}", text(&output));
@@ -194,7 +200,7 @@ pub fn test(name: &str, body: impl Fn() + Send + 'static) -> Trial {
 }
 
 /// Where the library is: beside this test program, unless somebody says otherwise.
-fn libraries() -> PathBuf {
+pub fn libraries() -> PathBuf {
     match env::var_os("CLOPOS_TEST_LIBRARIES") {
         Some(path) => path.into(),
         None => {
@@ -204,7 +210,7 @@ fn libraries() -> PathBuf {
     }
 }
 
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     command
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
