@@ -215,6 +215,12 @@ static void nothing_of_the_secret_is_left_after_a_refusal(void)
     check_nothing_is_left_after(CLOPOS_AUTH_REJECTED, one_attempt());
 }
 
+static void nothing_of_the_secret_is_left_after_a_refusal_that_repeats_it(void)
+{
+    sandbox_fails("message-hostile");
+    check_nothing_is_left_after(CLOPOS_AUTH_REJECTED, one_attempt());
+}
+
 static void nothing_of_the_secret_is_left_after_an_answer_that_did_not_come(void)
 {
     clopos_auth_config *config = one_attempt();
@@ -268,6 +274,7 @@ static void nothing_of_the_secret_is_left_of_a_client_freed_during_its_request(v
 const test MEMORY_TESTS[] = {
     TEST(nothing_of_secret_and_token_is_left_once_everything_is_freed),
     TEST(nothing_of_the_secret_is_left_after_a_refusal),
+    TEST(nothing_of_the_secret_is_left_after_a_refusal_that_repeats_it),
     TEST(nothing_of_the_secret_is_left_after_an_answer_that_did_not_come),
     TEST(nothing_of_the_secret_is_left_after_a_server_that_is_not_trusted),
     TEST(nothing_of_the_secret_and_of_the_proxys_password_is_left_after_a_proxy_that_refuses),
