@@ -1,4 +1,4 @@
-//! What the README says of the interface is what the interface is.
+//! What the README and SECURITY.md say is so.
 
 use std::path::Path;
 use std::process::Command;
@@ -185,9 +185,9 @@ fn every_file_that_the_readme_names_is_there() {
 }
 
 #[test]
-fn every_defence_in_the_readme_names_tests_that_are_there() {
-    let readme = read("README.md");
-    let table = readme
+fn every_defence_in_the_security_document_names_tests_that_are_there() {
+    let document = read("SECURITY.md");
+    let table = document
         .split("| against | what stands in the way |")
         .nth(1)
         .unwrap();
@@ -224,7 +224,7 @@ fn every_check_in_the_readme_is_a_part_that_runs() {
 }
 
 #[test]
-fn unsafe_code_is_where_the_readme_says() {
+fn unsafe_code_is_where_the_security_document_says() {
     let calls_the_c_library = ["src/clock.rs", "src/process.rs", "src/connect/sys.rs"];
     let mut folders = vec![root().join("src")];
     let mut with_unsafe = 0;

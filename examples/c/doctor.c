@@ -1,10 +1,10 @@
 /* clopos-doctor: says why this device cannot sign in, and what to do about it. It checks each step of a
  * sign-in, with the settings of the till, and ends with one sentence. For technicians in a store.
  *
- *     cc -std=c99 doctor.c libclopos_auth.a -lpthread -ldl -lm -o clopos-doctor
+ *     cc -std=c99 doctor.c libclopos_auth.a -Wl,-z,now -lpthread -ldl -lm -o clopos-doctor
  *
  * On Windows, MinGW links with libclopos_auth.a -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt
- * -lshell32 in the place of the last three.
+ * -lshell32 in the place of those.
  *
  * It is written in C because a C program links with the static library that the build for each platform
  * makes anyway, by one call of that platform's C compiler; in Rust it would be a second build of the crate
