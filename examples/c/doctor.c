@@ -1043,6 +1043,9 @@ static void examine_route(route *found)
         step("proxy", "ok", now_ms(), "none is set");
     } else if (is_this_device && url != setting) {
         step("proxy", "ok", now_ms(), "not used: the service is on this device");
+    } else if (strstr(url, "://") != NULL && strncmp(url + strspn(url, " \t"), "http://", 7) != 0) {
+        found->way = except != NULL ? EITHER : PROXIED;
+        step("proxy", "wrong", now_ms(), "%s does not name an http:// proxy", source);
     } else {
         found->way = except != NULL ? EITHER : PROXIED;
         found->proxy = place_of_url(url);
@@ -1050,7 +1053,7 @@ static void examine_route(route *found)
              found->proxy.port, except != NULL ? "; hosts may be excepted by " : "",
              except != NULL ? except : "");
     }
-    if (found->way != DIRECT)
+    if (*found->proxy.host != '\0')
         found->to_proxy = examine_place(&found->proxy);
     if (found->way != PROXIED)
         found->to_service = examine_place(&found->service);
@@ -1183,7 +1186,11 @@ static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_
     switch (http_status) {
     case 401:
     case 407:
-        say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
+        if (strstr(words, "only Basic") != NULL)
+            say(out, size, "have whoever runs the proxy let this device pass without a login, or with a Basic one "
+                "(%s)", words);
+        else
+            say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
         break;
     case 403:
         say(out, size, "have whoever runs the proxy allow CONNECT to %s port %s (%s)", way->service.host,
@@ -1294,7 +1301,7 @@ static void remedy(char *out, size_t size, const route *way, clopos_auth_status 
     case CLOPOS_AUTH_REJECTED:
         if (heard.warning_count > 0 && reason != CLOPOS_AUTH_REASON_ENVIRONMENT
             && reason != CLOPOS_AUTH_REASON_DISABLED)
-            say(out, size, "correct the credentials: %s", heard.warnings[0]);
+            say(out, size, "correct the credentials (%s)", heard.warnings[0]);
         else
             why_refused(out, size, reason);
         break;

@@ -400,14 +400,14 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         (
             "a blank behind the secret",
             sandbox(),
-            "To fix: correct the credentials: client_secret begins or ends with a blank or a quote",
+            "To fix: correct the credentials (client_secret begins or ends with a blank or a quote",
             wrong_settings,
             13,
         ),
         (
             "quotes around the integrator id",
             refusing(400, "Invalid integrator_id"),
-            "To fix: correct the credentials: integrator_id begins or ends with a blank or a quote",
+            "To fix: correct the credentials (integrator_id begins or ends with a blank or a quote",
             wrong_settings,
             13,
         ),
