@@ -1023,7 +1023,8 @@ static const char *first_set(const char *const *names, const char **name)
 /* Finds out which proxy the library uses, if any, and whether that and the service can be reached. */
 static void examine_route(route *found)
 {
-    static const char *const secure_names[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", NULL};
+    static const char *const secure_names[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
+                                               NULL};
     static const char *const plain_names[] = {"http_proxy", "ALL_PROXY", "all_proxy", NULL};
     static const char *const exceptions[] = {"NO_PROXY", "no_proxy", NULL};
     const char *setting = settings[PROXY].value != NULL ? settings[PROXY].value : "environment";
@@ -1187,8 +1188,8 @@ static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_
     case 401:
     case 407:
         if (strstr(words, "only Basic") != NULL)
-            say(out, size, "have whoever runs the proxy let this device pass without a login, or with a Basic one "
-                "(%s)", words);
+            say(out, size, "have whoever runs the proxy let this device pass without a login, or with a "
+                "Basic one (%s)", words);
         else
             say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
         break;
