@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod crypto;
+mod head;
 mod proxy;
 mod race;
 mod sentence;

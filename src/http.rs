@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use ureq::Agent;
-use ureq::http::header::{ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use ureq::http::header::{
+    ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Uri};
+use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
 use crate::config::{Config, Credentials, Network};
 use crate::connect::{self, Failure, Notes};
@@ -21,6 +24,8 @@ use crate::{Error, Status};
 /// One byte less than the input buffer grows to, so that a head that is too long is told from one that
 /// stopped.
 const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
+// As the message says, and the README.
+const _: () = assert!(MAX_RESPONSE_HEADERS == 128);
 /// What a body without a length is read into at first; the usual answer has 500 bytes.
 const SMALL_BODY_BYTES: usize = 4 * 1024;
 
@@ -82,8 +87,9 @@ impl Exchange {
     }
 
     /// Asks the service once, for at most `timeout` (name resolution, which cannot be interrupted,
-    /// may take longer; nobody but the flight's own thread waits for it). Where the server drops the
-    /// kept connection instead of answering, asks on a new one, if `may_ask_again`.
+    /// may take longer; nobody but the flight's own thread waits for it). If the server drops the kept
+    /// connection instead of answering, or says that it waited there too long (408: RFC 9110, 15.5.9),
+    /// asks on a new one, if `may_ask_again`.
     pub fn attempt(
         &self,
         credentials: &Credentials,
@@ -98,7 +104,11 @@ impl Exchange {
         let dialled = connections.notes.dialled();
         let mut answer = self.ask(connections, credentials, timeout);
         let kept = connections.notes.dialled() == dialled;
-        if kept && matches!(&answer, Err(ureq::Error::Io(_))) && may_ask_again() {
+        let was_dropped = match &answer {
+            Ok(answer) => answer.http_status == 408,
+            Err(error) => matches!(error, ureq::Error::Io(_)),
+        };
+        if kept && was_dropped && may_ask_again() {
             // It was dropped in this very moment, as far as anybody can know: nobody's failure.
             let left = timeout.saturating_sub(started.elapsed());
             answer = self.ask(connections, credentials, left);
@@ -147,13 +157,20 @@ impl Exchange {
                 ..self.protocol_error("the body is larger than 64 KiB")
             });
         };
-        protocol::parse_response(
+        let grant = protocol::parse_response(
             &answer.head(),
             body.as_slice(),
             self.network.clock.unix_seconds(),
             &self.host,
             &credentials.client_secret,
-        )
+        )?;
+        if answer.has_transfer_encoding_of_its_own() {
+            return Err(Error {
+                http_status: Some(answer.http_status),
+                ..self.protocol_error("its Transfer-Encoding is not just \"chunked\"")
+            });
+        }
+        Ok(grant)
     }
 
     /// Breaks off what is in the air and closes the kept connections. There is no way back.
@@ -210,6 +227,7 @@ impl Exchange {
             ),
             ureq::Error::Io(error) => match error.kind() {
                 io::ErrorKind::UnexpectedEof => broke("closed by the other side"),
+                io::ErrorKind::Other => broke(&error.to_string()),
                 kind => broke(&kind.to_string()),
             },
             ureq::Error::LargeResponseHeader(..) => {
@@ -220,6 +238,12 @@ impl Exchange {
                 format!("TLS with {host} failed in the middle: {error}"),
             ),
             ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => broke("no more data"),
+            ureq::Error::Protocol(ureq_proto::Error::HttpParseTooManyHeaders) => self
+                .protocol_error("it has over 128 header fields, the most that this library reads"),
+            ureq::Error::Protocol(ureq_proto::Error::ChunkExpectedCrLf) => self.protocol_error(
+                "a chunk has another length than it says, or the line with its length has over 20 \
+                 bytes, the most that this library reads",
+            ),
             _ => self.protocol_error("it is not HTTP"),
         };
         Failed {
@@ -262,6 +286,13 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<S
 }
 
 impl Answer {
+    /// Whether the body was sent in a transfer encoding other than the only one that is read.
+    fn has_transfer_encoding_of_its_own(&self) -> bool {
+        let values = self.headers.get_all(TRANSFER_ENCODING).iter();
+        let mut others = values.filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        others.next().is_some()
+    }
+
     fn head(&self) -> Head<'_> {
         fn all(headers: &HeaderMap, name: impl AsHeaderName) -> Vec<&str> {
             let values = headers.get_all(name).iter();

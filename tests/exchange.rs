@@ -3,11 +3,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clopos_auth::{Config, Credentials, Error, Reason, Status, Token};
 use clopos_sandbox::{
     AUTH_PATH, CLIENT_ID, CLIENT_SECRET, DISABLED_CLIENT, DISABLED_INTEGRATOR, Fault,
-    PRODUCTION_BRAND, PRODUCTION_INTEGRATOR, Recorded, Sandbox, TEST_BRAND, TEST_INTEGRATOR,
+    PRODUCTION_BRAND, PRODUCTION_INTEGRATOR, Recorded, Sandbox, Step, TEST_BRAND, TEST_INTEGRATOR,
     UNICODE_BRAND,
 };
 
@@ -434,6 +435,110 @@ fn an_answer_in_small_chunks_or_until_the_close_is_as_good_as_another() {
         bench.sandbox.fail(Fault::Raw(raw.clone().into_bytes()));
         let token = attempt(&bench).unwrap_or_else(|error| panic!("{raw:.70}: {error}"));
         assert_eq!(token.value(), "in.pieces");
+    }
+}
+
+#[test]
+fn interim_responses_and_folded_fields_are_read_however_they_arrive() {
+    for bench in [Bench::start(), Bench::with_tls()] {
+        let body = good_body("after.an.interim");
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 100 Continue\r\nServer: a\r\nX: b\r\n c\r\n\r\n\
+             HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+             HTTP/1.1 200 OK\r\nX-Folded: a\r\n b\r\n\tc\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let answer = answer.into_bytes();
+        let once = vec![Step::Send(answer.clone()), Step::Close];
+        let in_drops = vec![Step::Drip(answer, Duration::ZERO), Step::Close];
+        for steps in [once, in_drops] {
+            bench.sandbox.fail(Fault::Request(steps));
+            assert_eq!(attempt(&bench).unwrap().value(), "after.an.interim");
+        }
+        // An answer is still missing.
+        let alone = b"HTTP/1.1 100 Continue\r\nServer: a\r\n\r\n".to_vec();
+        bench.sandbox.fail(Fault::Raw(alone));
+        let error = refused(attempt(&bench), "an interim response alone");
+        assert_eq!(error.status(), Status::Connect, "{error}");
+    }
+}
+
+#[test]
+fn a_limit_that_a_legal_answer_may_exceed_is_named_in_the_message() {
+    let bench = Bench::start();
+    let body = good_body("at.the.limit");
+    let length = body.len();
+    let answer = |fields: usize, line: &str| {
+        let fields: String = (1..fields).map(|n| format!("X-{n}: a\r\n")).collect();
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\n\r\n");
+        let answer = format!("{head}{length:x}{line}\r\n{body}\r\n0\r\n\r\n");
+        bench.sandbox.fail(Fault::Raw(answer.into_bytes()));
+        attempt(&bench)
+    };
+    let extension =
+        |bytes: usize| format!(";{}", "x".repeat(bytes - 1 - format!("{length:x}").len()));
+    assert!(answer(128, &extension(20)).is_ok());
+    for (came, limit) in [
+        (answer(129, ""), "over 128 header fields"),
+        (answer(2, &extension(21)), "over 20 bytes"),
+    ] {
+        let error = refused(came, limit);
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+        assert!(error.message().contains(limit), "{error}");
+    }
+}
+
+#[test]
+fn a_body_without_a_length_that_was_cut_off_is_refused_even_if_it_is_whole_json() {
+    let answer = format!("HTTP/1.1 200 OK\r\n\r\n{}", good_body("cut.off"));
+    let send = Step::Send(answer.into_bytes());
+    let wait = Step::Sleep(50 * MS);
+    let reset = vec![wait, Step::Reset];
+    for (with_tls, end, is_whole) in [
+        (true, vec![Step::Close], true),
+        // Without close_notify, anyone on the way may have ended the connection.
+        (true, vec![], false),
+        (true, reset.clone(), false),
+        (false, vec![], true),
+        (false, reset, false),
+    ] {
+        let bench = if with_tls {
+            Bench::with_tls()
+        } else {
+            Bench::start()
+        };
+        let steps = [send.clone()].iter().chain(&end).cloned().collect();
+        bench.sandbox.fail(Fault::Request(steps));
+        let came = attempt(&bench);
+        if is_whole {
+            assert_eq!(came.unwrap().value(), "cut.off");
+        } else {
+            let error = refused(came, "cut off");
+            assert_eq!(error.status(), Status::Connect, "{end:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_token_in_a_transfer_encoding_that_was_not_asked_for_is_refused() {
+    let bench = Bench::start();
+    let body = good_body("in.chunks");
+    for (encoding, is_read) in [
+        ("chunked", true),
+        ("Chunked", true),
+        ("gzip, chunked", false),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {encoding}\r\n\r\n");
+        let answer = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        bench.sandbox.fail(Fault::Raw(answer.into_bytes()));
+        match attempt(&bench) {
+            Ok(token) => assert!(is_read && token.value() == "in.chunks"),
+            Err(error) => {
+                assert!(!is_read, "{error}");
+                assert_eq!(error.status(), Status::Protocol);
+                assert!(error.message().contains("Transfer-Encoding"), "{error}");
+            }
+        }
     }
 }
 

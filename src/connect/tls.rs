@@ -29,7 +29,7 @@ use crate::secret::Wiped;
 use super::Notes;
 use super::crypto;
 use super::sentence;
-use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers};
+use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers, broken};
 use super::verifier::Verifier;
 use super::{Endpoint, Failure};
 
@@ -313,6 +313,30 @@ impl Tls {
         self.closed = true;
         failure
     }
+
+    /// Appends what comes to the input; `false` at the end of the stream.
+    fn receive(&mut self, deadline: &Deadline) -> Result<bool, ureq::Error> {
+        self.buffers.room()?;
+        if !self.left_over.is_empty() {
+            let taken = self.buffers.receive(&self.left_over);
+            self.left_over = Zeroizing::new(self.left_over[taken..].to_vec());
+            return Ok(true);
+        }
+        loop {
+            if self.closed {
+                return Ok(false);
+            }
+            match self.step(deadline)? {
+                Step::Data => return Ok(true),
+                Step::Closed => return Ok(false),
+                Step::Ready | Step::Blocked => {}
+            }
+            if self.exchange(deadline)? == 0 {
+                // Without the TLS good-bye, anybody could have cut the answer short here.
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
 }
 
 impl Transport for Tls {
@@ -335,27 +359,7 @@ impl Transport for Tls {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.buffers.room()?;
-        if !self.left_over.is_empty() {
-            let taken = self.buffers.receive(&self.left_over);
-            self.left_over = Zeroizing::new(self.left_over[taken..].to_vec());
-            return Ok(true);
-        }
-        let deadline = Deadline::new(timeout);
-        loop {
-            if self.closed {
-                return Ok(false);
-            }
-            match self.step(&deadline)? {
-                Step::Data => return Ok(true),
-                Step::Closed => return Ok(false),
-                Step::Ready | Step::Blocked => {}
-            }
-            if self.exchange(&deadline)? == 0 {
-                // Without the TLS good-bye, anybody could have cut the answer short here.
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-        }
+        self.receive(&Deadline::new(timeout)).map_err(broken)
     }
 
     fn is_open(&mut self) -> bool {

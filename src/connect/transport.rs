@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ureq::Timeout;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
+use super::head::{self, Head};
 use crate::clock::{self, Clock};
 use crate::config::MAX_URL_BYTES;
 use crate::secret::{Wiped, wipe};
@@ -173,6 +174,19 @@ impl Socket {
     }
 }
 
+/// A connection that broke while a response was expected. ureq takes some kinds of errors for the end of
+/// a body without a length: such a body may have been cut short.
+pub(super) fn broken(error: ureq::Error) -> ureq::Error {
+    let ureq::Error::Io(error) = error else {
+        return error;
+    };
+    let how = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "closed by the other side".to_owned(),
+        kind => kind.to_string(),
+    };
+    io::Error::other(how).into()
+}
+
 fn is_wake_up(error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => true,
@@ -214,6 +228,8 @@ pub(super) struct WipedBuffers {
     output: Wiped,
     /// `output[..pending]` waits to be sent.
     pending: usize,
+    /// A request was sent, and the head of its response has not arrived yet.
+    expects_head: bool,
 }
 
 impl WipedBuffers {
@@ -225,6 +241,7 @@ impl WipedBuffers {
             progress: false,
             output: Wiped::new(OUTPUT_BYTES),
             pending: 0,
+            expects_head: false,
         }
     }
 
@@ -240,6 +257,7 @@ impl WipedBuffers {
     }
 
     pub(super) fn sent(&mut self) {
+        self.expects_head |= self.pending > 0;
         wipe(&mut self.output[..self.pending]);
         self.pending = 0;
     }
@@ -294,6 +312,13 @@ impl Buffers for WipedBuffers {
 
     fn input_appended(&mut self, amount: usize) {
         self.end += amount;
+        while self.expects_head {
+            match head::tidy(&mut self.input[self.start..self.end]) {
+                Head::Incomplete => break,
+                Head::Interim(length) => self.start += length,
+                Head::Complete => self.expects_head = false,
+            }
+        }
     }
 
     fn input_consume(&mut self, amount: usize) {
@@ -334,6 +359,14 @@ impl Plain {
         self.buffers.sent();
         Ok(())
     }
+
+    /// Sends what waits, then appends what comes to the input; `false` at the end of the stream.
+    fn receive(&mut self, deadline: &Deadline) -> Result<bool, ureq::Error> {
+        self.flush(deadline)?;
+        let amount = self.socket.read(self.buffers.room()?, deadline)?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
 }
 
 impl Transport for Plain {
@@ -349,11 +382,7 @@ impl Transport for Plain {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let deadline = Deadline::new(timeout);
-        self.flush(&deadline)?;
-        let amount = self.socket.read(self.buffers.room()?, &deadline)?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
+        self.receive(&Deadline::new(timeout)).map_err(broken)
     }
 
     fn is_open(&mut self) -> bool {
