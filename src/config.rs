@@ -302,7 +302,8 @@ impl Config {
         self
     }
 
-    /// Sends lines up to `level` to `log`, which may be called from any thread.
+    /// Sends lines up to `level` to `log`, which may be called from any thread. (For what the crates
+    /// below this one write to a logger of the `log` crate, see [the crate's documentation](crate).)
     pub fn set_log(
         &mut self,
         level: LogLevel,

@@ -16,6 +16,15 @@
 //! # }
 //! ```
 //!
+//! # Keep `ureq_proto` out of logs at level TRACE
+//!
+//! This library itself writes only to the function given to [`Config::set_log`], and never a secret. But
+//! the crates below it write to the [`log`](https://docs.rs/log) facade, and if the host has installed a
+//! logger there, the target `ureq_proto::util` writes every response at level TRACE, byte by byte: **the
+//! token is in it**. A host whose logger may be set to TRACE must except this target, for example with
+//! `RUST_LOG=trace,ureq_proto=debug`. All other records, at any level, are free of secret and token
+//! (`tests/rust_logger.rs` shows it). C hosts are not concerned: their library has no logger.
+//!
 //! [Clopos]: https://clopos.com
 
 #![deny(unsafe_op_in_unsafe_fn)]
