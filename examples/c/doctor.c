@@ -144,7 +144,7 @@ static char *utf8(const wchar_t *wide)
     return text;
 }
 
-/* To be freed; NULL if it is cannot be had. */
+/* To be freed; NULL if memory ran out. */
 static wchar_t *wide(const char *text)
 {
     int size = MultiByteToWideChar(CP_UTF8, 0, text, -1, NULL, 0);
@@ -258,7 +258,7 @@ static FILE *open_file(const char *path)
     return fopen(path, "rb");
 }
 
-/* Whoever reads the output may stop reading (| head): the examination goes on, for its exit status. */
+/* A reader may close the output (| head): the examination goes on, for its exit status. */
 static void set_up(int *argc, char ***argv)
 {
     (void)argc;
@@ -1101,8 +1101,8 @@ static int signed_in(int64_t start, const route *way, const clopos_auth_token *t
     }
     if (*way->to_service.inside != '\0' && way->way == DIRECT)
         say(sentence, size,
-            "Signing in works, but %s is %s on this network, which is no address of the service: make sure "
-            "that whoever runs the network wants that (a hosts file, DNS rewriting).",
+            "Signing in works, but %s is %s on this network, an address that the service does not have: "
+            "check that this is intended (a hosts file, DNS rewriting).",
             way->service.host, way->to_service.inside);
     else if (*reached->silent != '\0' && way->way != EITHER)
         say(sentence, size,
@@ -1169,17 +1169,17 @@ static void why_no_name(char *out, size_t size, const place *service, const prob
 static void why_no_connection(char *out, size_t size, const place *service, const probe *found)
 {
     if (found->error == REFUSED_ERROR)
-        say(out, size, "find out why %s refuses connections to port %s: nothing listens there, or a firewall "
-            "is in the way", found->silent, service->port);
+        say(out, size, "check the port in the base URL, and the firewall: %s refuses connections to port %s",
+            found->silent, service->port);
     else if (found->error == SILENT_ERROR)
-        say(out, size, "let this device reach %s port %s: nothing answers (a firewall, or the line)",
-            service->host, service->port);
+        say(out, size, "check the firewall and the line: %s port %s does not answer", service->host,
+            service->port);
     else if (found->error == NO_HOST_ERROR || found->error == NO_NETWORK_ERROR)
         say(out, size, "give this device a route to the internet: %s cannot be reached from its network",
             found->silent);
     else
-        say(out, size, "let this device reach %s port %s: something on the way, or the server, ends its "
-            "connections", service->host, service->port);
+        say(out, size, "check the firewall and the line: connections to %s port %s are ended, by the server or "
+            "on the way", service->host, service->port);
 }
 
 static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_status, const char *words)
@@ -1188,23 +1188,23 @@ static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_
     case 401:
     case 407:
         if (strstr(words, "only Basic") != NULL)
-            say(out, size, "have whoever runs the proxy let this device pass without a login, or with a "
-                "Basic one (%s)", words);
+            say(out, size, "ask the proxy's administrator to let this device pass without a login, or "
+                "with the scheme Basic (%s)", words);
         else
             say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
         break;
     case 403:
-        say(out, size, "have whoever runs the proxy allow CONNECT to %s port %s (%s)", way->service.host,
+        say(out, size, "ask the proxy's administrator to allow CONNECT to %s port %s (%s)", way->service.host,
             way->service.port, words);
         break;
     case 429:
-        say(out, size, "wait, and have whoever runs the proxy allow more requests (%s)", words);
+        say(out, size, "wait, and ask the proxy's administrator to allow more requests (%s)", words);
         break;
     case 0:
-        say(out, size, "correct the proxy's URL, or see to it that the proxy runs (%s)", words);
+        say(out, size, "correct the proxy's URL, or check that the proxy runs (%s)", words);
         break;
     default:
-        say(out, size, "see to it that the proxy reaches the internet (%s)", words);
+        say(out, size, "check that the proxy reaches the internet (%s)", words);
     }
 }
 
@@ -1212,7 +1212,7 @@ static void why_refused(char *out, size_t size, int32_t reason)
 {
     switch (reason) {
     case CLOPOS_AUTH_REASON_INTEGRATOR:
-        say(out, size, "correct the integrator id, or have Clopos switch it on: with this one every store "
+        say(out, size, "correct the integrator id, or ask Clopos to switch it on: with this one every store "
             "fails, whatever its client id and secret are");
         break;
     case CLOPOS_AUTH_REASON_ENVIRONMENT:
@@ -1257,10 +1257,10 @@ static void why_no_time(char *out, size_t size, const route *way)
     else if (found->error != 0)
         why_no_connection(out, size, way->way == PROXIED ? &way->proxy : &way->service, found);
     else if (way->way != DIRECT)
-        say(out, size, "find out why the proxy, or the line behind it, passes nothing on");
+        say(out, size, "check the proxy and the line behind it: no answer comes back");
     else
-        say(out, size, "find out why %s port %s accepts connections but answers too late: a slow line, a "
-            "firewall that swallows what is sent, or the service", way->service.host, way->service.port);
+        say(out, size, "check the firewall and the line: %s port %s accepts connections but does not answer "
+            "in time (if others reach it, the service is slow)", way->service.host, way->service.port);
 }
 
 /* What has to be done. */
@@ -1289,8 +1289,8 @@ static void remedy(char *out, size_t size, const route *way, clopos_auth_status 
         why_no_connection(out, size, &way->service, &way->to_service);
         break;
     case CLOPOS_AUTH_TLS:
-        say(out, size, "reach %s with nothing in between, or add the CA of what stands in between (%s)", host,
-            words);
+        say(out, size, "connect to %s directly, or add the CA certificate of the proxy in between: the server "
+            "could not be verified (%s)", host, words);
         break;
     case CLOPOS_AUTH_CLOCK:
         say(out, size, "set this device's date and time; if they are right, have the certificate of %s renewed "
@@ -1307,7 +1307,7 @@ static void remedy(char *out, size_t size, const route *way, clopos_auth_status 
             why_refused(out, size, reason);
         break;
     case CLOPOS_AUTH_RATE_LIMITED:
-        say(out, size, "wait %" PRId64 " s: the devices behind this store's address have signed in too often",
+        say(out, size, "wait %" PRId64 " s: too many sign-ins came from this store's public address",
             wait_ms / 1000 + 1);
         break;
     case CLOPOS_AUTH_SERVER:

@@ -326,16 +326,16 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         (
             "an unknown CA",
             certified(Certificate::UnknownIssuer),
-            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
-             (the certificate of localhost was issued by",
+            "To fix: connect to localhost directly, or add the CA certificate of the proxy in between: \
+             the server could not be verified (the certificate of localhost was issued by",
             NO_TLS,
             10,
         ),
         (
             "a wrong host name",
             certified(Certificate::WrongHost),
-            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
-             (the certificate that localhost shows is for elsewhere.example",
+            "To fix: connect to localhost directly, or add the CA certificate of the proxy in between: \
+             the server could not be verified (the certificate that localhost shows is for elsewhere.example",
             NO_TLS,
             10,
         ),
@@ -371,22 +371,22 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         (
             "a login page on the TLS port",
             failing(Fault::PlainHttp),
-            "To fix: reach localhost with nothing in between, or add the CA of what stands in between \
-             (localhost answered plain HTTP",
+            "To fix: connect to localhost directly, or add the CA certificate of the proxy in between: \
+             the server could not be verified (localhost answered plain HTTP",
             NO_TLS,
             10,
         ),
         (
             "a connection that is cut",
             failing(Fault::TlsReset),
-            "To fix: let this device reach localhost port",
+            "To fix: check the firewall and the line: connections to localhost port",
             NO_ANSWER,
             9,
         ),
         (
             "no answer",
             failing(Fault::RequestHang),
-            "To fix: find out why localhost port",
+            "To fix: check the firewall and the line: localhost port",
             NO_ANSWER,
             7,
         ),
@@ -414,7 +414,7 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         (
             "an unknown integrator",
             refusing(400, "Invalid integrator_id"),
-            "To fix: correct the integrator id, or have Clopos switch it on",
+            "To fix: correct the integrator id, or ask Clopos to switch it on",
             REFUSED,
             13,
         ),
@@ -503,10 +503,58 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
     let port = unused_port();
     Till::at(&format!("https://127.0.0.1:{port}")).hears(
         "a refused connection",
-        &format!("To fix: find out why 127.0.0.1 refuses connections to port {port}"),
+        &format!(
+            "To fix: check the port in the base URL, and the firewall: 127.0.0.1 refuses connections to \
+             port {port}"
+        ),
         NO_CONNECTION,
         9,
     );
+}
+
+/// Preloaded, it sets the date of a program back to the first minutes of 1970.
+const FIRST_MINUTES: &str = "
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+    if (clock == CLOCK_REALTIME)
+        now->tv_sec = 60;
+    return result;
+}
+
+time_t time(time_t *now)
+{
+    if (now != NULL)
+        *now = 60;
+    return 60;
+}
+";
+
+#[test]
+fn the_doctor_names_a_date_of_1970_and_shows_it() {
+    let (source, library) = (file("1970.c", FIRST_MINUTES), file("1970.so", ""));
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", &library, &source])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let sandbox = sandbox();
+    let till = Till::of(&sandbox).set("LD_PRELOAD", &library);
+    till.hears(
+        "a device without a battery",
+        "To fix: set this device's date and time",
+        &NO_TLS.replace("tls failed, clock -", "tls -, clock failed"),
+        11,
+    );
+    let output = String::from_utf8(till.run().stdout).unwrap();
+    let head = output.lines().next().unwrap();
+    assert!(head.ends_with(", 1970-01-01T00:01:00Z"), "{head}");
+    assert_eq!(sandbox.auth_requests(), 0);
 }
 
 #[test]
@@ -522,19 +570,19 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         (
             "a proxy that forbids the host",
             proxy("HTTP/1.1 403 Forbidden\r\n\r\n"),
-            "To fix: have whoever runs the proxy allow CONNECT to a.example port 443",
+            "To fix: ask the proxy's administrator to allow CONNECT to a.example port 443",
             NO_ANSWER,
         ),
         (
             "a proxy that is asked too often",
             proxy("HTTP/1.1 429 Too Many Requests\r\n\r\n"),
-            "To fix: wait, and have whoever runs the proxy allow more requests",
+            "To fix: wait, and ask the proxy's administrator to allow more requests",
             NO_ANSWER,
         ),
         (
             "a proxy without internet",
             proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n"),
-            "To fix: see to it that the proxy reaches the internet",
+            "To fix: check that the proxy reaches the internet",
             NO_ANSWER,
         ),
         (
@@ -546,7 +594,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         (
             "a proxy that does not run",
             refused,
-            "To fix: correct the proxy's URL, or see to it that the proxy runs",
+            "To fix: correct the proxy's URL, or check that the proxy runs",
             NO_CONNECTION,
         ),
     ] {
@@ -623,7 +671,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             excepted.hears("an excepted host", WELL, &two_ways(ALL_OK), 0);
             behind_proxy.set("NO_PROXY", "other.test").hears(
                 "a host that is not excepted",
-                "To fix: see to it that the proxy reaches the internet",
+                "To fix: check that the proxy reaches the internet",
                 &two_ways(NO_ANSWER),
                 12,
             );
@@ -631,7 +679,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             at(host).option("--attempt-timeout-ms=500").hears(
                 "a firewall that drops",
                 &format!(
-                    "To fix: let this device reach {host} port {}: nothing answers",
+                    "To fix: check the firewall and the line: {host} port {} does not answer",
                     sandbox.port()
                 ),
                 NO_CONNECTION,
