@@ -77,8 +77,7 @@ func TestACachedTokenIsHandedOutWithoutGarbageUntilThereIsAnother(t *testing.T) 
 	}); n != 0 {
 		t.Error(n, "allocations")
 	}
-	check(t, client.Invalidate(first))
-	next, err := client.Token(t.Context())
+	next, err := client.Authenticate(t.Context())
 	check(t, err)
 	if next.Value.Reveal() == first.Value.Reveal() || next.Type != "Bearer" || next.ExpiresAt.IsZero() {
 		t.Error(next)
@@ -318,8 +317,8 @@ func TestTheTransportSendsTheToken(t *testing.T) {
 }
 
 func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
-	service := startSandbox(t)
-	for _, c := range []struct {
+	service := startSandbox(t, "--lifetime", "6")
+	cases := []struct {
 		name     string
 		refusals int
 		body     func() io.Reader
@@ -331,7 +330,16 @@ func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
 		{"refused for ever", 9, func() io.Reader { return strings.NewReader("body") }, 401, "body,body,"},
 		{"a body that cannot be had again", 1, func() io.Reader { return io.MultiReader(strings.NewReader("body")) }, 401, "body,"},
 		{"no refusal", 0, func() io.Reader { return strings.NewReader("body") }, 200, "body,"},
-	} {
+	}
+	// A token that is refused before it has served half of its life would not be replaced at once.
+	clients := make([]*cloposauth.Client, len(cases))
+	for i := range cases {
+		clients[i] = service.client(t)
+		_, err := clients[i].Token(t.Context())
+		check(t, err)
+	}
+	time.Sleep(3200 * time.Millisecond)
+	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var tokens []string
 			bodies := ""
@@ -341,11 +349,11 @@ func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
 				tokens = append(tokens, r.Header.Get("x-token"))
 				if len(tokens) <= c.refusals {
 					w.WriteHeader(http.StatusUnauthorized)
+					io.WriteString(w, `{"success": false, "error": "Token expired"}`)
 				}
 			}))
 			defer other.Close()
-			client := service.client(t)
-			transport := &cloposauth.Transport{Client: client, Base: redirected{other}}
+			transport := &cloposauth.Transport{Client: clients[i], Base: redirected{other}}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, service.url+"/open-api/v2/sales", c.body())
 			check(t, err)
 			response, err := (&http.Client{Transport: transport}).Do(request)

@@ -1,6 +1,7 @@
 package cloposauth
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/url"
@@ -8,9 +9,11 @@ import (
 )
 
 // Transport is an [http.RoundTripper] that puts the current token into the header x-token of each
-// request to the service. Where the service refuses it with 401, it asks for a new one and sends the
+// request to the service. Where the service refuses that token, it asks for a new one and sends the
 // request once more, if the body can be had again (Request.GetBody; [http.NewRequest] sets it for the
-// usual ones). Requests to other hosts, such as redirects, pass through without a token.
+// usual ones). Where there is no new one, the caller gets the refusal itself, and so it does for every
+// other 401: a new token would not help. Requests to other hosts, such as redirects, pass through
+// without a token.
 type Transport struct {
 	Client *Client
 	Base   http.RoundTripper // nil: http.DefaultTransport
@@ -21,13 +24,19 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !t.Client.serves(request.URL) {
 		return t.base().RoundTrip(request)
 	}
-	response, refused, err := t.send(request, request.Body)
-	if err != nil || response.StatusCode != http.StatusUnauthorized {
+	token, err := t.Client.Token(request.Context())
+	if err != nil {
+		if request.Body != nil {
+			request.Body.Close()
+		}
+		return nil, err
+	}
+	response, err := t.send(request, request.Body, token)
+	if err != nil || !refusesToken(response) {
 		return response, err
 	}
-	if err := t.Client.Invalidate(refused); err != nil {
-		response.Body.Close()
-		return nil, err
+	if err := t.Client.Invalidate(token); err != nil {
+		return response, nil
 	}
 	body := request.Body
 	if body != nil && body != http.NoBody {
@@ -35,26 +44,21 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return response, nil
 		}
 		if body, err = request.GetBody(); err != nil {
-			response.Body.Close()
-			return nil, err
+			return response, nil
 		}
 	}
-	// Read to its end, if that is near, the connection can be used again.
-	io.CopyN(io.Discard, response.Body, 64<<10)
-	response.Body.Close()
-	response, _, err = t.send(request, body)
-	return response, err
-}
-
-// send sends a copy of request, which belongs to the caller, with this body, which it closes.
-func (t *Transport) send(request *http.Request, body io.ReadCloser) (*http.Response, Token, error) {
-	token, err := t.Client.Token(request.Context())
-	if err != nil {
+	if token, err = t.Client.Token(request.Context()); err != nil {
 		if body != nil {
 			body.Close()
 		}
-		return nil, token, err
+		return response, nil
 	}
+	response.Body.Close()
+	return t.send(request, body, token)
+}
+
+// send sends a copy of request, which belongs to the caller, with this body, which it closes.
+func (t *Transport) send(request *http.Request, body io.ReadCloser, token Token) (*http.Response, error) {
 	sent := request.Clone(request.Context())
 	sent.Body = body
 	sent.Header.Set("x-token", token.Value.Reveal())
@@ -62,7 +66,21 @@ func (t *Transport) send(request *http.Request, body io.ReadCloser) (*http.Respo
 	if response != nil {
 		response.Request = request // without the token, for those who log it
 	}
-	return response, token, err
+	return response, err
+}
+
+// refusesToken tells whether this is one of the two refusals that a new token helps against. The
+// response's body can still be read from its beginning.
+func refusesToken(response *http.Response) bool {
+	if response.StatusCode != http.StatusUnauthorized {
+		return false
+	}
+	start, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10)) // an error comes again
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(start), response.Body), response.Body}
+	return bytes.Contains(start, []byte("Invalid token")) || bytes.Contains(start, []byte("Token expired"))
 }
 
 func (t *Transport) base() http.RoundTripper {

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Signs in to the Clopos Open API v2: libclopos_auth for Python, in one file, on ctypes.
 
-    from clopos_auth import Client, Error
+    from clopos_auth import DEFAULT_BASE_URL, Client, urlopen
 
     with Client(client_id, client_secret, brand, integrator_id) as clopos:
-        token = clopos.get_token()  # before each request: cheap
-        request.headers["x-token"] = token.value
+        with urlopen(clopos, DEFAULT_BASE_URL + "/open-api/v2/venues") as response:
+            ...
+
+With another HTTP library, put clopos.get_token().value into the header x-token before each request:
+that is cheap. It must not go to other hosts; requests, for example, takes headers along on a redirect.
 
 Needs Python 3.8 and the shared library, which is looked for at CLOPOS_AUTH_LIBRARY (a path), beside
 this file, in the repository's target/release, and where the system keeps its libraries.
@@ -25,17 +28,36 @@ import ctypes
 import ctypes.util
 import datetime
 import enum
+import io
 import itertools
 import logging
 import math
 import os
 import pathlib
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_void_p
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Type, Union
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type, Union
 
-__all__ = ["Client", "Error", "LogLevel", "Reason", "Roots", "Status", "Token", "log_to", "version"]
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "Client",
+    "Error",
+    "LogLevel",
+    "Reason",
+    "Roots",
+    "Status",
+    "Token",
+    "log_to",
+    "urlopen",
+    "version",
+]
+
+#: Where the service is.
+DEFAULT_BASE_URL = "https://integrations.clopos.com"
 
 
 class Status(enum.IntEnum):
@@ -420,6 +442,8 @@ class Client:
         finally:
             _library.clopos_auth_config_free(config)
         self._handle = handle.value or 0
+        #: Where the service is.
+        self.base_url = base_url or DEFAULT_BASE_URL
         if log is not None:
             _logs[log_number] = log
         # Also at the end of the program: the library's thread must not call a log function of an
@@ -498,20 +522,63 @@ def _time_of(unix_seconds: int) -> datetime.datetime:
     return epoch + datetime.timedelta(seconds=min(unix_seconds, (last - epoch).total_seconds()))
 
 
+def urlopen(client: Client, request: Union[str, urllib.request.Request], **options: Any) -> Any:
+    """urllib.request.urlopen() with the client's current token in the header x-token.
+
+    Where the service refuses that token, asks for a new one and sends the request once more, if its data
+    is bytes or None. Where there is no new one, the caller gets the refusal itself as an HTTPError, and
+    so it does for every other 401: a new token would not help. Other hosts, also those of redirects, get
+    no token.
+    """
+    if isinstance(request, str):
+        request = urllib.request.Request(request)
+    if _origin(request.full_url) != _origin(client.base_url):
+        return urllib.request.urlopen(request, **options)
+    token = client.get_token()
+    try:
+        return _send(request, token, options)
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != 401:
+            raise
+        body = refusal.read()
+        other = None
+        if b"Invalid token" in body or b"Token expired" in body:
+            other = _other_token(client, token)
+        if other is None or not isinstance(request.data, (bytes, type(None))):
+            raise urllib.error.HTTPError(
+                refusal.url, refusal.code, refusal.reason, refusal.headers, io.BytesIO(body)
+            ) from None
+    return _send(request, other, options)
+
+
+def _other_token(client: Client, refused: Token) -> Optional[Token]:
+    try:
+        client.invalidate(refused)
+        return client.get_token()
+    except Error:
+        return None
+
+
+def _send(request: urllib.request.Request, token: Token, options: Dict[str, Any]) -> Any:
+    # The other kind of header would go along to the target of a redirect.
+    request.add_unredirected_header("X-token", token.value)
+    try:
+        return urllib.request.urlopen(request, **options)
+    finally:
+        request.remove_header("X-token")
+
+
+def _origin(url: str) -> Tuple[str, Optional[str], int]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def main() -> int:
     """Shows a token and the venues."""
     import ssl
-    import urllib.error
-    import urllib.request
 
-    base_url = os.environ.get("CLOPOS_BASE_URL", "https://integrations.clopos.com")
+    base_url = os.environ.get("CLOPOS_BASE_URL", DEFAULT_BASE_URL)
     ca_file = os.environ.get("CLOPOS_CA_FILE")
-
-    def get(url: str, token: Token) -> str:
-        request = urllib.request.Request(url, headers={"x-token": token.value})
-        context = ssl.create_default_context(cafile=ca_file)
-        with urllib.request.urlopen(request, timeout=30, context=context) as response:
-            return str(response.read(), "utf-8")
 
     logging.basicConfig(format="clopos %(levelname)s %(message)s", level=logging.INFO)
     try:
@@ -535,15 +602,9 @@ def main() -> int:
 
             url = base_url + "/open-api/v2/venues"
             print("GET", url)
-            try:
-                venues = get(url, token)
-            except urllib.error.HTTPError as refused:
-                if refused.code != 401:
-                    raise
-                # Say so, and try once more with a new one.
-                clopos.invalidate(token)
-                venues = get(url, clopos.get_token())
-            print(venues)
+            context = ssl.create_default_context(cafile=ca_file)
+            with urlopen(clopos, url, timeout=30, context=context) as response:
+                print(str(response.read(), "utf-8"))
     except (Error, OSError) as error:
         print(error, file=sys.stderr)
         return 1

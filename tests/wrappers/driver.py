@@ -9,6 +9,7 @@ which is also appended to the file CLOPOS_TEST_RESULTS.
 
 import concurrent.futures
 import contextlib
+import http.server
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -66,6 +68,34 @@ def closed_port():
         yield taken.getsockname()[1]
 
 
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Another host's server: answers everything, and keeps the names of the headers that it gets."""
+
+    def do_GET(self):
+        """Notes the headers of a request."""
+        self.server.seen.extend(name.lower() for name in self.headers)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        """Says nothing."""
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """Starts such a server; gives its URL and what it sees."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.seen = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", server.seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @contextlib.contextmanager
 def sandbox(program, arguments, directory):
     """Starts the sandbox; gives its URL, its control URL and its CA file."""
@@ -109,10 +139,11 @@ def environment(row, base_url, control_url, ca_file, port):
 
 def run(row, language, program, sandbox_program, directory):
     """One row; Failed if it does not hold."""
-    with closed_port() as port, sandbox(
-        sandbox_program, shlex.split(row["sandbox"]), directory
+    with closed_port() as port, elsewhere() as (other_url, seen_elsewhere), sandbox(
+        sandbox_program, shlex.split(row["sandbox"].replace("{elsewhere}", other_url)), directory
     ) as (base_url, control_url, ca_file):
         env = environment(row, base_url, control_url, ca_file, port)
+        env["CLOPOS_ELSEWHERE_URL"] = other_url
         try:
             done = subprocess.run(
                 [*UNDER, program, row["behaviour"]],
@@ -138,6 +169,10 @@ def run(row, language, program, sandbox_program, directory):
                 raise Failed("it printed the secret: " + said.replace(secret, "<LEAK>")[:4000])
         if JWT.search(said):
             raise Failed("it printed a token")
+        if "x-token" in seen_elsewhere:
+            raise Failed("it sent the token to another host")
+        if "{elsewhere}" in row["sandbox"] and not seen_elsewhere:
+            raise Failed("it never came to the other host")
         with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as answer:
             requests = json.load(answer)["auth_requests"]
         if row["requests"] and requests != int(row["requests"]):

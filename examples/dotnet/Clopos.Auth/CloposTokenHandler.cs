@@ -1,6 +1,7 @@
 using System;
 using System.Net;
 using System.Net.Http;
+using System.Reflection;
 using System.Threading;
 using System.Threading.Tasks;
 
@@ -8,8 +9,10 @@ namespace Clopos.Auth
 {
     /// <summary>
     /// Puts the current token into the header <c>x-token</c> of each request to the service. Where the
-    /// service refuses it with 401, asks for a new one and sends the request once more; its body is held
-    /// in memory for that. Requests to other hosts pass through without a token.
+    /// service refuses that token, asks for a new one and sends the request once more; its body is held
+    /// in memory for that. Where there is no new one, the caller gets the refusal itself, and so it does
+    /// for every other 401: a new token would not help. Requests to other hosts pass through without a
+    /// token. Redirects of the handler that sends are switched off: .NET would take the token along.
     /// </summary>
     public sealed class CloposTokenHandler : DelegatingHandler
     {
@@ -17,18 +20,18 @@ namespace Clopos.Auth
 
         private readonly CloposAuthClient client;
 
-        /// <summary>
-        /// A handler that sends requests by itself and follows no redirects: .NET would take the token
-        /// along.
-        /// </summary>
+        /// <summary>A handler that sends requests by itself.</summary>
         public CloposTokenHandler(CloposAuthClient client)
-            : this(client, new HttpClientHandler { AllowAutoRedirect = false })
+            : this(client, new HttpClientHandler())
         {
         }
 
-        /// <summary>A handler that sends requests with another one, which should follow no redirects.</summary>
+        /// <summary>
+        /// A handler that sends requests with another one, which has sent none yet: its redirects can be
+        /// switched off only before that.
+        /// </summary>
         public CloposTokenHandler(CloposAuthClient client, HttpMessageHandler innerHandler)
-            : base(innerHandler)
+            : base(WithoutRedirects(innerHandler))
         {
             this.client = client ?? throw new ArgumentNullException(nameof(client));
         }
@@ -47,14 +50,49 @@ namespace Clopos.Auth
             }
             CloposToken token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             HttpResponseMessage response = await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
-            if (response.StatusCode != HttpStatusCode.Unauthorized)
+            if (!await RefusesTokenAsync(response).ConfigureAwait(false))
+            {
+                return response;
+            }
+            try
+            {
+                client.Invalidate(token);
+                token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (CloposAuthException)
             {
                 return response;
             }
             response.Dispose();
-            client.Invalidate(token);
-            token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             return await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
+        }
+
+        // Whether this is one of the two refusals that a new token helps against.
+        private static async Task<bool> RefusesTokenAsync(HttpResponseMessage response)
+        {
+            if (response.StatusCode != HttpStatusCode.Unauthorized || response.Content is null)
+            {
+                return false;
+            }
+            await response.Content.LoadIntoBufferAsync().ConfigureAwait(false); // to be read again
+            string body = await response.Content.ReadAsStringAsync().ConfigureAwait(false);
+            return body.Contains("Invalid token") || body.Contains("Token expired");
+        }
+
+        // By its name: HttpClientHandler has it, and SocketsHttpHandler, which .NET Standard does not know.
+        private static HttpMessageHandler WithoutRedirects(HttpMessageHandler handler)
+        {
+            HttpMessageHandler sender = handler;
+            while (sender is DelegatingHandler delegating)
+            {
+                sender = delegating.InnerHandler;
+            }
+            PropertyInfo? follows = sender?.GetType().GetProperty("AllowAutoRedirect");
+            if (follows != null && !Equals(follows.GetValue(sender), false))
+            {
+                follows.SetValue(sender, false);
+            }
+            return handler;
         }
 
         private async Task<HttpResponseMessage> SendAsync(

@@ -72,7 +72,7 @@ internal static class Program
     // How a program uses tokens: it leaves them to the handler.
     private static async Task<bool> ShowVenues(CloposAuthClient clopos, CancellationToken cancellationToken)
     {
-        using var inner = new HttpClientHandler { AllowAutoRedirect = false };
+        using var inner = new HttpClientHandler();
         if (Variable("CLOPOS_CA_FILE") is string caFile)
         {
             var ca = new X509Certificate2(caFile);

@@ -158,6 +158,16 @@ fn set_rate_limit(response: &mut Response, verdict: Option<Verdict>, settings: &
 
 async fn venues(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Response {
     let refused = |error| failure(StatusCode::UNAUTHORIZED, Some(error), None);
+    let instead = {
+        let venues = &mut state.settings.lock().venues;
+        (!venues.is_empty()).then(|| venues.remove(0))
+    };
+    if let Some(instead) = instead {
+        return match instead.starts_with("http") {
+            true => redirect(&instead),
+            false => refused(&instead),
+        };
+    }
     let Some(token) = headers.get("x-token") else {
         return refused("Headers are missing");
     };
@@ -179,6 +189,12 @@ async fn venues(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> Respon
     let venue = serde_json::json!({ "id": claims.venue_id, "name": "Sandbox Café" });
     let body = serde_json::json!({ "success": true, "data": [venue] });
     json(200, body.to_string())
+}
+
+fn redirect(to: &str) -> Response {
+    let mut response = failure(StatusCode::FOUND, Some("moved"), None);
+    set_header(&mut response, "location", to);
+    response
 }
 
 /// A date as the endpoints behind the token write it, unlike `/auth`.

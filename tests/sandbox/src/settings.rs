@@ -78,6 +78,11 @@ pub struct Settings {
     #[arg(long, value_name = "JSON", value_parser = stand_in, allow_hyphen_values = true)]
     pub expires_at: Option<StandIn>,
 
+    /// What /venues answers instead of the truth: a 401 with this `error`, or a redirect to this URL;
+    /// repeat it for a sequence
+    #[arg(long = "venues", value_name = "ERROR|URL")]
+    pub venues: Vec<String>,
+
     /// Where the redirect-* faults point
     #[arg(long, value_name = "URL", default_value_t = Settings::default().redirect_to)]
     pub redirect_to: String,
@@ -101,6 +106,7 @@ impl Default for Settings {
             retry_after: None,
             expires_in: None,
             expires_at: None,
+            venues: Vec::new(),
             redirect_to: "https://127.0.0.2:1/stolen".into(),
         }
     }

@@ -185,6 +185,19 @@ fn venues_takes_a_good_token_and_refuses_others() {
 }
 
 #[test]
+fn venues_answers_as_it_is_told_once_for_each_time() {
+    let sandbox = start();
+    let elsewhere = sandbox.url() + VENUES_PATH + "?elsewhere";
+    sandbox.update(|settings| settings.venues = vec!["Invalid integrator_id".into(), elsewhere]);
+    let response = ask(&sandbox, &credentials());
+    let token = response.body()["token"].as_str().expect("a token");
+    assert_failure(&venues(&sandbox, token), 401, "Invalid integrator_id");
+    assert_eq!(venues(&sandbox, token).status(), 200);
+    let last = sandbox.requests().pop().expect("the redirected request");
+    assert_eq!(last.path, format!("{VENUES_PATH}?elsewhere"));
+}
+
+#[test]
 fn venues_refuses_a_token_that_expired_on_the_servers_clock() {
     let sandbox = start();
     let response = ask(&sandbox, &credentials());

@@ -499,6 +499,7 @@ static void recovers_from_a_401(void)
     clopos_auth_client *client = client_from_environment();
     clopos_auth_token *refused = token_of(client), *next, *last;
 
+    nap_ms(3200);
     expect(CLOPOS_AUTH_OK, clopos_auth_invalidate(client, refused->value), NULL, NULL);
     next = token_of(client);
     CHECK(!same(refused, next));

@@ -452,6 +452,7 @@ void recovers_from_a_401()
     client clopos = client_from_environment();
     const token refused = clopos.get_token();
 
+    std::this_thread::sleep_for(3200ms);
     clopos.invalidate(refused);
     const token next = clopos.get_token();
     CHECK(next.value() != refused.value());

@@ -36,6 +36,10 @@ internal static class Behaviours
         ["ends_without_close"] = EndsWithoutClose,
         ["expired_and_refreshed"] = ExpiredAndRefreshed,
         ["recovers_from_a_401"] = RecoversFromA401,
+        ["helper_gets_another_token"] = HelperGetsAnotherToken,
+        ["helper_hands_a_refusal_back"] = HelperHandsARefusalBack,
+        ["helper_keeps_a_good_token"] = HelperKeepsAGoodToken,
+        ["helper_keeps_the_token_from_others"] = HelperKeepsTheTokenFromOthers,
         ["sixty_four_threads"] = SixtyFourThreads,
         ["no_leak"] = NoLeak,
     };
@@ -516,6 +520,7 @@ internal static class Behaviours
     {
         using CloposAuthClient client = NewClient();
         CloposToken refused = client.GetToken();
+        Thread.Sleep(3200);
         var service = new FakeService { Refused = refused.Value.Reveal() };
         using var http = new HttpClient(new CloposTokenHandler(client, service));
         var url = new Uri(client.BaseUrl, "/open-api/v2/sales");
@@ -539,6 +544,60 @@ internal static class Behaviours
         // One that does not need to try twice does not.
         Check(Wait(http.GetAsync(url)).StatusCode == HttpStatusCode.OK);
         Check(service.Seen.Count == 5 && service.Seen[4].Token == next.Value.Reveal());
+    }
+
+    // The helper with a sender that knows no CA but takes any certificate: whom it trusts is not asked here.
+    private static HttpClient Helper(CloposAuthClient client) =>
+        new HttpClient(new CloposTokenHandler(client, new HttpClientHandler
+        {
+            ServerCertificateCustomValidationCallback = (_, certificate, chain, problems) => true,
+        }));
+
+    // Asks with it for the venues: the answer has this status and this in its body.
+    private static void ExpectVenues(
+        CloposAuthClient client, HttpClient http, int status, string part, [CallerLineNumber] int line = 0)
+    {
+        using HttpResponseMessage response = Wait(http.GetAsync(new Uri(client.BaseUrl, "/open-api/v2/venues")));
+        string body = Wait(response.Content.ReadAsStringAsync());
+        Check((int)response.StatusCode == status && body.Contains(part), response.StatusCode + body, line);
+    }
+
+    private static void HelperGetsAnotherToken()
+    {
+        using CloposAuthClient client = NewClient();
+        using HttpClient http = Helper(client);
+        CloposToken token = client.GetToken();
+        Thread.Sleep(3200);
+        ExpectVenues(client, http, 200, "Sandbox");
+        Check(client.GetToken().Value.Reveal() != token.Value.Reveal());
+    }
+
+    private static void HelperHandsARefusalBack()
+    {
+        using CloposAuthClient client = NewClient();
+        using HttpClient http = Helper(client);
+        ExpectVenues(client, http, 401, "Invalid token");
+    }
+
+    private static void HelperKeepsAGoodToken()
+    {
+        using CloposAuthClient client = NewClient();
+        using HttpClient http = Helper(client);
+        CloposToken token = client.GetToken();
+        ExpectVenues(client, http, 401, "Headers are missing");
+        ExpectVenues(client, http, 401, "Invalid integrator_id");
+        Check(client.GetToken().Value.Reveal() == token.Value.Reveal());
+        ExpectVenues(client, http, 200, "Sandbox");
+    }
+
+    private static void HelperKeepsTheTokenFromOthers()
+    {
+        using CloposAuthClient client = NewClient();
+        using HttpClient http = Helper(client);
+        ExpectVenues(client, http, 302, "");
+        ExpectVenues(client, http, 302, "");
+        Check(Wait(http.GetAsync(Env("CLOPOS_ELSEWHERE_URL"))).StatusCode == HttpStatusCode.OK);
+        ExpectVenues(client, http, 200, "Sandbox");
     }
 
     private static void SixtyFourThreads()
@@ -641,7 +700,9 @@ internal static class Behaviours
                 ? values.Single()
                 : null;
             Seen.Add(new Request(token, BitConverter.ToString(body.ToArray())));
-            return new HttpResponseMessage(token == Refused ? HttpStatusCode.Unauthorized : HttpStatusCode.OK);
+            return token == Refused
+                ? new HttpResponseMessage(HttpStatusCode.Unauthorized) { Content = new StringContent("Invalid token") }
+                : new HttpResponseMessage(HttpStatusCode.OK);
         }
     }
 

@@ -2,14 +2,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -390,11 +395,62 @@ func expiredAndRefreshed() {
 func recoversFromA401() {
 	client := newClient()
 	refused := get(client)
+	time.Sleep(3200 * time.Millisecond)
 	check(client.Invalidate(refused) == nil)
 	next := get(client)
 	check(next.Value.Reveal() != refused.Value.Reveal())
 	check(client.Invalidate(refused) == nil)
 	check(get(client).Value.Reveal() == next.Value.Reveal())
+}
+
+// helper gives what the helper's HTTP client gets, of the venues unless told otherwise.
+func helper(client *cloposauth.Client) func(url string) (int, string) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(must(os.ReadFile(os.Getenv("CLOPOS_CA_FILE"))))
+	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	httpClient := &http.Client{Transport: &cloposauth.Transport{Client: client, Base: base}}
+	return func(url string) (int, string) {
+		response := must(httpClient.Get(cmp.Or(url, os.Getenv("CLOPOS_BASE_URL")+"/open-api/v2/venues")))
+		defer response.Body.Close()
+		return response.StatusCode, string(must(io.ReadAll(response.Body)))
+	}
+}
+
+func helperGetsAnotherToken() {
+	client := newClient()
+	token := get(client)
+	time.Sleep(3200 * time.Millisecond)
+	status, body := helper(client)("")
+	check(status == 200 && strings.Contains(body, "Sandbox"), status, body)
+	check(get(client).Value.Reveal() != token.Value.Reveal())
+}
+
+func helperHandsARefusalBack() {
+	status, body := helper(newClient())("")
+	check(status == 401 && strings.Contains(body, "Invalid token"), status, body)
+}
+
+func helperKeepsAGoodToken() {
+	client := newClient()
+	token := get(client)
+	venues := helper(client)
+	for _, expected := range []string{"Headers are missing", "Invalid integrator_id"} {
+		status, body := venues("")
+		check(status == 401 && strings.Contains(body, expected), status, body)
+	}
+	check(get(client).Value.Reveal() == token.Value.Reveal())
+	status, body := venues("")
+	check(status == 200, status, body)
+}
+
+func helperKeepsTheTokenFromOthers() {
+	venues := helper(newClient())
+	for _, url := range []string{"", "", os.Getenv("CLOPOS_ELSEWHERE_URL")} {
+		status, body := venues(url)
+		check(status == 200 && body == "", status, body)
+	}
+	_, body := venues("")
+	check(strings.Contains(body, "Sandbox"), body)
 }
 
 func sixtyFourThreads() {
@@ -459,25 +515,29 @@ func (f function) WithAttrs([]slog.Attr) slog.Handler        { return f }
 func (f function) WithGroup(string) slog.Handler             { return f }
 
 var behaviours = map[string]func(){
-	"signs_in":                   signsIn,
-	"non_ascii_brand":            signsIn,
-	"shows_no_secret":            showsNoSecret,
-	"all_settings":               allSettings,
-	"log_lines":                  logLines,
-	"invalid_argument":           invalidArgument,
-	"nul_inside":                 nulInside,
-	"would_wait":                 wouldWait,
-	"deadline":                   deadline,
-	"cancelled":                  cancelled,
-	"cancelled_by_the_language":  cancelledByTheLanguage,
-	"closed_while_in_use":        closedWhileInUse,
-	"closed_by_its_log_function": closedByItsLogFunction,
-	"ends_without_close":         endsWithoutClose,
-	"used_after_close":           usedAfterClose,
-	"expired_and_refreshed":      expiredAndRefreshed,
-	"recovers_from_a_401":        recoversFromA401,
-	"sixty_four_threads":         sixtyFourThreads,
-	"no_leak":                    noLeak,
+	"signs_in":                           signsIn,
+	"non_ascii_brand":                    signsIn,
+	"shows_no_secret":                    showsNoSecret,
+	"all_settings":                       allSettings,
+	"log_lines":                          logLines,
+	"invalid_argument":                   invalidArgument,
+	"nul_inside":                         nulInside,
+	"would_wait":                         wouldWait,
+	"deadline":                           deadline,
+	"cancelled":                          cancelled,
+	"cancelled_by_the_language":          cancelledByTheLanguage,
+	"closed_while_in_use":                closedWhileInUse,
+	"closed_by_its_log_function":         closedByItsLogFunction,
+	"ends_without_close":                 endsWithoutClose,
+	"used_after_close":                   usedAfterClose,
+	"expired_and_refreshed":              expiredAndRefreshed,
+	"recovers_from_a_401":                recoversFromA401,
+	"helper_gets_another_token":          helperGetsAnotherToken,
+	"helper_hands_a_refusal_back":        helperHandsARefusalBack,
+	"helper_keeps_a_good_token":          helperKeepsAGoodToken,
+	"helper_keeps_the_token_from_others": helperKeepsTheTokenFromOthers,
+	"sixty_four_threads":                 sixtyFourThreads,
+	"no_leak":                            noLeak,
 }
 
 func main() {

@@ -10,15 +10,17 @@ import pathlib
 import pickle
 import pprint
 import resource
+import ssl
 import sys
 import threading
 import time
+import urllib.error
 from datetime import datetime, timedelta, timezone
 
 EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python"
 sys.path.insert(0, str(EXAMPLE))
 
-from clopos_auth import Client, Error, LogLevel, Reason, Roots, Status  # noqa: E402
+from clopos_auth import Client, Error, LogLevel, Reason, Roots, Status, urlopen  # noqa: E402
 
 SECRET = os.environ["CLOPOS_CLIENT_SECRET"]
 
@@ -298,11 +300,56 @@ def expired_and_refreshed():
 def recovers_from_a_401():
     with client_from_environment() as clopos:
         token = clopos.get_token()
+        time.sleep(3.2)
         clopos.invalidate(token)
         following = clopos.get_token()
         assert following.value != token.value
         clopos.invalidate(token.value)
         assert clopos.get_token().value == following.value
+
+
+def get(clopos, url=None):
+    """By the module's helper: the HTTP status and the body."""
+    context = ssl.create_default_context(cafile=os.environ["CLOPOS_CA_FILE"])
+    url = url or clopos.base_url + "/open-api/v2/venues"
+    try:
+        with urlopen(clopos, url, timeout=20, context=context) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def helper_gets_another_token():
+    with client_from_environment() as clopos:
+        token = clopos.get_token()
+        time.sleep(3.2)
+        status, body = get(clopos)
+        assert status == 200 and b"Sandbox" in body, (status, body)
+        assert clopos.get_token().value != token.value
+
+
+def helper_hands_a_refusal_back():
+    with client_from_environment() as clopos:
+        status, body = get(clopos)
+        assert status == 401 and b"Invalid token" in body, (status, body)
+
+
+def helper_keeps_a_good_token():
+    with client_from_environment() as clopos:
+        token = clopos.get_token()
+        for expected in b"Headers are missing", b"Invalid integrator_id":
+            status, body = get(clopos)
+            assert status == 401 and expected in body, (status, body)
+        assert clopos.get_token().value == token.value
+        assert get(clopos)[0] == 200
+
+
+def helper_keeps_the_token_from_others():
+    with client_from_environment() as clopos:
+        for _ in range(2):
+            assert get(clopos)[0] == 200
+        assert get(clopos, os.environ["CLOPOS_ELSEWHERE_URL"])[0] == 200
+        assert b"Sandbox" in get(clopos)[1]
 
 
 def sixty_four_threads():
