@@ -117,16 +117,17 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
 		return Token{}, contextError(ctx)
 	}
-	token, err := c.TryToken()
-	if err == nil {
-		return token, nil
-	}
 	deadline := c.deadline(ctx)
-	// Where there is no time left to wait, it is the context that says so.
-	if !errors.Is(err, ErrWouldWait) && !worthWaiting(err, deadline) {
-		return token, err
+	// Before the first token a look at the cache would only start a request, which may have failed by the
+	// time that this call waits for it.
+	if c.last.Load() != nil || c.closed.Load() {
+		token, err := c.TryToken()
+		// Where there is no time left to wait, it is the context that says so.
+		if err == nil || !errors.Is(err, ErrWouldWait) && !worthWaiting(err, deadline) {
+			return token, err
+		}
 	}
-	token, err = c.tokens.wait(ctx, deadline, c.getToken)
+	token, err := c.tokens.wait(ctx, deadline, c.getToken)
 	if errors.Is(err, ErrInvalidHandle) { // it was open when this call began
 		err = newError(ErrCancelled, "the client was closed during the call")
 	}
