@@ -79,6 +79,13 @@ need_rust() {
     return 1
 }
 
+# The crates that are to be built: so that a build that fails has another cause.
+fetch_crates() {
+    cargo fetch --quiet --locked && return
+    echo "missing: the crates of Cargo.lock; is there a network?" >&2
+    return 1
+}
+
 # The options by which cargo builds what ships: both libraries, optimised as a whole. With the rlib, which Cargo.toml
 # lists too, cargo would not do that. This is the one place that says so.
 # shellcheck disable=SC2054 # the comma belongs to the option
@@ -86,14 +93,34 @@ SHIPPED=(--release --lib --crate-type cdylib,staticlib)
 
 # Builds what ships, for this machine, into the folder release of the target directory.
 build_library() {
+    local folder=${CARGO_TARGET_DIR:-target}/release
     run cargo rustc "${SHIPPED[@]}" || return
     # Programs look for the library by its SONAME.
-    ln -sf libclopos_auth.so "${CARGO_TARGET_DIR:-target}/release/libclopos_auth.so.1"
+    ln -sf libclopos_auth.so "$folder/libclopos_auth.so.1"
+    [ "$(uname -s)" != Linux ] || hide_other_names "$folder/libclopos_auth.a"
 }
 
-# The crates that are to be built, so that a build that fails has another cause.
-fetch_crates() {
-    cargo fetch --quiet --locked || { echo "missing: the crates of Cargo.lock; is there a network?" >&2; return 1; }
+# hide_other_names LIBRARY [PREFIX]: makes one object of a static library, whose only names are the interface. Otherwise
+# it could not be linked beside another static library that is written in Rust: both would define Rust's own names.
+# PREFIX stands before the names of binutils' programs.
+hide_other_names() {
+    local folder keep=()
+    folder=$(mktemp -d) || return
+    mapfile -t keep < <(declared_functions "$root/include" | sed 's/^/--undefined=/')
+    # The groups are dissolved, or the linker would take those of the other library for the same.
+    if ! "${2:-}ld" -r --force-group-allocation "${keep[@]}" "$1" -o "$folder/clopos_auth.o" ||
+        ! "${2:-}objcopy" --wildcard --keep-global-symbol='clopos_auth_*' "$folder/clopos_auth.o" ||
+        ! "${2:-}ar" rcsD "$folder/library.a" "$folder/clopos_auth.o"; then
+        rm -rf "$folder"
+        return 1
+    fi
+    # Under another name first: cargo has a link to the old file.
+    mv "$folder/library.a" "$1.new" && mv "$1.new" "$1" && rm -rf "$folder"
+}
+
+# The functions that the header in the folder $1 declares.
+declared_functions() {
+    grep -o 'clopos_auth_[a-z_]*(' "$1/clopos_auth.h" | tr -d '(' | sort -u
 }
 
 # Shows a command that a reader may want to take along, and runs it.

@@ -125,11 +125,6 @@ is_windows() {
     [[ ${target:?} = *-windows-* ]]
 }
 
-# The functions that the header in the folder $1 declares.
-declared_functions() {
-    grep -o 'clopos_auth_[a-z_]*(' "$1/clopos_auth.h" | tr -d '(' | sort -u
-}
-
 # c_tests NAME FILTER: runs those of the C interface's tests, also those that only run when they are asked for.
 c_tests() {
     rust_tests "$1" --test c --run-ignored all -E "$2"

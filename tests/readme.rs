@@ -209,18 +209,11 @@ fn every_defence_in_the_security_document_names_tests_that_are_there() {
 }
 
 #[test]
-fn every_check_in_the_readme_is_a_part_that_runs() {
-    let readme = read("README.md");
-    let table = readme.split("| part | tool | looks at |").nth(1).unwrap();
-    let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
-    let parts = parts();
-    let mut count = 0;
-    for row in rows {
-        let part = quoted(row).next().unwrap();
-        assert!(parts.iter().any(|name| name == part), "no part {part}");
-        count += 1;
+fn every_part_of_the_tests_has_a_row_in_their_readme() {
+    let readme = read("tests/README.md");
+    for part in parts() {
+        assert!(readme.contains(&format!("\n| `{part}` | ")), "no row {part}");
     }
-    assert!(count >= 7, "only {count}");
 }
 
 #[test]

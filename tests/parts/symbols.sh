@@ -8,11 +8,19 @@ exports_only_what_the_header_declares() {
         --label library <(nm -D --defined-only "$1" | awk '{ print $3 }' | sort)
 }
 
-# No two libraries in a program can collide over a name: all that the static library defines is the
-# interface, or bears the mark of its origin.
-other_names_cannot_collide() {
-    ! nm -g --defined-only "$1" 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u |
-        grep -v -E '^(clopos_auth_|_ZN|_R|ring_core_|rust_|DW\.ref\.rust_|__)'
+defines_only_the_interface() {
+    diff --label header <(declared_functions include) \
+        --label library <(nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u)
+}
+
+# A program that links the static library and another one that is written in Rust, in this order and in the other.
+links_beside_another_rust_library() {
+    local order
+    rustc --crate-type staticlib -O -o "$work/libother.a" tests/c/other.rs || return
+    for order in "$1 $work/libother.a" "$work/libother.a $1"; do
+        # shellcheck disable=SC2086 # two words
+        cc -std=c99 -Iinclude tests/c/beside.c $order -lpthread -lm -ldl -o "$work/beside" && "$work/beside" || return
+    done
 }
 
 has_dynamic_entry() {
@@ -26,5 +34,7 @@ check "the shared library exports what the header declares and nothing else" \
     exports_only_what_the_header_declares "$shared"
 check "its SONAME is libclopos_auth.so.1" has_dynamic_entry "$shared" 'soname: [libclopos_auth.so.1]'
 check "it cannot be unloaded" has_dynamic_entry "$shared" NODELETE
-check "the static library's other names cannot collide with a program's" \
-    other_names_cannot_collide "${shared%.so}.a"
+check "the static library defines what the header declares and no other name" \
+    defines_only_the_interface "${shared%.so}.a"
+check "the static library links beside another one that is written in Rust" \
+    links_beside_another_rust_library "${shared%.so}.a"
