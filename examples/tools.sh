@@ -107,9 +107,11 @@ hide_other_names() {
     local folder keep=()
     folder=$(mktemp -d) || return
     mapfile -t keep < <(declared_functions "$root/include" | sed 's/^/--undefined=/')
-    # The groups are dissolved, or the linker would take those of the other library for the same.
+    # The groups are dissolved, or the linker would take those of the other library for the same. LLVM's bitcode of some
+    # object would be read by the linkers' plugins, of which some know another version of it.
     if ! "${2:-}ld" -r --force-group-allocation "${keep[@]}" "$1" -o "$folder/clopos_auth.o" ||
-        ! "${2:-}objcopy" --wildcard --keep-global-symbol='clopos_auth_*' "$folder/clopos_auth.o" ||
+        ! "${2:-}objcopy" --wildcard --keep-global-symbol='clopos_auth_*' --remove-section='.llvm*' \
+            "$folder/clopos_auth.o" ||
         ! "${2:-}ar" rcsD "$folder/library.a" "$folder/clopos_auth.o"; then
         rm -rf "$folder"
         return 1
