@@ -146,7 +146,8 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_BUFFER_TOO_SMALL = 3,
     /**
-     * A bug in this library, or memory ran out. The client stays usable. Please report it.
+     * The system gives no memory, no thread or no random numbers, or there is a bug in this library
+     * (please report it); the message says which. The client stays usable.
      */
     CLOPOS_AUTH_INTERNAL = 4,
     /**

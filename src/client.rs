@@ -6,9 +6,7 @@
 //! allows, then lands with one result for everybody.
 #![forbid(unsafe_code)]
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +19,7 @@ use crate::config::{Config, Credentials, LogLevel};
 use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
 use crate::freshness::{self, Origin};
 use crate::http::{Exchange, Failed};
+use crate::jitter;
 use crate::log::Logger;
 use crate::pace::{Pace, Trouble};
 use crate::process::{self, PerProcess};
@@ -241,7 +240,7 @@ impl Paced {
     /// Returns how long the next sign-in has to wait for that.
     fn token_refused(&mut self, now: Instant, token: &CachedToken) -> Option<Duration> {
         let proven_at = token.lifetime.proven_at;
-        let wait = self.pace.token_refused(now, proven_at, random())?;
+        let wait = self.pace.token_refused(now, proven_at, jitter::draw())?;
         self.last_error = Some(Error::new(Status::Rejected, TOKEN_REFUSED));
         Some(wait)
     }
@@ -475,7 +474,9 @@ impl Shared {
             let error = {
                 let now = clock.now();
                 let mut paced = process.paced();
-                paced.pace.failed(now, trouble, error.retry_after, random());
+                paced
+                    .pace
+                    .failed(now, trouble, error.retry_after, jitter::draw());
                 let wait = paced.pace.next().since(now);
                 let error = error.with_retry_after(wait);
                 paced.last_error = Some(error.clone());
@@ -536,7 +537,7 @@ impl Shared {
     }
 
     fn with_lifetime(&self, grant: Grant, sent: Instant, origin: Origin) -> CachedToken {
-        let mut lifetime = freshness::plan(sent, grant.expires_in, origin, random());
+        let mut lifetime = freshness::plan(sent, grant.expires_in, origin, jitter::draw());
         let is_same = |old: &CachedToken| old.grant.token == grant.token;
         if let Some(old) = self.cache.load().filter(|old| is_same(old)) {
             // Whatever the server says of its time left, a token does not get younger.
@@ -616,12 +617,6 @@ fn no_thread() -> Error {
     )
 }
 
-/// Uniform in 0..1, seeded by the system. Spreads load; decides nothing that an attacker could use.
-fn random() -> f64 {
-    const STEPS: f64 = (1_u64 << 53) as f64;
-    (RandomState::new().hash_one(()) >> 11) as f64 / STEPS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -690,7 +685,7 @@ mod tests {
         {
             let mut paced = shared.process().paced();
             paced.pace.sent(now);
-            paced.pace.failed(now, Trouble::Service, None, 0.5);
+            paced.pace.failed(now, Trouble::Service, None, 0);
             paced.last_error = Some(Error::new(Status::Server, "no"));
         }
         let Some(Err(error)) = shared.just_landed() else {

@@ -45,6 +45,7 @@ pub mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod jitter;
 mod log;
 #[doc(hidden)]
 pub mod pace;

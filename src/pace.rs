@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::jitter::part;
 use crate::{Error, Status};
 
 /// The span that `requests_per_minute` counts in.
@@ -178,7 +179,7 @@ impl Pace {
         &mut self,
         now: Instant,
         proven_at: Instant,
-        random: f64,
+        random: u32,
     ) -> Option<Duration> {
         if now >= proven_at {
             return None;
@@ -191,13 +192,13 @@ impl Pace {
     }
 
     /// The request that left last failed at `now`. `hint` is how long the server asked to stay away;
-    /// `random` is uniform in 0..1. A request that the service never saw leaves the window again.
-    pub fn failed(&mut self, now: Instant, trouble: Trouble, hint: Option<Duration>, random: f64) {
+    /// `random` is uniform in the range of its type. A request that the service never saw leaves the window again.
+    pub fn failed(&mut self, now: Instant, trouble: Trouble, hint: Option<Duration>, random: u32) {
         if trouble == Trouble::Unreachable {
             self.sent.pop_back();
         }
         let count = &mut self.counts[trouble.counter()];
-        let wait = wait(trouble, *count, hint, random.clamp(0.0, 1.0));
+        let wait = wait(trouble, *count, hint, random);
         *count = count.saturating_add(1);
         self.last = Some(trouble);
         self.not_before = now + wait;
@@ -216,9 +217,9 @@ impl Pace {
 /// How long to stay away after a trouble whose kind came `count` times before. Never the same for all:
 /// a wait of our own is anything from a half of it to the whole, one that the service asked for (or
 /// that somebody uses to mend something) is up to a quarter longer, never shorter.
-fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: f64) -> Duration {
-    let spread = |wait: Duration| wait.mul_f64(0.5 + random / 2.0);
-    let stretch = |wait: Duration| wait.mul_f64(1.0 + random / 4.0);
+fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: u32) -> Duration {
+    let spread = |wait: Duration| wait / 2 + part(wait / 2, random);
+    let stretch = |wait: Duration| wait + part(wait / 4, random);
     let backoff = |longest| spread(grow(BACKOFF, BACKOFF_FACTOR, count, longest));
     let asked = |longest| hint.unwrap_or_default().min(longest);
     match trouble {

@@ -24,8 +24,6 @@ pub(crate) const MAX_TOKEN_BYTES: usize = 8192;
 const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
 /// An `expires_at` that is further away is not in seconds; in milliseconds it would be 55 000 years.
 const MAX_DISTANCE_SECONDS: i64 = 100 * 366 * 86_400;
-/// The largest number up to which every whole number has a double of its own.
-const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
 /// The end of the year 9999, the latest that the dates of .NET and Python can tell.
 const MAX_EXPIRES_AT: i64 = 253_402_300_799;
 
@@ -284,14 +282,29 @@ fn positive(name: &str, raw: Option<&RawValue>) -> Result<Option<i64>, Cow<'stat
     };
     let in_quotes = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
     let number = in_quotes.unwrap_or(raw);
-    let fraction_of_zero = |number: &f64| number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE;
-    serde_json::from_str::<i64>(number)
-        .or_else(|error| match serde_json::from_str::<f64>(number) {
-            Ok(number) if fraction_of_zero(&number) => Ok(number as i64),
-            _ => Err(error),
-        })
-        .map(|number| Some(number).filter(|&n| n > 0))
-        .map_err(|_| format!("\"{name}\" is not a whole number").into())
+    match whole_number(number) {
+        Some(number) => Ok(Some(number).filter(|&n| n > 0)),
+        None => Err(format!("\"{name}\" is not a whole number").into()),
+    }
+}
+
+/// A JSON number that is whole, such as `60`, `60.0` or `6e1`. Without floating point: a host may have
+/// turned its exceptions into signals.
+fn whole_number(text: &str) -> Option<i64> {
+    serde_json::from_str::<&RawValue>(text).ok()?;
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits: i64 = format!("{whole}{fraction}").parse().ok()?;
+    let shift = exponent
+        .parse::<i32>()
+        .ok()?
+        .checked_sub(fraction.len() as i32)?;
+    let factor = 10_i64.checked_pow(shift.unsigned_abs())?;
+    match shift {
+        0.. => digits.checked_mul(factor),
+        _ => (digits % factor == 0).then_some(digits / factor),
+    }
 }
 
 fn is_text(raw: Option<&RawValue>) -> bool {
@@ -475,6 +488,13 @@ mod tests {
             r#"{"success":true,"token":"t","expires_in":-1}"#,
             r#"{"success":true,"token":"t","expires_at":1767848732}"#,
             r#"{"success":true,"token":"t","expires_in":1e999}"#,
+            r#"{"success":true,"token":"t","expires_in":9e308}"#,
+            r#"{"success":true,"token":"t","expires_in":1e99999999999}"#,
+            r#"{"success":true,"token":"t","expires_in":1e-2147483648}"#,
+            r#"{"success":true,"token":"t","expires_in":6.05e1}"#,
+            r#"{"success":true,"token":"t","expires_in":"null"}"#,
+            r#"{"success":true,"token":"t","expires_in":"+60"}"#,
+            r#"{"success":true,"token":"t","expires_in":"060"}"#,
             r#"{"success":true,"token":"t","expires_in":3600.5}"#,
             r#"{"success":true,"token":"t","expires_in":"3600.5"}"#,
             r#"{"success":true,"token":"t","expires_in":"1 h"}"#,
@@ -496,7 +516,17 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_taken_as_text_and_with_a_fraction_of_zero() {
-        for number in ["60", "60.0", "6e1", "60.000", r#""60""#, r#""60.0""#] {
+        let numbers = [
+            "60",
+            "60.0",
+            "6e1",
+            "600E-1",
+            "0.6e+2",
+            "60.000",
+            r#""60""#,
+            r#""60.0""#,
+        ];
+        for number in numbers {
             for rest in ["", r#","expires_at":null"#, r#","expires_at":0"#] {
                 let body = format!(r#"{{"success":true,"token":"t","expires_in":{number}{rest}}}"#);
                 let grant = read(200, &body).unwrap();

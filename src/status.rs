@@ -23,7 +23,8 @@ pub enum Status {
     /// The buffer cannot hold the token and its NUL; `*needed` says how many bytes it takes. The
     /// token stays cached: call again with a larger buffer.
     BufferTooSmall = 3,
-    /// A bug in this library, or memory ran out. The client stays usable. Please report it.
+    /// The system gives no memory, no thread or no random numbers, or there is a bug in this library
+    /// (please report it); the message says which. The client stays usable.
     Internal = 4,
     /// The call would have had to wait and its timeout was 0. A request has been started: call again.
     WouldWait = 5,

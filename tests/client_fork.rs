@@ -231,6 +231,117 @@ fn where_no_thread_can_be_started_a_refresh_ahead_waits_until_it_is_needed() {
     assert_eq!(bench.requests(), 2);
 }
 
+// ---------------------------------------------------------------------------------------------
+// No randomness to be had
+
+/// Takes the system's random numbers from this process, which has one thread: its root directory is
+/// empty, and `getrandom` is a system call that it does not have. Says whether it worked.
+fn forbid_randomness() -> bool {
+    let directory = std::env::temp_dir().join(format!("clopos-empty-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let path = std::ffi::CString::new(directory.to_str().unwrap()).unwrap();
+    let filter = [
+        // Of the system call's data, the number.
+        (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        (
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            libc::SYS_getrandom as u32,
+        ),
+        (
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+        ),
+        (libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let mut filter = filter.map(|(code, jt, jf, k)| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    });
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: plain system calls; `path`, `filter` and `program` live long enough.
+    unsafe {
+        let is_root = libc::geteuid() == 0;
+        let is_empty = (is_root || libc::unshare(libc::CLONE_NEWUSER) == 0)
+            && libc::chdir(path.as_ptr()) == 0
+            && libc::rmdir(path.as_ptr()) == 0
+            && libc::chroot(c".".as_ptr()) == 0;
+        is_empty
+            && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+            && libc::getrandom(std::ptr::null_mut(), 0, 0) == -1
+    }
+}
+
+const SKIPPED: &str = "SKIPPED: this process may not change its root directory";
+
+/// What clients with these settings come to, made before and after the system's randomness was lost.
+fn without_randomness(bench: &Bench, address: &str) -> String {
+    // No name, and no log, which opens a file: there are none in an empty directory.
+    let mut config = Config::new();
+    config.set_base_url(address).unwrap();
+    config.set_proxy("none").unwrap();
+    config.set_max_attempts(1).unwrap();
+    if !bench.sandbox.ca_pem().is_empty() {
+        config
+            .add_ca_pem(bench.sandbox.ca_pem().as_bytes())
+            .unwrap();
+    }
+    let before = Client::new(credentials(), &config).unwrap();
+    Child::fork(|| {
+        if !forbid_randomness() {
+            return SKIPPED.into();
+        }
+        let after = Client::new(credentials(), &config).unwrap();
+        format!(
+            "{}\n{}",
+            text_of(before.get_token(None)),
+            text_of(after.get_token(None))
+        )
+    })
+    .found()
+}
+
+#[test]
+fn where_there_is_no_randomness_plain_http_works_and_tls_says_what_is_missing() {
+    let bench = Bench::start();
+    let found = without_randomness(
+        &bench,
+        &format!("http://127.0.0.1:{}", bench.sandbox.port()),
+    );
+    if found == SKIPPED {
+        println!("{SKIPPED}");
+        return;
+    }
+    for token in found.lines() {
+        assert_is_own(&bench, token, "");
+    }
+    assert_eq!(bench.requests(), 2);
+
+    let bench = Bench::with_tls();
+    let found = without_randomness(
+        &bench,
+        &format!("https://127.0.0.1:{}", bench.sandbox.port()),
+    );
+    for error in found.lines() {
+        assert!(error.starts_with("!INTERNAL: "), "{error}");
+        assert!(
+            error.contains("the system gives no random numbers"),
+            "{error}"
+        );
+    }
+    assert_eq!(found.lines().count(), 2);
+    assert_eq!(bench.requests(), 0);
+}
+
 #[test]
 fn where_no_descriptor_is_left_a_call_says_so_and_the_next_one_succeeds() {
     fn limit(descriptors: libc::rlim_t) -> libc::rlim_t {

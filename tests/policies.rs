@@ -35,10 +35,10 @@ fn secs(seconds: u64) -> Duration {
 /// The wait after a trouble that came `before` times already, for the least and the largest random
 /// number.
 fn bounds(trouble: Trouble, before: u32, hint: Option<Duration>) -> [f64; 2] {
-    [0.0, 1.0].map(|random| {
+    [0, u32::MAX].map(|random| {
         let mut pace = Pace::new(LIMIT);
         for _ in 0..before {
-            pace.failed(at(0), trouble, None, 0.5);
+            pace.failed(at(0), trouble, None, u32::MAX / 2);
         }
         pace.failed(at(0), trouble, hint, random);
         pace.next().since(at(0)).as_secs_f64()
@@ -152,7 +152,7 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
         let mut pace = Pace::new(2);
         pace.sent(at(0));
         for _ in 0..9 {
-            pace.failed(at(0), trouble, Some(secs(9)), 1.0);
+            pace.failed(at(0), trouble, Some(secs(9)), u32::MAX);
         }
         assert!(pace.next() > at(0));
         assert_eq!(pace.is_worth_waiting(), trouble.passes(), "{trouble:?}");
@@ -160,7 +160,7 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
         assert!(pace.next() <= at(0), "{trouble:?}");
         assert!(pace.is_worth_waiting(), "{trouble:?}");
 
-        pace.failed(at(1), trouble, None, 1.0);
+        pace.failed(at(1), trouble, None, u32::MAX);
         let after = pace.next().since(at(1)).as_secs_f64();
         assert_eq!(after, bounds(trouble, 0, None)[1], "{trouble:?}");
     }
@@ -179,7 +179,7 @@ fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
         .zip([true, true, true, false, false, false])
     {
         let mut pace = Pace::new(LIMIT);
-        pace.failed(at(0), trouble, None, 0.5);
+        pace.failed(at(0), trouble, None, u32::MAX / 2);
         assert_eq!(pace.is_worth_waiting(), expected, "{trouble:?}");
     }
 }
@@ -194,8 +194,8 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
     for first in TROUBLES {
         for second in TROUBLES {
             let mut pace = Pace::new(LIMIT);
-            pace.failed(at(0), first, None, 1.0);
-            pace.failed(at(0), second, None, 1.0);
+            pace.failed(at(0), first, None, u32::MAX);
+            pace.failed(at(0), second, None, u32::MAX);
             let before = u32::from(kind(first) == kind(second));
             let expected = bounds(second, before, None)[1];
             let measured = pace.next().since(at(0)).as_secs_f64();
@@ -212,7 +212,7 @@ fn refused(pace: &mut Pace, issued: u64, lived: u64) -> Option<f64> {
     assert!(pace.next() <= at(issued), "{issued}: not yet");
     pace.sent(at(issued));
     pace.succeeded(proven_at);
-    let wait = pace.token_refused(now, proven_at, 0.0)?;
+    let wait = pace.token_refused(now, proven_at, 0)?;
     assert_eq!(pace.next(), now + wait);
     assert!(!pace.is_worth_waiting());
     Some(wait.as_secs_f64())
@@ -268,8 +268,8 @@ fn a_client_whose_last_token_has_lived_may_send_as_often_as_ever() {
 fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
     let mut pace = Pace::new(LIMIT);
     pace.succeeded(at(MINUTE));
-    pace.failed(at(0), Trouble::RateLimited, Some(secs(300)), 0.0);
-    let wait = pace.token_refused(at(1000), at(MINUTE), 0.0);
+    pace.failed(at(0), Trouble::RateLimited, Some(secs(300)), 0);
+    let wait = pace.token_refused(at(1000), at(MINUTE), 0);
     assert_eq!(wait, Some(secs(299)));
     assert_eq!(pace.next(), at(300_000));
 }
@@ -299,7 +299,7 @@ fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
         let now = at(second * 10_000);
         assert!(pace.next() <= now);
         pace.sent(now);
-        pace.failed(now, Trouble::Unreachable, None, 1.0);
+        pace.failed(now, Trouble::Unreachable, None, u32::MAX);
     }
 }
 
@@ -307,9 +307,9 @@ fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
 fn the_longer_of_backoff_and_window_counts() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
-    pace.failed(at(100), Trouble::Service, None, 1.0);
+    pace.failed(at(100), Trouble::Service, None, u32::MAX);
     assert_eq!(pace.next(), at(MINUTE));
-    pace.failed(at(100), Trouble::RateLimited, Some(secs(300)), 0.0);
+    pace.failed(at(100), Trouble::RateLimited, Some(secs(300)), 0);
     assert_eq!(pace.next(), at(300_100));
 }
 
@@ -325,7 +325,7 @@ fn a_limit_of_zero_is_one_and_not_an_endless_loop() {
 
 /// The requests in the first and in the tenth minute of callers who ask without a pause, when every
 /// answer is `trouble` and comes at once.
-fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: f64) -> [u32; 2] {
+fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: u32) -> [u32; 2] {
     let mut pace = Pace::new(LIMIT);
     let mut requests = [0; 10];
     for now in 0..10 * MINUTE {
@@ -344,7 +344,7 @@ fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: f64) -> [u
 
 #[test]
 fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials() {
-    for random in [0.0, 0.5, 1.0] {
+    for random in [0, u32::MAX / 2, u32::MAX] {
         let [first, tenth] = hammered(Some(Trouble::Rejected), None, random);
         assert!((1..=4).contains(&first), "{first}");
         assert!(tenth <= 1, "{tenth}");
@@ -353,7 +353,7 @@ fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials
 
 #[test]
 fn a_hostile_caller_sends_at_most_twelve_requests_a_minute_to_a_failing_service() {
-    for random in [0.0, 0.5, 1.0] {
+    for random in [0, u32::MAX / 2, u32::MAX] {
         for hint in [None, Some(Duration::ZERO), Some(secs(1))] {
             let [first, tenth] = hammered(Some(Trouble::Service), hint, random);
             assert!((1..=6).contains(&first), "{first}");
@@ -372,11 +372,11 @@ fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service
         Some(Trouble::Rejected),
     ] {
         for hint in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
-            let requests = hammered(trouble, hint, 0.0);
+            let requests = hammered(trouble, hint, 0);
             assert!(requests.iter().all(|&n| n <= LIMIT), "{trouble:?} {hint:?}");
         }
     }
-    assert_eq!(hammered(None, None, 0.0), [LIMIT, LIMIT]);
+    assert_eq!(hammered(None, None, 0), [LIMIT, LIMIT]);
 }
 
 // ---- Clocks that jump. ----
@@ -385,7 +385,7 @@ fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service
 fn a_device_that_slept_may_send_at_once() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
-    pace.failed(at(0), Trouble::Rejected, Some(Duration::MAX), 1.0);
+    pace.failed(at(0), Trouble::Rejected, Some(Duration::MAX), u32::MAX);
     assert!(pace.next() > at(9 * MINUTE));
     assert!(pace.next() <= at(480 * MINUTE));
 }
@@ -401,10 +401,10 @@ fn the_end_of_the_clock_is_not_a_panic() {
     for trouble in TROUBLES {
         let mut pace = Pace::new(1);
         pace.sent(end);
-        pace.failed(end, trouble, Some(Duration::MAX), 1.0);
+        pace.failed(end, trouble, Some(Duration::MAX), u32::MAX);
         assert_eq!(pace.next(), end);
     }
-    let lifetime = freshness::plan(end, secs(3600), Origin::Scrambled, 0.5);
+    let lifetime = freshness::plan(end, secs(3600), Origin::Scrambled, u32::MAX / 2);
     assert_eq!([lifetime.refresh_at, lifetime.ends], [end, end]);
 }
 
@@ -436,7 +436,7 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
             (Origin::Refreshed, refreshed),
             (Origin::Scrambled, scrambled),
         ] {
-            for (random, refresh_at) in [(0.0, latest), (1.0, earliest)] {
+            for (random, refresh_at) in [(0, latest), (u32::MAX, earliest)] {
                 let expected = freshness::Lifetime {
                     proven_at: at((life / 2).min(MINUTE)),
                     refresh_at: at(refresh_at),
@@ -452,7 +452,7 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
 
 #[test]
 fn a_token_that_lives_for_no_time_is_dead_from_the_start() {
-    let lifetime = freshness::plan(at(0), Duration::ZERO, Origin::Scrambled, 0.5);
+    let lifetime = freshness::plan(at(0), Duration::ZERO, Origin::Scrambled, u32::MAX / 2);
     assert_eq!(lifetime.refresh_at, at(0));
     assert_eq!(lifetime.fresh_until, at(0));
     assert_eq!(lifetime.ends, at(0));
@@ -475,7 +475,7 @@ proptest! {
         sent in any::<u64>(),
         expires_in in any_duration(),
         origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
-        random in 0.0..=1.0,
+        random in any::<u32>(),
     ) {
         let sent = Instant::from_nanos(sent);
         let lifetime = freshness::plan(sent, expires_in, origin, random);
@@ -490,7 +490,7 @@ proptest! {
         limit in 1..=60_u32,
         now in any::<u64>(),
         failures in prop::collection::vec(
-            (any_trouble(), prop::option::of(any_duration()), 0.0..=1.0),
+            (any_trouble(), prop::option::of(any_duration()), any::<u32>()),
             1..50,
         ),
     ) {
@@ -508,7 +508,7 @@ proptest! {
     fn whatever_is_answered_no_sixty_seconds_see_more_requests_than_the_limit(
         limit in 1..=60_u32,
         answers in prop::collection::vec(
-            (prop::option::of(any_trouble()), prop::option::of(0..120_u64), 0.0..=1.0, 0..3000_u64),
+            (prop::option::of(any_trouble()), prop::option::of(0..120_u64), any::<u32>(), 0..3000_u64),
             1..300,
         ),
     ) {
@@ -536,7 +536,7 @@ proptest! {
     fn a_success_opens_the_way_again_whatever_came_before(
         limit in 2..=60_u32,
         failures in prop::collection::vec(
-            (any_trouble(), prop::option::of(any_duration()), 0.0..=1.0),
+            (any_trouble(), prop::option::of(any_duration()), any::<u32>()),
             0..50,
         ),
     ) {
@@ -555,12 +555,12 @@ proptest! {
         trouble in prop::sample::select(vec![Trouble::RateLimited, Trouble::Service, Trouble::Rejected]),
         before in 0..20_u32,
         asked in any_duration(),
-        random in 0.0..=1.0,
+        random in any::<u32>(),
     ) {
         let cap = if trouble == Trouble::Service { secs(60) } else { secs(600) };
         let mut pace = Pace::new(LIMIT);
         for _ in 0..before {
-            pace.failed(at(0), trouble, None, 0.5);
+            pace.failed(at(0), trouble, None, u32::MAX / 2);
         }
         pace.failed(at(0), trouble, Some(asked), random);
         prop_assert!(pace.next().since(at(0)) >= asked.min(cap));
@@ -570,7 +570,7 @@ proptest! {
     fn more_of_the_same_trouble_never_shortens_the_wait(
         trouble in any_trouble(),
         before in 0..40_u32,
-        random in 0.0..=1.0,
+        random in any::<u32>(),
     ) {
         let wait = |before| {
             let mut pace = Pace::new(LIMIT);
@@ -587,7 +587,7 @@ proptest! {
     fn a_token_is_served_for_nine_tenths_of_its_life_and_refreshed_with_time_to_spare(
         expires_in in 1..=864_000_u64,
         origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
-        random in 0.0..=1.0,
+        random in any::<u32>(),
     ) {
         let life = secs(expires_in);
         let lifetime = freshness::plan(at(0), life, origin, random);
@@ -603,10 +603,10 @@ proptest! {
     fn a_larger_draw_never_refreshes_later(
         expires_in in any_duration(),
         origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
-        draws in (0.0..=1.0, 0.0..=1.0),
+        draws in (any::<u32>(), any::<u32>()),
     ) {
         let refresh_at = |random| freshness::plan(at(0), expires_in, origin, random).refresh_at;
-        let (less, more) = (f64::min(draws.0, draws.1), f64::max(draws.0, draws.1));
+        let (less, more) = (draws.0.min(draws.1), draws.0.max(draws.1));
         prop_assert!(refresh_at(more) <= refresh_at(less));
     }
 }

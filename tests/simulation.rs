@@ -88,6 +88,11 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// What the policies take.
+    fn draw(&mut self) -> u32 {
+        (self.next() >> 32) as u32
+    }
+
     fn below(&mut self, limit: u32) -> u32 {
         (self.unit() * f64::from(limit)) as u32
     }
@@ -312,7 +317,7 @@ impl Simulation {
             pace.token_refused(
                 instant(now),
                 instant(terminal.proven_at),
-                self.random.unit(),
+                self.random.draw(),
             );
             terminal.fresh_until = 0;
             terminal.failed = true;
@@ -380,7 +385,7 @@ impl Simulation {
                 terminal.failed = false;
                 record.tokens[(answered / SECOND) as usize] += 1;
                 let lifetime =
-                    freshness::plan(instant(now), EXPIRES_IN, origin, self.random.unit());
+                    freshness::plan(instant(now), EXPIRES_IN, origin, self.random.draw());
                 pace.succeeded(lifetime.proven_at);
                 if refusing.is_empty() {
                     terminal.pace = None;
@@ -403,7 +408,7 @@ impl Simulation {
             Answer::TooMany(reset) => (Trouble::RateLimited, Some(reset)),
         };
         terminal.failed = true;
-        pace.failed(instant(answered), trouble, hint, self.random.unit());
+        pace.failed(instant(answered), trouble, hint, self.random.draw());
         let next = millis(pace.next());
         let goes_on = attempts < MAX_ATTEMPTS && trouble.passes();
         terminal.attempts = goes_on.then_some(attempts);

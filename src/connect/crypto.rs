@@ -20,6 +20,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as verify;
 
+use crate::Status;
+
+use super::Failure;
+
 /// The provider for [`rustls::ClientConfig`].
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
@@ -92,6 +96,15 @@ impl SecureRandom for Random {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
         SystemRandom::new().fill(bytes).map_err(|_| GetRandomFailed)
     }
+}
+
+/// What TLS cannot do without; rustls and the standard library panic in some places where it is missing.
+pub(super) fn check_randomness() -> Result<(), Failure> {
+    SystemRandom::new().fill(&mut [0]).map_err(|_| {
+        let problem = "the system gives no random numbers, which TLS needs: getrandom() fails, and there is \
+                       no /dev/urandom (a chroot or a container without it?)";
+        Failure::new(Status::Internal, problem.into())
+    })
 }
 
 #[derive(Debug)]

@@ -77,6 +77,7 @@ impl TlsSettings {
         target: &Endpoint,
         deadline: &Deadline,
     ) -> Result<Tls, ureq::Error> {
+        crypto::check_randomness()?;
         let config = self.config.get_or_try_init(|| self.build())?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| {
             let problem = "is not a host name that a certificate can be for";

@@ -345,7 +345,7 @@ mod tests {
             expires_at: 1_793_939_000,
         };
         let now = Clock::System.now();
-        let lifetime = freshness::plan(now, grant.expires_in, Origin::Refreshed, 0.0);
+        let lifetime = freshness::plan(now, grant.expires_in, Origin::Refreshed, 0);
         let cache = ClientCache::new(CLIENTS.find(key).expect("it is valid").lasting.clone());
         let token = CachedToken::new(grant, lifetime, Clock::System, cache.owner());
         cache.store(Arc::new(token));

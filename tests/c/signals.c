@@ -1,10 +1,11 @@
-/* A host that blocks signals, to read them itself. Each would end the process where it is not blocked. */
+/* Hosts with signals of their own: each would end the process where the library is not careful. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 
 #include "harness.h"
 
+#include <fenv.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -82,7 +83,25 @@ static void a_signal_that_the_caller_has_blocked_is_not_delivered_during_a_reque
     clopos_auth_client_free(client);
 }
 
+static void a_host_that_makes_signals_of_floating_point_exceptions_may_call(void)
+{
+    clopos_auth_client *client = new_client();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+
+    /* The library's thread inherits them. */
+    feenableexcept(FE_ALL_EXCEPT);
+    sandbox_fails_times("status-503", 1);
+    token = get_token(client);
+    CHECK(clopos_auth_invalidate(client, token->value) == CLOPOS_AUTH_OK);
+    clopos_auth_token_free(token);
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_get_token(client, 0, &token, &err));
+    CHECK(sandbox_requests() == 2);
+    clopos_auth_client_free(client);
+}
+
 const test SIGNAL_TESTS[] = {
     TEST(a_pending_signal_that_the_caller_has_blocked_is_not_delivered_by_a_call),
     TEST(a_signal_that_the_caller_has_blocked_is_not_delivered_during_a_request),
+    TEST(a_host_that_makes_signals_of_floating_point_exceptions_may_call),
     END_OF_TESTS};

@@ -39,7 +39,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 fn compile((name, build): (&str, Build)) -> Program {
-    Program::compile(name, TESTS, build, &[])
+    Program::compile(name, TESTS, build, &["-lm"])
 }
 
 fn run(program: &Program, name: &str) {

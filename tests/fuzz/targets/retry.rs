@@ -46,10 +46,11 @@ fuzz_target!(|input: &[u8]| {
         Trouble::RateLimited,
         Trouble::Broken,
         Trouble::Rejected,
+        Trouble::TokenRefused,
     ] {
         let mut pace = Pace::new(12);
         pace.sent(now);
-        pace.failed(now, trouble, hint, 1.0);
+        pace.failed(now, trouble, hint, u32::MAX);
         assert!(pace.next() > now);
         assert!(pace.next().since(now) <= Duration::from_secs(750));
     }
