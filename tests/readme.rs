@@ -212,7 +212,10 @@ fn every_defence_in_the_security_document_names_tests_that_are_there() {
 fn every_part_of_the_tests_has_a_row_in_their_readme() {
     let readme = read("tests/README.md");
     for part in parts() {
-        assert!(readme.contains(&format!("\n| `{part}` | ")), "no row {part}");
+        assert!(
+            readme.contains(&format!("\n| `{part}` | ")),
+            "no row {part}"
+        );
     }
 }
 
