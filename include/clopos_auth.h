@@ -187,8 +187,9 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_PROXY = 12,
     /**
-     * The service refused these credentials. Asking again will not help until somebody corrects the
-     * client id, secret, brand or integrator id; asking often may lock the whole store out.
+     * The service refused the sign-in. Asking again will not help until somebody corrects the client
+     * id, secret, brand or integrator id (the error's `reason` and message say which); asking often
+     * may lock the whole store out.
      */
     CLOPOS_AUTH_REJECTED = 13,
     /**
@@ -394,7 +395,8 @@ typedef struct clopos_auth_error {
      */
     int64_t retry_after_ms;
     /**
-     * The stable identifier that the service gave in the body's "error" field, or NULL.
+     * What the service gave in the body's "error" field, an identifier or a sentence; NULL if nothing.
+     * At most 512 bytes on one line, with secrets and tokens masked.
      */
     const char *server_code;
     /**

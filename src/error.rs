@@ -65,7 +65,7 @@ impl Error {
         self.retry_after
     }
 
-    /// The stable identifier from the body's `error` field, where the server sent one.
+    /// What the service gave in the body's `error` field: an identifier or a sentence.
     pub fn server_code(&self) -> Option<&str> {
         self.server_code.as_deref()
     }

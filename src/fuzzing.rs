@@ -15,13 +15,13 @@ pub fn unix_seconds(http_date: &str) -> Option<i64> {
 }
 
 /// A response as it comes in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Response<'a> {
     pub http_status: u16,
     pub date: Option<&'a str>,
     pub location: Option<&'a str>,
-    pub retry_after: Option<&'a str>,
-    pub rate_limit_reset: Option<&'a str>,
+    pub retry_after: Vec<&'a str>,
+    pub rate_limit_reset: Vec<&'a str>,
     pub body: &'a [u8],
 }
 
@@ -59,7 +59,7 @@ fn head<'a>(response: &Response<'a>) -> Head<'a> {
         http_status: response.http_status,
         date: response.date,
         location: response.location,
-        retry_after: response.retry_after.into_iter().collect(),
-        rate_limit_reset: response.rate_limit_reset.into_iter().collect(),
+        retry_after: response.retry_after.clone(),
+        rate_limit_reset: response.rate_limit_reset.clone(),
     }
 }

@@ -324,6 +324,11 @@ mod tests {
                 "failed in the middle",
             ),
             (ureq::Error::BodyStalled, Status::Connect, "no more data"),
+            (
+                ureq::Error::Io(io::ErrorKind::BrokenPipe.into()),
+                Status::Connect,
+                "broken pipe",
+            ),
             (ureq::Error::Other(strange), Status::Protocol, "not HTTP"),
         ] {
             let failed = exchange.explain(error, Duration::from_secs(1));

@@ -339,8 +339,8 @@ fn unescape(raw: &RawValue) -> Option<Zeroizing<String>> {
                 after = escape[length..].chars();
                 c
             }
-            c @ ('"' | '\\' | '/') => c,
-            _ => return None,
+            // A quote, a backslash or a slash: serde_json has seen to it.
+            c => c,
         };
         text.push(c);
         rest = after.as_str();

@@ -46,8 +46,9 @@ pub enum Status {
     Clock = 11,
     /// The HTTP proxy could not be used: unreachable, or it refused (`http_status` says how).
     Proxy = 12,
-    /// The service refused these credentials. Asking again will not help until somebody corrects the
-    /// client id, secret, brand or integrator id; asking often may lock the whole store out.
+    /// The service refused the sign-in. Asking again will not help until somebody corrects the client
+    /// id, secret, brand or integrator id (the error's `reason` and message say which); asking often
+    /// may lock the whole store out.
     Rejected = 13,
     /// Too many requests: the service said so, or this client used up its own
     /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` says how long to wait.

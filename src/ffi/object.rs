@@ -47,7 +47,8 @@ pub struct clopos_auth_error {
     pub retryable: i32,
     /// Milliseconds until the next call can lead to a request; -1 where that is not known.
     pub retry_after_ms: i64,
-    /// The stable identifier that the service gave in the body's "error" field, or NULL.
+    /// What the service gave in the body's "error" field, an identifier or a sentence; NULL if nothing.
+    /// At most 512 bytes on one line, with secrets and tokens masked.
     pub server_code: *const c_char,
     /// One line for a log: never NULL, never a secret. Its wording may change in any version.
     pub message: *const c_char,

@@ -41,8 +41,8 @@ pub fn response(input: &[u8]) -> Response<'_> {
         match name {
             "Date" => response.date = Some(value),
             "Location" => response.location = Some(value),
-            "Retry-After" => response.retry_after = Some(value),
-            "RateLimit-Reset" => response.rate_limit_reset = Some(value),
+            "Retry-After" => response.retry_after.push(value),
+            "RateLimit-Reset" => response.rate_limit_reset.push(value),
             _ => {}
         }
     }
