@@ -2,7 +2,9 @@
 //! program: surviving `fork`, and threads that leave the host's signals alone.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+#[cfg(unix)]
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use once_cell::race::OnceBox;
@@ -26,7 +28,7 @@ pub(crate) fn generation() -> u64 {
         // SAFETY: has no requirements; reads a flag of the process.
         u64::from(unsafe { RtlDllShutdownInProgress() })
     }
-    #[cfg(not(windows))]
+    #[cfg(unix)]
     FORKS.load(Ordering::Relaxed)
 }
 
