@@ -92,7 +92,8 @@ impl Client {
         cache: Arc<TokenCache>,
     ) -> Result<Client, Error> {
         process::settle();
-        let process = Process::new(config)?;
+        let config = config.with_proxy_of_environment()?;
+        let process = Process::new(&config)?;
         process.exchange.prepare()?;
         for name in credentials.copied_with_too_much() {
             process.log.line(
@@ -102,7 +103,7 @@ impl Client {
         }
         Ok(Client {
             shared: Arc::new(Shared {
-                config: config.clone(),
+                config,
                 credentials: ArcSwapOption::from_pointee(credentials),
                 cache: ClientCache::new(cache),
                 process: PerProcess::new(process),

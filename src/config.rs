@@ -13,7 +13,7 @@ use ureq::http::uri::Scheme;
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::connect::ProxyUrl;
+use crate::connect::{ProxyUrl, proxy_from_environment};
 use crate::secret::Secret;
 
 /// Where the service is, unless a [`Config`] says otherwise.
@@ -164,6 +164,8 @@ pub(crate) struct Network {
     /// Certificates that were added, already checked to be usable as roots.
     pub added: RootCertStore,
     pub proxy: ProxyChoice,
+    /// Otherwise plain `http://` connects to loopback addresses only.
+    pub allow_plain_http: bool,
     pub clock: Clock,
 }
 
@@ -171,7 +173,6 @@ pub(crate) struct Network {
 #[derive(Clone)]
 pub struct Config {
     pub(crate) base_url: Uri,
-    pub(crate) allow_plain_http: bool,
     pub(crate) timeout: Duration,
     pub(crate) attempt_timeout: Duration,
     pub(crate) max_attempts: u32,
@@ -185,7 +186,6 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             base_url: Uri::from_static(DEFAULT_BASE_URL),
-            allow_plain_http: false,
             timeout: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
             max_attempts: 3,
@@ -195,6 +195,7 @@ impl Default for Config {
                 roots: Roots::default(),
                 added: RootCertStore::empty(),
                 proxy: ProxyChoice::default(),
+                allow_plain_http: false,
                 clock: Clock::System,
             },
             log: None,
@@ -250,6 +251,8 @@ impl Config {
     }
 
     /// Trusts the certificates in `pem` too: one or more `BEGIN CERTIFICATE` blocks, 1 MiB at most.
+    /// A server cannot use a CA's certificate (`CA:TRUE`) as its own, even if it is added here:
+    /// `openssl req -x509` makes such a one.
     pub fn add_ca_pem(&mut self, pem: &[u8]) -> Result<&mut Config, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in parse_ca_pem(pem)? {
@@ -298,7 +301,7 @@ impl Config {
     /// Permits `http://` to hosts other than this device. The secret then crosses the network
     /// readable by anybody: for test benches only.
     pub fn set_allow_plain_http(&mut self, allow: bool) -> &mut Config {
-        self.allow_plain_http = allow;
+        self.network.allow_plain_http = allow;
         self
     }
 
@@ -326,11 +329,24 @@ impl Config {
         self
     }
 
+    /// The settings of a client that is made now: the proxy is the one that the environment names for
+    /// this URL. A forked child does not read the environment again.
+    pub(crate) fn with_proxy_of_environment(&self) -> Result<Config, Error> {
+        let mut config = self.clone();
+        if let ProxyChoice::Environment = config.network.proxy {
+            config.network.proxy = match proxy_from_environment(&config.base_url)? {
+                Some(proxy) => ProxyChoice::Url(proxy),
+                None => ProxyChoice::None,
+            };
+        }
+        Ok(config)
+    }
+
     /// The URL that the request goes to, if the settings permit it.
     pub(crate) fn auth_url(&self) -> Result<Uri, Error> {
         let host = self.base_url.host().unwrap_or_default();
         if self.base_url.scheme() == Some(&Scheme::HTTP)
-            && !self.allow_plain_http
+            && !self.network.allow_plain_http
             && !is_loopback(host)
         {
             return Err(Error::invalid_argument(format!(

@@ -2,12 +2,15 @@
 //! `ureq::unversioned`.
 //!
 //! One connector does the whole chain, because each step decides what the next one may say when it
-//! fails: choose the route ([`proxy`]), resolve, race the addresses ([`race`]), pass the proxy,
-//! shake hands ([`tls`]). ureq resolves before it looks into its pool; here the resolver does
-//! nothing and the connector resolves, so a pooled connection costs no look-up.
+//! fails: resolve ([`resolve`]), race the addresses ([`race`]), pass the proxy ([`proxy`]), shake hands
+//! ([`tls`]). ureq resolves before it looks into its pool; here its resolver does nothing and the
+//! connector resolves, so a pooled connection costs no look-up.
 //!
-//! Nothing here starts a thread on Unix, logs, or writes to a socket that is being dropped (after a
-//! `fork` it may be the parent's).
+//! Without permission, plain `http://` connects to loopback addresses only, whatever the name says, and
+//! passes no proxy: that would resolve the name itself.
+//!
+//! Only a look-up starts a thread on Unix. Nothing here logs, or writes to a socket that is being
+//! dropped (after a `fork` it may be the parent's).
 // Not `forbid`, which `sys` could not get out of; every other file below says `forbid` itself.
 #![deny(unsafe_code)]
 
@@ -15,7 +18,9 @@ mod crypto;
 mod head;
 mod proxy;
 mod race;
+mod resolve;
 mod sentence;
+mod sessions;
 #[cfg(unix)]
 mod sys;
 #[cfg(test)]
@@ -25,7 +30,7 @@ mod transport;
 mod verifier;
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,13 +42,14 @@ use ureq::unversioned::transport::{ConnectionDetails, Either, NextTimeout};
 
 use crate::Status;
 use crate::clock::{Clock, Instant};
-use crate::config::Network;
+use crate::config::{Network, ProxyChoice};
 
-use self::proxy::Routes;
+use self::resolve::{LookUp, LookUps};
 use self::tls::{Tls, TlsSettings};
 use self::transport::{Deadline, Plain, Socket};
 
-pub(crate) use self::proxy::ProxyUrl;
+pub(crate) use self::proxy::{ProxyUrl, from_environment as proxy_from_environment};
+pub(crate) use self::sentence::problem as tls_problem;
 
 /// An agent whose connections go through this module, and what it and its user tell each other.
 /// `config` gives time-outs, limits and the user agent; its proxy and TLS settings are not looked at,
@@ -52,14 +58,29 @@ pub(crate) fn agent(
     network: &Network,
     config: Config,
 ) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
+    agent_with(network, config, Arc::new(resolve::system))
+}
+
+fn agent_with(
+    network: &Network,
+    config: Config,
+    look_up: Arc<LookUp>,
+) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
     let notes = Arc::new(Notes {
         dialled: AtomicU64::new(0),
+        addresses: Mutex::default(),
         server_date: Mutex::new(None),
         validity: Mutex::new(None),
         clock: network.clock.clone(),
     });
     let connector = Connector {
-        routes: Routes::new(&network.proxy)?,
+        proxy: match &network.proxy {
+            ProxyChoice::Url(proxy) => Some(proxy.clone()),
+            // The environment was read when the client was made.
+            ProxyChoice::None | ProxyChoice::Environment => None,
+        },
+        allow_plain_http: network.allow_plain_http,
+        look_ups: LookUps::new(look_up),
         tls: TlsSettings::new(network, notes.clone())?,
         notes: notes.clone(),
     };
@@ -71,11 +92,23 @@ pub(crate) fn agent(
 #[derive(Debug)]
 pub(crate) struct Notes {
     dialled: AtomicU64,
+    addresses: Mutex<Addresses>,
     /// Unix seconds on the server's clock, and when they were read.
     server_date: Mutex<Option<(i64, Instant)>>,
     validity: Mutex<Option<Validity>>,
     clock: Clock,
 }
+
+#[derive(Debug, Default)]
+struct Addresses {
+    /// The server's, of the last connection; `None` if a proxy connects to it.
+    server: Option<IpAddr>,
+    /// Those to which a connection was made that brought no response, the last one at the end.
+    suspect: Vec<IpAddr>,
+}
+
+/// How many addresses are remembered as suspect; a host behind a CDN can have a dozen.
+const MAX_SUSPECT: usize = 16;
 
 /// From when and until when a certificate is valid.
 type Validity = (UnixTime, UnixTime);
@@ -84,6 +117,34 @@ impl Notes {
     /// How many connections were tried: unchanged by an exchange that used a kept one.
     pub(crate) fn dialled(&self) -> u64 {
         self.dialled.load(Ordering::Relaxed)
+    }
+
+    /// A whole response has come: no address is suspect any more.
+    pub(crate) fn answered(&self) {
+        lock(&self.addresses).suspect.clear();
+    }
+
+    /// `host` with the address that it had for the last connection, for messages: `a.example (192.0.2.1)`.
+    pub(crate) fn peer(&self, host: &str) -> String {
+        peer(host, host, lock(&self.addresses).server)
+    }
+
+    /// Suspect until [`Notes::answered`] says otherwise.
+    fn connected(&self, address: IpAddr, role: Role) {
+        let mut addresses = lock(&self.addresses);
+        addresses.server = matches!(role, Role::Server).then_some(address);
+        addresses.suspect.retain(|other| *other != address);
+        if addresses.suspect.len() == MAX_SUSPECT {
+            addresses.suspect.remove(0);
+        }
+        addresses.suspect.push(address);
+    }
+
+    /// Moves suspect addresses to the end, the one that failed last to the very end.
+    fn suspect_last(&self, addresses: &mut [SocketAddr]) {
+        let suspect = &lock(&self.addresses).suspect;
+        // `None` sorts first.
+        addresses.sort_by_key(|address| suspect.iter().position(|other| *other == address.ip()));
     }
 
     /// A server that was who it had to be says what time it is: this may explain a certificate that
@@ -193,8 +254,24 @@ impl Role {
     }
 }
 
+/// Why a host could not be reached.
+enum Unreached {
+    Unresolved(String),
+    Other(ureq::Error),
+}
+
+/// `shown (address)`, or only `shown` where the address is the host itself or is not known.
+fn peer(host: &str, shown: &str, address: Option<IpAddr>) -> String {
+    match address {
+        Some(address) if !host.contains(&address.to_string()) => format!("{shown} ({address})"),
+        _ => shown.to_owned(),
+    }
+}
+
 struct Connector {
-    routes: Routes,
+    proxy: Option<ProxyUrl>,
+    allow_plain_http: bool,
+    look_ups: LookUps,
     tls: TlsSettings,
     notes: Arc<Notes>,
 }
@@ -211,20 +288,67 @@ impl ureq::unversioned::transport::Connector for Connector {
         let secure = details.needs_tls();
         let target = Endpoint::of(details.uri, if secure { 443 } else { 80 });
         let deadline = Deadline::new(details.timeout);
-        let socket = match self.routes.choose(&target, secure)? {
-            None => dial(&target, Role::Server, &deadline, details)?,
-            Some(proxy) => {
-                let mut socket = dial(proxy.endpoint(), Role::Proxy, &deadline, details)?;
+        let reach = || match &self.proxy {
+            Some(proxy) if secure || self.allow_plain_http => {
+                let mut socket = self.dial(proxy.endpoint(), Role::Proxy, &deadline, details)?;
                 let user_agent = details.config.user_agent();
                 proxy.tunnel(&mut socket, &target, user_agent, &deadline)?;
-                socket
+                Ok(socket)
             }
+            _ => self.dial(&target, Role::Server, &deadline, details),
         };
         Ok(Some(if secure {
-            Either::B(self.tls.handshake(socket, &target, &deadline)?)
+            Either::B(self.tls.connect(reach, &target, &deadline)?)
         } else {
-            Either::A(Plain::new(socket, self.notes.clock.clone()))
+            Either::A(Plain::new(reach()?, self.notes.clock.clone()))
         }))
+    }
+}
+
+impl Connector {
+    fn dial(
+        &self,
+        endpoint: &Endpoint,
+        role: Role,
+        deadline: &Deadline,
+        details: &ConnectionDetails,
+    ) -> Result<Socket, ureq::Error> {
+        let unresolved =
+            |why: &str| role.failure(Status::Dns, "cannot resolve", &endpoint.host, why);
+        let register = &*details.register_shutdown;
+        let found = self
+            .look_ups
+            .resolve(endpoint, deadline, register)
+            .map_err(|unreached| match unreached {
+                Unreached::Unresolved(why) => unresolved(&why).into(),
+                Unreached::Other(error) => error,
+            })?;
+        let mut addresses = race::interleave(&found);
+        if !details.needs_tls() && !self.allow_plain_http {
+            addresses.retain(|address| address.ip().to_canonical().is_loopback());
+            if addresses.is_empty() {
+                return Err(unresolved(&format!(
+                    "here it is {}, which is not this device, and http:// would send the secret in \
+                     clear text; correct the hosts file or the name server",
+                    found[0].ip()
+                ))
+                .into());
+            }
+        }
+        self.notes.suspect_last(&mut addresses);
+        let limit = deadline.left()?;
+        let mut dialer = race::dialer(register, addresses.len() == 1, limit);
+        let (address, stream) =
+            race::race(&addresses, deadline, &mut dialer).map_err(|lost| match lost {
+                race::Lost::Failed(reasons) => {
+                    let why = race::listing(&reasons);
+                    role.failure(Status::Connect, "cannot connect to", endpoint, &why)
+                        .into()
+                }
+                race::Lost::ShutDown(error) => error,
+            })?;
+        self.notes.connected(address.ip(), role);
+        Ok(Socket::new(stream, address.ip()))
     }
 }
 
@@ -232,52 +356,6 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connector")
     }
-}
-
-fn dial(
-    endpoint: &Endpoint,
-    role: Role,
-    deadline: &Deadline,
-    details: &ConnectionDetails,
-) -> Result<Socket, ureq::Error> {
-    let addresses = resolve(endpoint)
-        .and_then(|addresses| match deadline.left() {
-            Ok(_) => Ok(addresses),
-            // Not to be blamed on the addresses, none of which was tried.
-            Err(_) => Err(format!("took longer than {}", deadline.allowed())),
-        })
-        .map_err(|why| role.failure(Status::Dns, "cannot resolve", &endpoint.host, &why))?;
-    let limit = deadline.left()?;
-    let mut dialer = race::dialer(&*details.register_shutdown, addresses.len() == 1, limit);
-    let stream = race::race(&race::interleave(&addresses), deadline, &mut dialer).map_err(
-        |lost| match lost {
-            race::Lost::Failed(reasons) => {
-                let why = race::listing(&reasons);
-                role.failure(Status::Connect, "cannot connect to", endpoint, &why)
-                    .into()
-            }
-            race::Lost::ShutDown(error) => error,
-        },
-    )?;
-    Ok(Socket::new(stream))
-}
-
-/// The system's resolver, on this thread: the caller is one that may block.
-fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, String> {
-    let found = (endpoint.host.as_str(), endpoint.port)
-        .to_socket_addrs()
-        .map_err(|error| {
-            let text = error.to_string();
-            match text.strip_prefix("failed to lookup address information: ") {
-                Some(reason) => reason.to_owned(),
-                None => text,
-            }
-        })?;
-    let addresses: Vec<_> = found.collect();
-    if addresses.is_empty() {
-        return Err("the name has no address".into());
-    }
-    Ok(addresses)
 }
 
 /// What ureq calls before it looks into its pool.

@@ -18,6 +18,8 @@ pub struct Error {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) server_code: Option<Box<str>>,
     pub(crate) reason: Reason,
+    /// Not retryable although its status is.
+    pub(crate) permanent: bool,
     /// Borrowed where it is always the same: the error that says there is no memory needs none.
     pub(crate) message: Cow<'static, str>,
 }
@@ -30,6 +32,7 @@ impl Error {
             retry_after: None,
             server_code: None,
             reason: Reason::Unknown,
+            permanent: false,
             message: message.into(),
         }
     }
@@ -54,10 +57,14 @@ impl Error {
     }
 
     /// Whether the same call may succeed later without anybody changing anything. A proxy that asks
-    /// for (other) credentials or forbids the host will not change its mind, unlike one that is down.
+    /// for (other) credentials or forbids the host will not change its mind, unlike one that is down or
+    /// overloaded.
     pub fn is_retryable(&self) -> bool {
-        self.status.is_retryable()
-            && !(self.status == Status::Proxy && matches!(self.http_status, Some(400..500)))
+        let proxy_refused = match self.http_status {
+            Some(408 | 425 | 429) | None => false,
+            Some(code) => self.status == Status::Proxy && (400..500).contains(&code),
+        };
+        self.status.is_retryable() && !self.permanent && !proxy_refused
     }
 
     /// How long to wait before the next call can lead to a request, where that is known.

@@ -86,10 +86,9 @@ impl Exchange {
         Ok(())
     }
 
-    /// Asks the service once, for at most `timeout` (name resolution, which cannot be interrupted,
-    /// may take longer; nobody but the flight's own thread waits for it). If the server drops the kept
-    /// connection instead of answering, or says that it waited there too long (408: RFC 9110, 15.5.9),
-    /// asks on a new one, if `may_ask_again`.
+    /// Asks the service once, for at most `timeout`. If the server drops the kept connection instead of
+    /// answering, or says that it waited there too long (408: RFC 9110, 15.5.9), asks on a new one, if
+    /// `may_ask_again`.
     pub fn attempt(
         &self,
         credentials: &Credentials,
@@ -143,11 +142,13 @@ impl Exchange {
         {
             connections.notes.saw_server_date(date);
         }
-        Ok(Answer {
+        let answer = Answer {
             http_status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body: read_body(&mut response.body_mut().as_reader(), length)?,
-        })
+        };
+        connections.notes.answered();
+        Ok(answer)
     }
 
     fn read(&self, answer: &Answer, credentials: &Credentials) -> Result<Grant, Error> {
@@ -200,7 +201,10 @@ impl Exchange {
 
     /// Puts an error of the HTTP client into this library's words. Never quotes what was received.
     fn explain(&self, error: ureq::Error, timeout: Duration) -> Failed {
-        let host = &self.host;
+        let host = &match self.connections.get() {
+            Some(connections) => connections.notes.peer(&self.host),
+            None => self.host.to_string(),
+        };
         let broke = |how: &str| {
             Error::new(
                 Status::Connect,
@@ -235,7 +239,10 @@ impl Exchange {
             }
             ureq::Error::Rustls(error) => Error::new(
                 Status::Tls,
-                format!("TLS with {host} failed in the middle: {error}"),
+                format!(
+                    "TLS with {host} failed in the middle: {}",
+                    connect::tls_problem(&error)
+                ),
             ),
             ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => broke("no more data"),
             ureq::Error::Protocol(ureq_proto::Error::HttpParseTooManyHeaders) => self

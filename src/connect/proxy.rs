@@ -1,6 +1,6 @@
 //! HTTP proxies: which one a connection goes through, and passing it with CONNECT.
 //!
-//! The environment is read once, when the agent is made, and follows curl and Go: the names of the
+//! The environment is read once, when the client is made, and follows curl and Go: the names of the
 //! variables, `http_proxy` in lower case only (a CGI program's `HTTP_PROXY` is the client's word),
 //! and, as in Go, never a proxy to this device itself. A proxy that was given explicitly is used
 //! for everything; `NO_PROXY` belongs to the environment.
@@ -11,11 +11,11 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use ureq::config::AutoHeaderValue;
-use ureq::http::StatusCode;
+use ureq::http::uri::Scheme;
+use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
 
 use crate::Status;
-use crate::config::ProxyChoice;
 use crate::secret::{Secret, SecretBuffer};
 
 use super::transport::{Deadline, Socket};
@@ -98,15 +98,17 @@ impl ProxyUrl {
         user_agent: &AutoHeaderValue,
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
+        let address = socket.address;
+        let failure = |problem: &str| self.failure(Some(address), problem);
         let broken = |error| match error {
             ureq::Error::Timeout(_) => {
-                self.failure(format!("did not answer within {}", deadline.allowed()))
+                failure(&format!("did not answer within {}", deadline.allowed()))
             }
-            ureq::Error::Io(error) => self.failure(format!(
+            ureq::Error::Io(error) => failure(&format!(
                 "broke the connection: {}",
                 super::race::reason(&error)
             )),
-            error => self.failure(error.to_string()),
+            _ => failure("broke the connection"),
         };
         self.ask(socket, target, user_agent, deadline)
             .map_err(broken)?;
@@ -116,8 +118,7 @@ impl ProxyUrl {
         let length = loop {
             let amount = socket.read(&mut chunk, deadline).map_err(broken)?;
             if amount == 0 {
-                let problem = "closed the connection without an answer";
-                return Err(self.failure(problem.into()).into());
+                return Err(failure("closed the connection without an answer").into());
             }
             head.extend_from_slice(&chunk[..amount]);
             // What is only informational (1xx) is followed by the answer.
@@ -130,15 +131,15 @@ impl ProxyUrl {
                 break length;
             }
             if head.len() > MAX_HEAD_BYTES || !b"HTTP/1.".starts_with(&head[..head.len().min(7)]) {
-                return Err(self.failure(NOT_A_PROXY.into()).into());
+                return Err(failure(NOT_A_PROXY).into());
             }
         };
         match status_code(&head) {
-            None => Err(self.failure(NOT_A_PROXY.into()).into()),
+            None => Err(failure(NOT_A_PROXY).into()),
             Some(200..300) if length == head.len() => Ok(()),
             // Neither TLS nor HTTP lets the server speak first.
-            Some(200..300) => Err(self.failure(NOT_A_PROXY.into()).into()),
-            Some(code) => Err(self.refusal(code, target).into()),
+            Some(200..300) => Err(failure(NOT_A_PROXY).into()),
+            Some(code) => Err(self.refusal(code, &head, target).into()),
         }
     }
 
@@ -167,31 +168,37 @@ impl ProxyUrl {
         socket.write_all(request.as_slice(), deadline)
     }
 
-    fn failure(&self, problem: String) -> Failure {
-        let message = format!("the proxy {} {problem}", self.endpoint);
-        Failure::new(Status::Proxy, message)
+    fn failure(&self, address: Option<IpAddr>, problem: &str) -> Failure {
+        let proxy = super::peer(&self.endpoint.host, &self.endpoint.to_string(), address);
+        Failure::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
     }
 
-    fn refusal(&self, code: u16, target: &Endpoint) -> Failure {
+    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Failure {
         let reason = StatusCode::from_u16(code)
             .ok()
             .and_then(|code| code.canonical_reason())
             .unwrap_or("");
+        let offered = offered_schemes(head);
+        let speaks_basic = offered.iter().any(|s| s.eq_ignore_ascii_case("basic"));
         let hint = match code {
+            407 if !offered.is_empty() && !speaks_basic => &*format!(
+                ": it asks for a login by {}, and this library speaks only Basic",
+                offered.join(" or ")
+            ),
             // 401 is what tinyproxy answers to a wrong password.
             401 | 407 if self.credentials.is_some() => {
                 ": it does not accept the user name and password"
             }
             407 => ": it asks for a user name and password",
             403 => ": it does not allow this host",
+            429 => ": it got too many requests",
             500 | 502..=504 => ": it could not reach this host",
             _ => "",
         };
+        let problem = format!("refused to connect to {target} ({code} {reason}){hint}");
         Failure {
             http_status: Some(code),
-            ..self.failure(format!(
-                "refused to connect to {target} ({code} {reason}){hint}"
-            ))
+            ..self.failure(None, &problem)
         }
     }
 }
@@ -216,6 +223,31 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
         .filter(|&at| bytes[at] == b'\n')
         .find(|&at| matches!(bytes[..at], [.., b'\n'] | [.., b'\n', b'\r']))
         .map(|at| at + 1)
+}
+
+/// The authentication schemes that the header lines `Proxy-Authenticate` begin with. They come from the
+/// network: nothing but what a scheme's name is made of gets through.
+fn offered_schemes(head: &[u8]) -> Vec<String> {
+    const LISTED: usize = 4;
+    let mut schemes: Vec<String> = Vec::new();
+    for line in String::from_utf8_lossy(head).lines() {
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        if !name.eq_ignore_ascii_case("proxy-authenticate") {
+            continue;
+        }
+        // Several may be in one line, with parameters (`realm="..."`) between them.
+        for part in value.split(',') {
+            let scheme = part.split_whitespace().next().unwrap_or_default();
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            let is_name = (1..20).contains(&scheme.len()) && scheme.chars().all(allowed);
+            if is_name && schemes.len() < LISTED && !schemes.iter().any(|other| other == scheme) {
+                schemes.push(scheme.to_owned());
+            }
+        }
+    }
+    schemes
 }
 
 /// The code of a status line like `HTTP/1.1 200 Connection established`.
@@ -273,77 +305,45 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// Which proxy, if any, a connection goes through.
-pub(super) struct Routes {
-    https: Option<ProxyUrl>,
-    /// An unusable one is the problem of those who use `http://`.
-    http: Result<Option<ProxyUrl>, crate::Error>,
-    /// The hosts to which the environment's proxies do not apply; `None` when the proxy was given.
-    no_proxy: Option<NoProxy>,
+/// The proxy that the environment names for `url`, if any.
+pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, crate::Error> {
+    let secure = url.scheme() == Some(&Scheme::HTTPS);
+    let target = Endpoint::of(url, if secure { 443 } else { 80 });
+    choose(
+        |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+        &target,
+        secure,
+    )
 }
 
-impl Routes {
-    pub(super) fn new(choice: &ProxyChoice) -> Result<Routes, crate::Error> {
-        match choice {
-            ProxyChoice::None => Ok(Routes::always(None)),
-            ProxyChoice::Url(url) => Ok(Routes::always(Some(url.clone()))),
-            ProxyChoice::Environment => Routes::from_variables(|name| {
-                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-            }),
-        }
+/// The proxy that the variables of `get` name for `target`. A variable that does not apply to it may
+/// be unusable.
+fn choose(
+    get: impl Fn(&str) -> Option<String>,
+    target: &Endpoint,
+    secure: bool,
+) -> Result<Option<ProxyUrl>, crate::Error> {
+    let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
+        .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
+    if no_proxy.covers(target) {
+        return Ok(None);
     }
-
-    fn always(proxy: Option<ProxyUrl>) -> Routes {
-        Routes {
-            https: proxy.clone(),
-            http: Ok(proxy),
-            no_proxy: None,
-        }
-    }
-
-    pub(super) fn from_variables(
-        get: impl Fn(&str) -> Option<String>,
-    ) -> Result<Routes, crate::Error> {
-        let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
-            .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
-        if no_proxy.covers_everything() {
-            return Ok(Routes::always(None));
-        }
-        let proxy = |names: &[&'static str]| match first_set(&get, names) {
-            None => Ok(None),
-            Some((name, url)) => match ProxyUrl::parse(url.trim()) {
-                Ok(proxy) => Ok(Some(proxy)),
-                Err(problem) => Err(crate::Error::new(
-                    Status::Proxy,
-                    format!("the environment's {name} is not usable: {problem}"),
-                )),
-            },
-        };
-        Ok(Routes {
-            https: proxy(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?,
-            http: proxy(&["http_proxy", "ALL_PROXY", "all_proxy"]),
-            no_proxy: Some(no_proxy),
+    let names: &[_] = match secure {
+        true => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        false => &["http_proxy", "ALL_PROXY", "all_proxy"],
+    };
+    let Some((name, url)) = first_set(&get, names) else {
+        return Ok(None);
+    };
+    ProxyUrl::parse(url.trim())
+        .map(Some)
+        .map_err(|problem| crate::Error {
+            permanent: true,
+            ..crate::Error::new(
+                Status::Proxy,
+                format!("the environment's {name} is not usable: {problem}"),
+            )
         })
-    }
-
-    pub(super) fn choose(
-        &self,
-        target: &Endpoint,
-        secure: bool,
-    ) -> Result<Option<&ProxyUrl>, Failure> {
-        if self
-            .no_proxy
-            .as_ref()
-            .is_some_and(|list| list.covers(target))
-        {
-            return Ok(None);
-        }
-        match &self.http {
-            _ if secure => Ok(self.https.as_ref()),
-            Ok(proxy) => Ok(proxy.as_ref()),
-            Err(error) => Err(Failure::new(Status::Proxy, error.message().to_owned())),
-        }
-    }
 }
 
 /// The first of `names` that is set to something, and to what. It may hold a password.
@@ -381,11 +381,6 @@ impl NoProxy {
     fn parse(list: &str) -> NoProxy {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         NoProxy(entries.filter_map(Rule::parse).collect())
-    }
-
-    fn covers_everything(&self) -> bool {
-        let all = |rule: &Rule| matches!(rule.hosts, Hosts::All) && rule.port.is_none();
-        self.0.iter().any(all)
     }
 
     fn covers(&self, target: &Endpoint) -> bool {
@@ -610,11 +605,16 @@ mod tests {
         }
     }
 
-    fn routes(variables: &[(&str, &str)]) -> Result<Routes, crate::Error> {
-        Routes::from_variables(|name| {
+    fn chosen(
+        variables: &[(&str, &str)],
+        target: &str,
+        secure: bool,
+    ) -> Result<Option<ProxyUrl>, crate::Error> {
+        let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(found.1.to_owned())
-        })
+        };
+        choose(get, &endpoint(target), secure)
     }
 
     #[test]
@@ -643,15 +643,9 @@ mod tests {
                 "-",
             ),
             (&[("ALL_PROXY", "a:1"), ("no_proxy", ".example")], "-", "-"),
-            (
-                &[("ALL_PROXY", "socks5://a:1"), ("no_proxy", "*")],
-                "-",
-                "-",
-            ),
         ] {
-            let routes = routes(variables).unwrap();
             for (secure, expected) in [(true, https), (false, http)] {
-                let chosen = routes.choose(&endpoint("c.example"), secure).unwrap();
+                let chosen = chosen(variables, "c.example", secure).unwrap();
                 let chosen = chosen.map_or("-".into(), |proxy| proxy.endpoint.to_string());
                 assert_eq!(chosen, expected, "{variables:?}");
             }
@@ -659,28 +653,57 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_variable_is_named_but_not_quoted() {
-        let Err(error) = routes(&[("https_proxy", "socks5://u:hunter2@a:1")]) else {
-            panic!("accepted");
-        };
-        assert_eq!(error.status(), Status::Proxy);
-        assert!(error.message().contains("https_proxy"), "{error}");
-        assert!(!error.message().contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn an_unusable_http_proxy_is_no_problem_for_https() {
-        let routes = routes(&[("http_proxy", "socks5://a:1")]).unwrap();
-        assert!(
-            routes
-                .choose(&endpoint("c.example"), true)
-                .unwrap()
-                .is_none()
-        );
-        let Err(failure) = routes.choose(&endpoint("c.example"), false) else {
-            panic!("accepted");
-        };
-        assert_eq!(failure.status, Status::Proxy);
+    fn an_unusable_proxy_of_the_environment_fails_only_for_a_target_that_would_use_it() {
+        let unusable = "socks5://u:hunter2@a:1";
+        for (variables, target, secure, blamed) in [
+            (
+                &[("https_proxy", unusable)][..],
+                "c.example",
+                true,
+                "https_proxy",
+            ),
+            (&[("ALL_PROXY", unusable)], "c.example", true, "ALL_PROXY"),
+            (&[("ALL_PROXY", unusable)], "c.example", false, "ALL_PROXY"),
+            (
+                &[("http_proxy", unusable)],
+                "c.example",
+                false,
+                "http_proxy",
+            ),
+            (&[("http_proxy", unusable)], "c.example", true, ""),
+            (&[("https_proxy", unusable)], "c.example", false, ""),
+            (&[("ALL_PROXY", unusable)], "localhost", true, ""),
+            (&[("ALL_PROXY", unusable)], "127.0.0.1:8443", true, ""),
+            (
+                &[("ALL_PROXY", unusable), ("NO_PROXY", "c.example")],
+                "c.example",
+                true,
+                "",
+            ),
+            (
+                &[("ALL_PROXY", unusable), ("no_proxy", "*")],
+                "c.example",
+                true,
+                "",
+            ),
+            (
+                &[("ALL_PROXY", unusable), ("HTTPS_PROXY", "b:1")],
+                "c.example",
+                true,
+                "",
+            ),
+        ] {
+            match chosen(variables, target, secure) {
+                Ok(_) => assert_eq!(blamed, "", "{variables:?}"),
+                Err(error) => {
+                    assert_eq!(error.status(), Status::Proxy);
+                    assert!(!error.is_retryable(), "nothing changes by itself");
+                    let text = error.message();
+                    assert!(!blamed.is_empty() && text.contains(blamed), "{error}");
+                    assert!(!text.contains("hunter2"), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

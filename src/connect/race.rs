@@ -69,7 +69,7 @@ pub(super) fn race(
     addresses: &[SocketAddr],
     deadline: &Deadline,
     dialer: &mut impl Dial,
-) -> Result<Arc<TcpStream>, Lost> {
+) -> Result<(SocketAddr, Arc<TcpStream>), Lost> {
     let mut waiting = addresses.iter().copied().peekable();
     let mut running: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
     let mut reasons = Vec::new();
@@ -99,7 +99,7 @@ pub(super) fn race(
         };
         match dialer.wait(patience) {
             None => {}
-            Some((_, Ok(stream))) => return Ok(stream),
+            Some((address, Ok(stream))) => return Ok((address, stream)),
             Some((address, Err(error))) => {
                 running.retain(|other| *other != address);
                 reasons.push((address, reason(&error)));
@@ -130,11 +130,38 @@ pub(super) fn reason(error: &io::Error) -> String {
         io::ErrorKind::NetworkUnreachable => "network unreachable".into(),
         io::ErrorKind::HostUnreachable => "host unreachable".into(),
         io::ErrorKind::TimedOut => "no answer".into(),
-        _ => {
+        kind => {
             let text = error.to_string();
             let end = text.find(" (os error").unwrap_or(text.len());
-            text[..end].to_owned()
+            readable(&text[..end], || match error.raw_os_error() {
+                Some(number) => format!("{kind} (system error {number})"),
+                None => kind.to_string(),
+            })
         }
+    }
+}
+
+/// Why the system's resolver found nothing.
+pub(super) fn resolver_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("failed to lookup address information: ") {
+        None => reason(error),
+        Some(text) => readable(text, || {
+            #[cfg(unix)]
+            if let Some(code) = super::sys::resolver_code(text) {
+                return code.into();
+            }
+            "the system's resolver failed".into()
+        }),
+    }
+}
+
+/// `text`, which comes from the C library in the host's language, or `otherwise` if the host's character
+/// set is not UTF-8 and the text is not ASCII.
+fn readable(text: &str, otherwise: impl FnOnce() -> String) -> String {
+    match text.contains(char::REPLACEMENT_CHARACTER) {
+        true => otherwise(),
+        false => text.to_owned(),
     }
 }
 

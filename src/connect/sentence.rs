@@ -3,24 +3,27 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
+};
 
 use crate::Status;
 use crate::clock::utc;
 
-use super::{Endpoint, Failure, Validity, race};
+use super::verifier::Finding;
+use super::{Failure, Validity, race};
 
-/// The connection ended in the middle of the handshake. A server that *refuses* says so with an
-/// alert; without one it is an overloaded or restarting server, or something on the way that cut
+/// The connection to `peer` ended in the middle of the handshake. A server that *refuses* says so with
+/// an alert; without one it is an overloaded or restarting server, or something on the way that cut
 /// the line, and worth another try: CONNECT, not TLS.
-pub(super) fn closed(target: &Endpoint, error: Option<&io::Error>) -> Failure {
+pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> Failure {
     let how = match error {
         Some(error) => race::reason(error),
         None => "closed by the other side without a reason".into(),
     };
     Failure::new(
         Status::Connect,
-        format!("the connection to {target} broke during the TLS handshake: {how}"),
+        format!("the connection to {peer} broke during the TLS handshake: {how}"),
     )
 }
 
@@ -37,41 +40,98 @@ pub(super) struct Dates {
 
 /// What rustls says about `host`, in words. `start` is what the server's last bytes begin with.
 pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> Failure {
+    let tls = |message| Failure::new(Status::Tls, message);
+    match error {
+        Error::InvalidCertificate(problem) => {
+            let (status, message) = certificate(host, problem, dates);
+            Failure::new(status, message)
+        }
+        Error::InvalidMessage(_) if start.starts_with(b"HTTP/") || start.starts_with(b"<") => {
+            tls(format!(
+                "{host} answered plain HTTP where TLS was expected: a wrong port in the URL, or a \
+                 login page of the network (captive portal)"
+            ))
+        }
+        // A record of TLS begins with its type, 20 to 23, and 3.
+        Error::InvalidMessage(_) if !matches!(start, [20..=23, 3, ..] | []) => tls(format!(
+            "{host} answered something that is not TLS: wrong port in the URL?"
+        )),
+        error => tls(format!("no TLS connection to {host}: {}", problem(error))),
+    }
+}
+
+/// What stopped TLS, apart from the certificate. rustls' own words are debug output.
+pub(crate) fn problem(error: &Error) -> String {
     use PeerIncompatible as Peer;
-    let (status, message) = match error {
-        Error::InvalidCertificate(problem) => certificate(host, problem, dates),
+    let text = match error {
         Error::AlertReceived(AlertDescription::ProtocolVersion)
         | Error::PeerIncompatible(
             Peer::ServerDoesNotSupportTls12Or13
             | Peer::ServerTlsVersionIsDisabledByOurConfig
             | Peer::Tls12NotOffered
             | Peer::Tls12NotOfferedOrEnabled,
-        ) => (
-            Status::Tls,
-            format!("{host} offers only TLS versions older than 1.2, which are not secure"),
-        ),
-        Error::AlertReceived(alert) => (
-            Status::Tls,
-            format!("{host} refused the TLS connection (alert {alert:?})"),
-        ),
-        Error::PeerIncompatible(_) => (
-            Status::Tls,
-            format!("{host} offers no TLS parameters that this library accepts: {error}"),
-        ),
-        Error::InvalidMessage(_) if start.starts_with(b"HTTP/") || start.starts_with(b"<") => (
-            Status::Tls,
-            format!(
-                "{host} answered plain HTTP where TLS was expected: a wrong port in the URL, or a \
-                 login page of the network (captive portal)"
-            ),
-        ),
-        Error::InvalidMessage(_) => (
-            Status::Tls,
-            format!("{host} answered something that is not TLS: wrong port in the URL?"),
-        ),
-        _ => (Status::Tls, format!("no TLS connection to {host}: {error}")),
+        ) => "the server offers only TLS versions older than 1.2, which are not secure",
+        Error::AlertReceived(description) => return alert(*description),
+        Error::PeerIncompatible(_) => {
+            "the server offers no cipher, key exchange or signature that this library accepts"
+        }
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => "the server's certificates are too large, more than 64 KiB",
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_)
+        | Error::PeerSentOversizedRecord => "the server breaks the rules of TLS",
+        Error::NoCertificatesPresented => "the server shows no certificate",
+        Error::DecryptError => "what arrived was changed on the way, or has another key",
+        Error::FailedToGetRandomBytes => "the system provides no random numbers",
+        Error::InvalidCertificate(_) => "the server's certificate is not acceptable",
+        _ => "TLS does not work on this device",
     };
-    Failure::new(status, message)
+    text.into()
+}
+
+/// An alert by its name and number in RFC 8446, and what it usually means.
+fn alert(description: AlertDescription) -> String {
+    use AlertDescription as Alert;
+    let (name, meaning) = match description {
+        Alert::HandshakeFailure => (
+            "handshake_failure",
+            "no cipher, key exchange or signature in common, or it requires a client certificate",
+        ),
+        Alert::InsufficientSecurity => (
+            "insufficient_security",
+            "it requires ciphers that this library has not",
+        ),
+        Alert::CertificateRequired => (
+            "certificate_required",
+            "it requires a client certificate, which this library has not",
+        ),
+        Alert::BadCertificate => (
+            "bad_certificate",
+            "it may require a client certificate, which this library has not",
+        ),
+        Alert::UnrecognisedName => (
+            "unrecognized_name",
+            "it does not serve this host name; correct the URL",
+        ),
+        Alert::AccessDenied => ("access_denied", "it does not allow this device"),
+        Alert::InternalError => ("internal_error", "it failed"),
+        Alert::UserCanceled => ("user_canceled", "it is shutting down"),
+        Alert::UnexpectedMessage => ("unexpected_message", ""),
+        Alert::BadRecordMac => ("bad_record_mac", ""),
+        Alert::RecordOverflow => ("record_overflow", ""),
+        Alert::IllegalParameter => ("illegal_parameter", ""),
+        Alert::DecodeError => ("decode_error", ""),
+        Alert::DecryptError => ("decrypt_error", ""),
+        Alert::MissingExtension => ("missing_extension", ""),
+        Alert::NoApplicationProtocol => ("no_application_protocol", ""),
+        _ => ("alert", ""),
+    };
+    let number = u8::from(description);
+    let colon = if meaning.is_empty() { "" } else { ": " };
+    format!("the server refused it with {name} ({number}){colon}{meaning}")
 }
 
 fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status, String) {
@@ -84,6 +144,7 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
     });
     // rustls does not say whose certificate it means.
     let one_of_several = || format!("{host}, or of a CA that vouches for it,");
+    let tls = |message| (Status::Tls, message);
     match problem {
         CertificateError::ExpiredContext { not_after, .. } => {
             let (whose, from) = match dates.validity {
@@ -119,57 +180,144 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
                 ),
             )
         }
-        CertificateError::Expired | CertificateError::NotValidYet => (
-            Status::Clock,
-            format!(
-                "the certificate of {host} is not valid at this device's date, {here}{server}: set \
-                 the device's date"
-            ),
-        ),
-        CertificateError::UnknownIssuer => (
-            Status::Tls,
-            format!(
-                "the certificate of {host} was issued by nobody that is trusted here: a \
-                 TLS-inspecting proxy, perhaps, whose CA certificate has to be added"
-            ),
-        ),
-        CertificateError::NotValidForNameContext { presented, .. } => (
-            Status::Tls,
-            format!(
-                "the certificate that {host} shows is for {}: wrong host name, or something on \
-                 the way answers in its place",
-                names(presented)
-            ),
-        ),
-        CertificateError::NotValidForName => (
-            Status::Tls,
-            format!("the certificate that {host} shows is for another name"),
-        ),
-        CertificateError::Revoked => (
-            Status::Tls,
-            format!("the certificate of {host} was revoked"),
-        ),
-        CertificateError::BadSignature => (
-            Status::Tls,
-            format!(
-                "the certificate of {host} was issued by somebody with the name of a CA that is \
-                 trusted here, but with another key: that CA's certificate was replaced, perhaps, \
-                 and the new one has to be added"
-            ),
-        ),
-        // Only its name tells: the type is not one that rustls shows.
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => (
-            Status::Tls,
-            format!(
-                "{host} shows a CA's certificate (a self-signed one, perhaps) as its own: it needs \
-                 one that a CA has issued to it"
-            ),
-        ),
-        other => (
-            Status::Tls,
-            format!("the certificate of {host} is not acceptable: {other}"),
-        ),
+        CertificateError::UnknownIssuer => tls(format!(
+            "the certificate of {host} was issued by a CA that is not trusted here: add the CA \
+             certificate of a TLS-inspecting proxy if there is one, or the server does not send its \
+             intermediate certificate"
+        )),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            tls(wrong_name(host, presented))
+        }
+        CertificateError::BadSignature => tls(format!(
+            "the certificate of {host} was issued by a CA with the name of one that is trusted here, \
+             but with another key: add that CA's new certificate if it was replaced"
+        )),
+        CertificateError::Other(OtherError(other)) => {
+            let why = match (other.downcast_ref(), other.downcast_ref()) {
+                (Some(finding), _) => found(finding),
+                (_, Some(error)) => invalid(error),
+                _ => NOT_ACCEPTABLE,
+            };
+            tls(format!("the certificate of {host} {why}"))
+        }
+        other => tls(format!("the certificate of {host} {}", unacceptable(other))),
     }
+}
+
+const NOT_ACCEPTABLE: &str = "is not acceptable";
+
+/// What this library found out about a certificate.
+fn found(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::ShortKey => {
+            "has an RSA key of less than 2048 bits, which is not secure: the server needs a new \
+             certificate"
+        }
+        Finding::ShortKeyOfCa => {
+            "was issued with an RSA key of less than 2048 bits, which is not secure: the CA needs a \
+             new certificate"
+        }
+        Finding::NotItsKey => "belongs to another key than the one that the server has",
+        Finding::NeverValid => {
+            "cannot be valid at any date: it and a CA that vouches for it are not valid at the same \
+             time"
+        }
+    }
+}
+
+fn unacceptable(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::BadEncoding => "is damaged: it cannot be read",
+        CertificateError::Expired | CertificateError::NotValidYet => {
+            "ends before it begins: no date can be right for it"
+        }
+        CertificateError::Revoked => "was revoked",
+        CertificateError::UnhandledCriticalExtension => UNKNOWN_EXTENSION,
+        CertificateError::NotValidForName => "is for another name",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for a server: its extended key usage, or that of a CA that vouches for it, lacks \
+             serverAuth"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "has a signature that is not accepted here, such as SHA-1; accepted are SHA-256, SHA-384 \
+             and SHA-512 with RSA, P-256, P-384 or Ed25519"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "has or was issued with a key that is not accepted here, such as P-521; accepted are RSA \
+             from 2048 bits, P-256, P-384 and Ed25519"
+        }
+        _ => NOT_ACCEPTABLE,
+    }
+}
+
+const UNKNOWN_EXTENSION: &str =
+    "has a critical extension that this library does not know (or a CA that vouches for it has)";
+
+/// What rustls passes on as it is.
+fn invalid(error: &webpki::Error) -> &'static str {
+    use webpki::Error as Pki;
+    match error {
+        Pki::CaUsedAsEndEntity => {
+            "is a CA's (CA:TRUE): the server needs one with CA:FALSE. openssl req -x509 makes a CA: \
+             add -addext basicConstraints=critical,CA:FALSE, or issue a certificate for the server \
+             with it"
+        }
+        Pki::EndEntityUsedAsCa => {
+            "was issued by something that is no CA: a certificate on the way to the trusted one has \
+             CA:FALSE or no basicConstraints"
+        }
+        Pki::UnsupportedCertVersion => {
+            "is not of X.509 version 3 (or that of a CA is not): it was made without extensions, and \
+             has no subjectAltName"
+        }
+        Pki::UnsupportedCriticalExtension => UNKNOWN_EXTENSION,
+        Pki::NameConstraintViolation => {
+            "is for a name that its CA may not issue certificates for (name constraints)"
+        }
+        Pki::PathLenConstraintViolated | Pki::MaximumPathDepthExceeded => {
+            "has more CAs between it and the trusted one than these allow (path length)"
+        }
+        Pki::EmptyEkuExtension => "has an empty extended key usage",
+        Pki::SignatureAlgorithmMismatch => {
+            "is damaged: it names two different signature algorithms"
+        }
+        Pki::MaximumSignatureChecksExceeded
+        | Pki::MaximumPathBuildCallsExceeded
+        | Pki::MaximumNameConstraintComparisonsExceeded => {
+            "comes with too many others to find the way to a trusted one"
+        }
+        Pki::MalformedExtensions
+        | Pki::ExtensionValueInvalid
+        | Pki::InvalidSerialNumber
+        | Pki::InvalidNetworkMaskConstraint
+        | Pki::MalformedDnsIdentifier
+        | Pki::MalformedNameConstraint => "is damaged: a part of it cannot be read",
+        _ => NOT_ACCEPTABLE,
+    }
+}
+
+/// `presented` is as webpki writes it: `DnsName("a.example")`, `IpAddress(192.0.2.1)`.
+fn wrong_name(host: &str, presented: &[String]) -> String {
+    let name = host.split(' ').next().unwrap_or_default();
+    if name.parse::<std::net::IpAddr>().is_ok()
+        && presented.contains(&format!("DnsName(\"{name}\")"))
+    {
+        return format!(
+            "the certificate that {host} shows has this address as a name (DNS:{name}), not as an \
+             address: its subjectAltName needs IP:{name}"
+        );
+    }
+    if presented.is_empty() {
+        return format!(
+            "the certificate that {host} shows is for no host: only subjectAltName counts, not the \
+             common name (CN)"
+        );
+    }
+    format!(
+        "the certificate that {host} shows is for {}: wrong host name, or something on the way \
+         answers in its place",
+        names(presented)
+    )
 }
 
 /// A few of the names that a certificate is for. They come from the network: nothing but what a
@@ -191,9 +339,6 @@ fn names(presented: &[String]) -> String {
     if presented.len() > LISTED {
         listed.push(format!("{} more", presented.len() - LISTED));
     }
-    if listed.is_empty() {
-        return "no host at all".into();
-    }
     listed.join(", ")
 }
 
@@ -206,7 +351,6 @@ mod tests {
     #[test]
     fn names_from_a_certificate_are_listed_without_anything_else() {
         for (presented, text) in [
-            (vec![], "no host at all"),
             (vec!["DnsName(\"*.a.example\")"], "*.a.example"),
             (
                 vec!["a.example", "IpAddress(10.0.0.1)"],
@@ -258,7 +402,6 @@ mod tests {
                 },
                 "a CA that vouches for it, expired on 2025-01-01 00:00:00 UTC, and",
             ),
-            (CertificateError::Expired, ""),
         ] {
             let message = tls("a.example", &problem.into(), b"", dates).message;
             for part in [date, "1970-01-01 00:00:00", "it is 2026-01-08 06:05:32"] {
@@ -272,7 +415,7 @@ mod tests {
     fn every_sentence_names_the_host() {
         for (error, status) in [
             (CertificateError::Revoked.into(), Status::Tls),
-            (CertificateError::Expired.into(), Status::Clock),
+            (CertificateError::Expired.into(), Status::Tls),
             (CertificateError::NotValidForName.into(), Status::Tls),
             (CertificateError::BadEncoding.into(), Status::Tls),
             (PeerIncompatible::NoCipherSuitesInCommon.into(), Status::Tls),

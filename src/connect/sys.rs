@@ -1,6 +1,7 @@
 //! The libc calls that the standard library has no safe form of. The only file here with `unsafe`.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
@@ -151,6 +152,25 @@ pub(super) fn is_idle(stream: &TcpStream) -> bool {
     peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
 }
 
+/// The name of the code of `getaddrinfo` whose message, as far as it is UTF-8, is `text`.
+pub(super) fn resolver_code(text: &str) -> Option<&'static str> {
+    const CODES: [(libc::c_int, &str); 6] = [
+        (libc::EAI_NONAME, "EAI_NONAME: there is no such name"),
+        (libc::EAI_AGAIN, "EAI_AGAIN: no name server answers"),
+        (libc::EAI_FAIL, "EAI_FAIL: the name server failed"),
+        (libc::EAI_MEMORY, "EAI_MEMORY: out of memory"),
+        (libc::EAI_FAMILY, "EAI_FAMILY: no address of a usable kind"),
+        (libc::EAI_SERVICE, "EAI_SERVICE: unknown service"),
+    ];
+    let message = |code| {
+        // SAFETY: takes any number and returns a string that stays as it is: a constant or part of
+        // the loaded translations.
+        unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy()
+    };
+    let found = CODES.into_iter().find(|(code, _)| message(*code) == text);
+    found.map(|(_, name)| name)
+}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -166,6 +186,15 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
     use std::time::Instant;
+
+    #[test]
+    fn a_resolver_message_that_is_not_utf_8_is_named_by_its_code() {
+        // SAFETY: as in `resolver_code`.
+        let text = unsafe { CStr::from_ptr(libc::gai_strerror(libc::EAI_AGAIN)) };
+        let code = resolver_code(&text.to_string_lossy());
+        assert_eq!(code, Some("EAI_AGAIN: no name server answers"));
+        assert_eq!(resolver_code("\u{fffd}sim"), None);
+    }
 
     /// On the library's own threads signals are blocked, but where none can be had, the host's wait.
     #[test]

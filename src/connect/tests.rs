@@ -1,9 +1,9 @@
 //! The promises of `connect`, against real sockets on the loopback interface.
 #![forbid(unsafe_code)]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ fn network() -> Network {
         roots: Roots::Bundled,
         added: RootCertStore::empty(),
         proxy: ProxyChoice::None,
+        allow_plain_http: true,
         clock: Clock::System,
     }
 }
@@ -44,6 +45,15 @@ fn through(proxy: SocketAddr, user_info: &str) -> Network {
 }
 
 fn agent_for(network: &Network, timeout_ms: u64) -> ureq::Agent {
+    agent_that_finds(network, timeout_ms, resolve::system).0
+}
+
+/// With another resolver than the system's.
+fn agent_that_finds(
+    network: &Network,
+    timeout_ms: u64,
+    look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+) -> (ureq::Agent, Arc<Notes>) {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_millis(timeout_ms)))
         .http_status_as_error(false)
@@ -51,7 +61,7 @@ fn agent_for(network: &Network, timeout_ms: u64) -> ureq::Agent {
         .user_agent("agent/1")
         .proxy(None)
         .build();
-    agent(network, config).unwrap().0
+    agent_with(network, config, Arc::new(look_up)).unwrap()
 }
 
 fn post(agent: &ureq::Agent, url: &str) -> Result<String, ureq::Error> {
@@ -416,6 +426,200 @@ fn a_name_that_does_not_resolve_is_a_dns_failure_with_the_name() {
 }
 
 #[test]
+fn without_permission_plain_http_connects_to_loopback_addresses_only() {
+    let (listener, address) = listen();
+    listener.set_nonblocking(true).unwrap();
+    let confined = Network {
+        allow_plain_http: false,
+        ..network()
+    };
+    let url = format!("http://localhost:{}/", address.port());
+    // On Linux, a connection to this address arrives here, too, but it is not a loopback address.
+    let elsewhere = [0, 0, 0, 0];
+    let (agent, _) = agent_that_finds(&confined, 2000, move |_, port| {
+        Ok(vec![(elsewhere, port).into()])
+    });
+    let failure = failure(post(&agent, &url));
+    assert_eq!(failure.status, Status::Dns);
+    for words in ["cannot resolve localhost", "0.0.0.0", "not this device"] {
+        assert!(failure.message.contains(words), "{failure}");
+    }
+    // Nor does a proxy get the secret, which would resolve the name itself.
+    let (proxy, asked) = tunnelling_proxy();
+    let through_proxy = Network {
+        proxy: through(proxy, "").proxy,
+        ..confined
+    };
+    let found = move |_: &str, port| {
+        Ok(vec![
+            (elsewhere, port).into(),
+            ([127, 0, 0, 1], port).into(),
+        ])
+    };
+    let (agent, _) = agent_that_finds(&through_proxy, 2000, found);
+    let request = thread::spawn(move || post(&agent, &url));
+    listener.set_nonblocking(false).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.local_addr().unwrap().ip().is_loopback());
+    read_request(&mut stream);
+    stream.write_all(ANSWER).unwrap();
+    assert_eq!(request.join().unwrap().unwrap(), "ok");
+    assert!(asked.lock().unwrap().is_empty());
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "there was one connection");
+}
+
+/// A resolver that blocks until it is released, and how many look-ups have begun.
+struct Hanging {
+    begun: mpsc::Receiver<()>,
+    release: Arc<AtomicBool>,
+}
+
+impl Hanging {
+    fn new() -> (
+        Hanging,
+        impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) {
+        let (sender, begun) = mpsc::channel();
+        let release = Arc::new(AtomicBool::new(false));
+        let released = release.clone();
+        let look_up = move |_: &str, port| {
+            let _ = sender.send(());
+            let start = Instant::now();
+            while !released.load(Ordering::Acquire) && start.elapsed().as_secs() < 30 {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            Ok(vec![([127, 0, 0, 1], port).into()])
+        };
+        (Hanging { begun, release }, look_up)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.release.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_look_up_that_hangs_ends_with_the_attempt_and_the_next_attempt_asks_again() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        stream.write_all(ANSWER).unwrap();
+    });
+    let (hanging, hang) = Hanging::new();
+    let recovered = Arc::new(AtomicBool::new(false));
+    let well = recovered.clone();
+    let (agent, _) = agent_that_finds(&network(), 150, move |host, port| {
+        match well.load(Ordering::Acquire) {
+            true => Ok(vec![([127, 0, 0, 1], port).into()]),
+            false => hang(host, port),
+        }
+    });
+    let url = format!("http://a.example:{}/", address.port());
+    let start = Instant::now();
+    let failure = failure(post(&agent, &url));
+    took(start, 150, 300);
+    assert_eq!(failure.status, Status::Dns);
+    assert!(failure.message.contains("took longer than "), "{failure}");
+    hanging.begun.recv().unwrap();
+    recovered.store(true, Ordering::Release);
+    assert_eq!(post(&agent, &url).unwrap(), "ok");
+}
+
+#[test]
+fn no_more_than_four_look_ups_hang_at_a_time() {
+    let (hanging, hang) = Hanging::new();
+    let (agent, _) = agent_that_finds(&network(), 20, hang);
+    for _ in 0..resolve::MAX_RUNNING {
+        failure(post(&agent, "http://a.example/"));
+    }
+    let start = Instant::now();
+    let failure = failure(post(&agent, "http://a.example/"));
+    assert_eq!(failure.status, Status::Dns);
+    assert!(failure.message.contains("4 earlier look-ups"), "{failure}");
+    took(start, 0, 20);
+    assert_eq!(hanging.begun.try_iter().count(), resolve::MAX_RUNNING);
+}
+
+#[test]
+fn shutdown_interrupts_the_wait_for_a_look_up() {
+    let (hanging, hang) = Hanging::new();
+    let (agent, _) = agent_that_finds(&network(), 20_000, hang);
+    let worker = agent.clone();
+    let request = thread::spawn(move || post(&worker, "http://a.example/"));
+    hanging.begun.recv().unwrap();
+    let start = Instant::now();
+    agent.shutdown();
+    request.join().unwrap().unwrap_err();
+    took(start, 0, 1000);
+}
+
+/// Two listeners on one port of two addresses.
+fn listen_twice() -> [TcpListener; 2] {
+    loop {
+        let (first, address) = listen();
+        if let Ok(second) = TcpListener::bind(("127.0.0.2", address.port())) {
+            return [first, second];
+        }
+    }
+}
+
+#[test]
+fn the_next_attempt_begins_with_an_address_that_has_not_just_failed() {
+    type Fail = fn(TcpStream);
+    let fails: [(&str, Fail); 3] = [
+        ("http", |mut stream| {
+            // Answers nothing, and closes.
+            read_request(&mut stream);
+        }),
+        ("http", |mut stream| {
+            read_request(&mut stream);
+            let _ = stream.read(&mut [0]);
+        }),
+        ("https", |stream| drop(stream.peek(&mut [0]))),
+    ];
+    for (scheme, fail) in fails {
+        let [bad, good] = listen_twice();
+        let port = bad.local_addr().unwrap().port();
+        thread::spawn(move || bad.incoming().flatten().for_each(fail));
+        let (sender, reached) = mpsc::channel();
+        thread::spawn(move || {
+            for mut stream in good.incoming().flatten() {
+                sender.send(()).unwrap();
+                read_request(&mut stream);
+                let _ = stream.write_all(ANSWER);
+            }
+        });
+        let (agent, notes) = agent_that_finds(&network(), 200, |_, port| {
+            Ok(vec![
+                ([127, 0, 0, 1], port).into(),
+                ([127, 0, 0, 2], port).into(),
+            ])
+        });
+        let url = format!("{scheme}://a.example:{port}/");
+        let first = post(&agent, &url).unwrap_err();
+        assert!(reached.try_recv().is_err());
+        let named = match first {
+            ureq::Error::Other(_) => failure(Err(first)).message,
+            _ => notes.peer("a.example"),
+        };
+        assert!(named.contains(" (127.0.0.1)"), "{named}");
+        let _ = post(&agent, &url);
+        reached.recv_timeout(Duration::from_secs(5)).unwrap();
+        // Both have failed now, the first one longer ago.
+        if scheme == "https" {
+            post(&agent, &url).unwrap_err();
+            assert!(notes.peer("a.example").contains("127.0.0.1"));
+            // A response clears them all.
+            notes.answered();
+            post(&agent, &url).unwrap_err();
+            assert!(notes.peer("a.example").contains("127.0.0.1"));
+        }
+    }
+}
+
+#[test]
 fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
     let hole = BlackHole::new();
     let (silent, silent_address) = listen();
@@ -453,7 +657,9 @@ type Dialing = Box<dyn FnOnce(&[SocketAddr], u64) -> Result<Arc<TcpStream>, Lost
 
 fn dialers() -> [(&'static str, Dialing); 2] {
     fn run(dial: &mut impl Dial, to: &[SocketAddr], ms: u64) -> Result<Arc<TcpStream>, Lost> {
-        race(to, &deadline(ms), dial)
+        let (address, stream) = race(to, &deadline(ms), dial)?;
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        Ok(stream)
     }
     let limit = |ms| Some(Duration::from_millis(ms));
     [
@@ -576,6 +782,50 @@ fn one_record_holds_head_and_body_and_the_second_connection_resumes() {
             let (kind, first) = seen.recv().unwrap();
             assert_eq!(kind, expected);
             assert!(first.starts_with(b"POST / ") && first.ends_with(BODY.as_bytes()));
+        }
+    }
+}
+
+/// Some servers do so: one whose context was made for client certificates, one that lost the extended
+/// master secret.
+#[test]
+fn a_refused_session_is_not_offered_again() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        for refuse in [&[21_u8, 3, 3, 0, 2, 2, 40][..], &[]] {
+            let config = authority.server(&localhost());
+            let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
+                .with_protocol_versions(versions)
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(config.cert_resolver.clone());
+            limited.ticketer = config.ticketer.clone();
+            let limited = Arc::new(limited);
+            let (sender, seen) = mpsc::channel();
+            let mut connections = 0;
+            let address = serve(move |mut stream| {
+                connections += 1;
+                if connections == 2 {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(refuse);
+                    return;
+                }
+                let mut connection = ServerConnection::new(limited.clone()).unwrap();
+                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+                read_request(&mut tls);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                tls.write_all(answer).unwrap();
+                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
+            });
+            let agent = agent_for(&authority.network(), 2000);
+            let url = format!("https://localhost:{}/", address.port());
+            for _ in 0..2 {
+                assert_eq!(post(&agent, &url).unwrap(), "ok");
+                assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+            }
+            // And the new one is.
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
         }
     }
 }
@@ -763,7 +1013,7 @@ fn certificates_that_do_not_fit_are_explained() {
             localhost(),
             network(),
             Status::Tls,
-            ["issued by nobody", "127.0.0.1"],
+            ["issued by a CA that is not trusted here", "127.0.0.1"],
         ),
         (
             vec!["a.example".into()],
@@ -881,7 +1131,7 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
         (
             |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 2, 40])),
             Status::Tls,
-            "HandshakeFailure",
+            "handshake_failure (40)",
         ),
         // A good-bye in place of an answer.
         (
@@ -1023,6 +1273,22 @@ fn what_a_proxy_answers_is_explained() {
             Some(407),
             "asks for a user",
         ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM\r\n\r\n",
+            Some(407),
+            "asks for a login by Negotiate or NTLM, and this library speaks only Basic",
+        ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: Digest realm=\"a, b\", qop=\"auth\"\r\n\r\n",
+            Some(407),
+            "asks for a login by Digest, and",
+        ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM, basic realm=\"x\"\r\n\r\n",
+            Some(407),
+            "asks for a user name and password",
+        ),
+        (b"HTTP/1.1 429 x\r\n\r\n", Some(429), "too many requests"),
         (
             b"HTTP/1.0 403 Filtered\r\n\r\n<html>",
             Some(403),

@@ -29,6 +29,7 @@ use crate::secret::Wiped;
 use super::Notes;
 use super::crypto;
 use super::sentence;
+use super::sessions::Sessions;
 use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers, broken};
 use super::verifier::Verifier;
 use super::{Endpoint, Failure};
@@ -49,9 +50,9 @@ pub(super) struct TlsSettings {
     added: RootCertStore,
     clock: Clock,
     notes: Arc<Notes>,
-    /// Made at the first handshake, because the system's roots are files to be read. It holds the
-    /// sessions that can be resumed.
+    /// Made at the first handshake, because the system's roots are files to be read.
     config: OnceCell<Arc<ClientConfig>>,
+    sessions: Arc<Sessions>,
 }
 
 impl TlsSettings {
@@ -67,11 +68,30 @@ impl TlsSettings {
             clock: network.clock.clone(),
             notes,
             config: OnceCell::new(),
+            sessions: Arc::default(),
         })
     }
 
-    /// Shakes hands with `target` over `socket`.
-    pub(super) fn handshake(
+    /// Shakes hands with `target` over a socket of `reach`. If the server refuses the session that it
+    /// could resume, it is forgotten, and the handshake begins anew without it.
+    pub(super) fn connect(
+        &self,
+        reach: impl Fn() -> Result<Socket, ureq::Error>,
+        target: &Endpoint,
+        deadline: &Deadline,
+    ) -> Result<Tls, ureq::Error> {
+        let socket = reach()?;
+        let resumes = self.sessions.any();
+        match self.handshake(socket, target, deadline) {
+            Err(_) if resumes && deadline.left().is_ok() => {
+                self.sessions.forget();
+                self.handshake(reach()?, target, deadline)
+            }
+            result => result,
+        }
+    }
+
+    fn handshake(
         &self,
         socket: Socket,
         target: &Endpoint,
@@ -83,8 +103,8 @@ impl TlsSettings {
             let problem = "is not a host name that a certificate can be for";
             Failure::new(Status::Tls, format!("{} {problem}", target.host))
         })?;
-        let connection =
-            UnbufferedClientConnection::new(config.clone(), name).map_err(ureq::Error::Rustls)?;
+        let connection = UnbufferedClientConnection::new(config.clone(), name)
+            .map_err(|error| unusable(&error))?;
         let mut tls = Tls {
             socket,
             connection,
@@ -97,6 +117,11 @@ impl TlsSettings {
             host: target.host.as_str().into(),
             clock: self.clock.clone(),
             notes: self.notes.clone(),
+            sessions: self.sessions.clone(),
+        };
+        let closed = |error| {
+            let peer = self.notes.peer(&target.to_string());
+            ureq::Error::from(sentence::closed(&peer, error))
         };
         loop {
             match tls.step(deadline)? {
@@ -105,15 +130,13 @@ impl TlsSettings {
                     return Ok(tls);
                 }
                 Step::Blocked => match tls.exchange(deadline) {
-                    Ok(0) => return Err(sentence::closed(target, None).into()),
+                    Ok(0) => return Err(closed(None)),
                     Ok(_) => {}
-                    Err(ureq::Error::Io(error)) => {
-                        return Err(sentence::closed(target, Some(&error)).into());
-                    }
+                    Err(ureq::Error::Io(error)) => return Err(closed(Some(&error))),
                     Err(error) => return Err(error),
                 },
                 // Application data before the handshake is over never gets here.
-                Step::Data | Step::Closed => return Err(sentence::closed(target, None).into()),
+                Step::Data | Step::Closed => return Err(closed(None)),
             }
         }
     }
@@ -143,18 +166,22 @@ impl TlsSettings {
         let provider = Arc::new(crypto::provider());
         // Not that dangerous: it is rustls' own, and notes what that does not say.
         let verifier = Verifier::new(roots, provider.clone(), self.notes.clone())
-            .map_err(ureq::Error::Rustls)?;
+            .map_err(|error| unusable(&error))?;
         let time = Arc::new(WallClock(self.clock.clone()));
         let mut config = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(ureq::Error::Rustls)?
+            .map_err(|error| unusable(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        // There is one server; the default has room for 256.
-        config.resumption = Resumption::in_memory_sessions(1);
+        config.resumption = Resumption::store(self.sessions.clone());
         Ok(Arc::new(config))
     }
+}
+
+/// There is no TLS at all, whoever the server is.
+fn unusable(error: &rustls::Error) -> Failure {
+    Failure::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
 }
 
 /// The wall clock as rustls wants it. A device that booted before 1970 is taken to be at 1970: no
@@ -183,6 +210,7 @@ pub(super) struct Tls {
     host: Box<str>,
     clock: Clock,
     notes: Arc<Notes>,
+    sessions: Arc<Sessions>,
 }
 
 /// Where [`Tls::step`] stopped.
@@ -282,6 +310,7 @@ impl Tls {
 
     /// Tells the server (best effort: the alert that rustls has ready) and the caller.
     fn fail(&mut self, error: rustls::Error, processed: usize, deadline: &Deadline) -> ureq::Error {
+        self.sessions.forget();
         let failure = match (self.shaken, &error) {
             (false, error) => {
                 let start = self.incoming.filled();
@@ -290,7 +319,7 @@ impl Tls {
                     server: self.notes.server_now(),
                     validity: self.notes.validity(),
                 };
-                sentence::tls(&self.host, error, start, dates).into()
+                sentence::tls(&self.notes.peer(&self.host), error, start, dates).into()
             }
             // TLS 1.3 servers refuse a client after the client's handshake is over.
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),

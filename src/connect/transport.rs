@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,8 @@ impl Deadline {
 
 /// A connected socket. Dropping it writes nothing.
 pub(super) struct Socket {
+    /// Of the other end.
+    pub(super) address: IpAddr,
     /// Shared, weakly, with the agent, whose shutdown interrupts reads and writes.
     stream: Arc<TcpStream>,
     read_timeout: Option<Duration>,
@@ -87,10 +89,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>) -> Socket {
+    pub(super) fn new(stream: Arc<TcpStream>, address: IpAddr) -> Socket {
         // Each send is a whole message. Where this fails, the first read or write tells why.
         let _ = stream.set_nodelay(true);
         Socket {
+            address,
             stream,
             read_timeout: None,
             write_timeout: None,

@@ -1,7 +1,8 @@
-//! Who the server is: rustls' own verifier, asked once more where a certificate is out of date, for the
-//! date that its error leaves out.
+//! Who the server is: rustls' own verifier, and what its errors leave out. A certificate that is out of
+//! date is verified at a date at which it is valid, too: only if that succeeds is the date what is wrong.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,48 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use webpki::EndEntityCert;
 
 use super::{Notes, Validity};
+
+/// How many certificates of a chain may be out of date until no common date is looked for.
+const MAX_OUT_OF_DATE: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     verifier: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
     notes: Arc<Notes>,
+}
+
+/// Why a certificate is refused, where rustls has no error for it; inside [`CertificateError::Other`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Finding {
+    /// The server's RSA key has less than 2048 bits.
+    ShortKey,
+    /// The RSA key of a CA has.
+    ShortKeyOfCa,
+    /// The handshake was signed with another key than the certificate's.
+    NotItsKey,
+    /// There is no date at which all certificates are valid.
+    NeverValid,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+impl std::error::Error for Finding {}
+
+impl From<Finding> for Error {
+    fn from(finding: Finding) -> Error {
+        CertificateError::Other(OtherError(Arc::new(finding))).into()
+    }
 }
 
 impl Verifier {
@@ -25,10 +60,34 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
         notes: Arc<Notes>,
     ) -> Result<Verifier, Error> {
-        WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+        let roots = Arc::new(roots);
+        WebPkiServerVerifier::builder_with_provider(roots.clone(), provider)
             .build()
-            .map(|verifier| Verifier { verifier, notes })
+            .map(|verifier| Verifier {
+                verifier,
+                roots,
+                notes,
+            })
             .map_err(|error| Error::General(error.to_string()))
+    }
+
+    /// Whether a CA that may have issued one of these certificates has a short key.
+    fn has_ca_with_short_key(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> bool {
+        let issued_by = |subject: &[u8]| {
+            [end_entity].into_iter().chain(intermediates).any(|der| {
+                EndEntityCert::try_from(der).is_ok_and(|parsed| parsed.issuer() == subject)
+            })
+        };
+        intermediates.iter().any(has_short_key)
+            || self
+                .roots
+                .roots
+                .iter()
+                .any(|root| is_short_rsa(&root.subject_public_key_info) && issued_by(&root.subject))
     }
 
     /// The dates of the server's own certificate, if it is out of date.
@@ -59,6 +118,48 @@ impl Verifier {
     }
 }
 
+/// The verdict at a date at which the certificates are valid; `error` if it is good.
+fn apart_from_the_date(error: Error, verify: impl Fn(UnixTime) -> Result<(), Error>) -> Error {
+    let mut last = error.clone();
+    for _ in 0..MAX_OUT_OF_DATE {
+        let date = match last {
+            Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+                not_after
+            }
+            Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before, ..
+            }) => not_before,
+            other => return other,
+        };
+        match verify(date) {
+            Ok(()) => return error,
+            Err(other) => last = other,
+        }
+    }
+    Finding::NeverValid.into()
+}
+
+/// Whether a `SubjectPublicKeyInfo` is RSA with less than 2048 bits, for which it has 290 bytes.
+fn is_short_rsa(key: &[u8]) -> bool {
+    // 1.2.840.113549.1.1: RSA, and RSA for PSS only.
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    key.len() < 280 && key.windows(RSA.len()).any(|bytes| bytes == RSA)
+}
+
+fn has_short_key(certificate: &CertificateDer<'_>) -> bool {
+    EndEntityCert::try_from(certificate)
+        .is_ok_and(|parsed| is_short_rsa(&parsed.subject_public_key_info()))
+}
+
+/// What a bad signature of the handshake means.
+fn of_handshake(certificate: &CertificateDer<'_>, error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(_) if has_short_key(certificate) => Finding::ShortKey.into(),
+        Error::InvalidCertificate(CertificateError::BadSignature) => Finding::NotItsKey.into(),
+        error => error,
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -68,18 +169,27 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        if verified.is_err() {
+        let verify = |now| {
+            self.verifier.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            )
+        };
+        verify(now).map_err(|error| {
             self.notes
                 .saw_validity(self.validity(end_entity, server_name, now));
-        }
-        verified
+            match apart_from_the_date(error, |date| verify(date).map(drop)) {
+                Error::InvalidCertificate(CertificateError::BadSignature)
+                    if self.has_ca_with_short_key(end_entity, intermediates) =>
+                {
+                    Finding::ShortKeyOfCa.into()
+                }
+                error => error,
+            }
+        })
     }
 
     fn verify_tls12_signature(
@@ -90,6 +200,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         self.verifier
             .verify_tls12_signature(message, certificate, signature)
+            .map_err(|error| of_handshake(certificate, error))
     }
 
     fn verify_tls13_signature(
@@ -100,6 +211,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         self.verifier
             .verify_tls13_signature(message, certificate, signature)
+            .map_err(|error| of_handshake(certificate, error))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

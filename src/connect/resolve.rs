@@ -1,0 +1,99 @@
+//! Name resolution with a deadline. The system's resolver cannot be interrupted, so it runs on a thread
+//! of its own, and the attempt waits no longer than it may take.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+
+use ureq::unversioned::transport::ShutdownHandle;
+
+use super::race::{self, Register};
+use super::transport::Deadline;
+use super::{Endpoint, Unreached};
+
+/// How many look-ups of one agent may run: those that hang, and one that may succeed because the name
+/// server is back.
+pub(super) const MAX_RUNNING: usize = 4;
+
+/// The addresses of a host, each with the port. May block without a limit.
+pub(super) type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// The system's resolver.
+pub(super) fn system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    (host, port).to_socket_addrs().map(Iterator::collect)
+}
+
+pub(super) struct LookUps {
+    look_up: Arc<LookUp>,
+    running: Arc<AtomicUsize>,
+}
+
+type Found = io::Result<Vec<SocketAddr>>;
+
+/// Ends the wait for a look-up when the agent is shut down.
+struct Waiting(mpsc::Sender<Option<Found>>);
+
+impl ShutdownHandle for Waiting {
+    fn shutdown(&self) {
+        let _ = self.0.send(None);
+    }
+}
+
+impl LookUps {
+    pub(super) fn new(look_up: Arc<LookUp>) -> LookUps {
+        LookUps {
+            look_up,
+            running: Arc::default(),
+        }
+    }
+
+    /// The addresses of `endpoint`, at least one.
+    pub(super) fn resolve(
+        &self,
+        endpoint: &Endpoint,
+        deadline: &Deadline,
+        register: Register<'_>,
+    ) -> Result<Vec<SocketAddr>, Unreached> {
+        if let Ok(address) = endpoint.host.parse::<IpAddr>() {
+            return Ok(vec![(address, endpoint.port).into()]);
+        }
+        let (sender, receiver) = mpsc::channel();
+        let waiting = Arc::new(Waiting(sender.clone()));
+        let handle: Weak<Waiting> = Arc::downgrade(&waiting);
+        register(handle).map_err(Unreached::Other)?;
+        if self.running.fetch_add(1, Ordering::AcqRel) >= MAX_RUNNING {
+            self.running.fetch_sub(1, Ordering::AcqRel);
+            return Err(Unreached::Unresolved(format!(
+                "{MAX_RUNNING} earlier look-ups have not ended; no name server answers"
+            )));
+        }
+        let (look_up, running) = (self.look_up.clone(), self.running.clone());
+        let (host, port) = (endpoint.host.clone(), endpoint.port);
+        let job = move || {
+            let found = look_up(&host, port);
+            running.fetch_sub(1, Ordering::AcqRel);
+            // An attempt that has ended no longer listens.
+            let _ = sender.send(Some(found));
+        };
+        // If no thread can be started, the look-up runs here and takes as long as it takes.
+        if crate::process::spawn(job.clone()).is_err() {
+            job();
+        }
+        let found = match deadline.left().map_err(Unreached::Other)? {
+            Some(left) => receiver.recv_timeout(left).ok(),
+            None => receiver.recv().ok(),
+        };
+        let unresolved = |why| Err(Unreached::Unresolved(why));
+        match found {
+            None => unresolved(format!("took longer than {}", deadline.allowed())),
+            Some(None) => Err(Unreached::Other(ureq::Error::ConnectionFailed)),
+            Some(Some(Err(error))) => unresolved(race::resolver_reason(&error)),
+            Some(Some(Ok(addresses))) if addresses.is_empty() => {
+                unresolved("the name has no address".into())
+            }
+            Some(Some(Ok(addresses))) => Ok(addresses),
+        }
+    }
+}
