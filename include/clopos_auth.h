@@ -459,7 +459,8 @@ void clopos_auth_config_free(struct clopos_auth_config *config);
  * or fragment; "/open-api/v2/auth" is added. Default: "https://integrations.clopos.com". Plain
  * "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
  * `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
- * `clopos_auth_client_new()`.
+ * `clopos_auth_client_new()`. Without that permission it connects to loopback addresses only,
+ * whatever the name resolves to, and uses no proxy (since 1.1).
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
@@ -524,6 +525,10 @@ clopos_auth_status clopos_auth_config_set_roots(struct clopos_auth_config *confi
  * proxy's CA, or, together with CLOPOS_AUTH_ROOTS_NONE, to trust a private CA only. May be called
  * several times; each adds. If it fails, nothing of `pem` was added.
  *
+ * A server cannot use a CA's certificate (CA:TRUE) as its own, even if it is added here: "openssl req
+ * -x509" makes such a one. Add the CA and let the server use a certificate that it has issued, or make
+ * the self-signed certificate with CA:FALSE.
+ *
  * Errors: INVALID_ARGUMENT (empty, binary DER, damaged, a private key, no certificate inside),
  * INVALID_HANDLE.
  */
@@ -534,8 +539,10 @@ clopos_auth_status clopos_auth_config_add_ca_pem(struct clopos_auth_config *conf
 
 /**
  * What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
- * in `clopos_auth_client_new()`; localhost never goes through it), "none", or
- * "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless given).
+ * once, in `clopos_auth_client_new()`, not again in a forked child; localhost never goes through it),
+ * "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless
+ * given). A variable that cannot be used, such as a SOCKS proxy, makes `clopos_auth_client_new()` fail
+ * with PROXY (not retryable) if the service would be reached through it.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */

@@ -181,9 +181,9 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
             )
         }
         CertificateError::UnknownIssuer => tls(format!(
-            "the certificate of {host} was issued by a CA that is not trusted here: add the CA \
-             certificate of a TLS-inspecting proxy if there is one, or the server does not send its \
-             intermediate certificate"
+            "the certificate of {host} was issued by a CA that is not trusted here: a TLS-inspecting \
+             proxy answers (add its CA certificate), or the server does not send its intermediate \
+             certificate"
         )),
         CertificateError::NotValidForNameContext { presented, .. } => {
             tls(wrong_name(host, presented))

@@ -235,12 +235,12 @@ fn connecting_costs_no_thread_however_many_addresses_there_are() {
             for addresses in [&[BAD_V4][..], &[BAD_V6, BAD_V4, v6(4).into()]] {
                 scene.names.set(&format!("bad.{DOMAIN}"), addresses);
                 let client = scene.client("bad");
-                let before = threads().len();
+                let (before, idle) = (threads().len(), sockets());
                 std::thread::scope(|scope| {
                     let call = scope.spawn(|| client.authenticate(Some(800 * MS)));
-                    // The caller's and the flight's, and no more as long as it goes on.
-                    until("the flight has its thread", || {
-                        threads().iter().any(|name| name == "clopos-auth")
+                    // The caller's and the flight's, and no more once the look-up has ended.
+                    until("the flight connects", || {
+                        sockets() > idle && threads().len() == before + 2
                     });
                     let mut most = 0;
                     while !call.is_finished() {

@@ -58,7 +58,10 @@ fn whatever_cannot_be_trusted_is_refused_with_a_reason_that_names_the_host() {
         (
             Certificate::UnknownIssuer,
             Status::Tls,
-            &["issued by nobody that is trusted here", "CA", "localhost"][..],
+            &[
+                "issued by a CA that is not trusted here",
+                "localhost (127.0.0.1)",
+            ][..],
         ),
         (
             Certificate::WrongHost,
@@ -69,7 +72,7 @@ fn whatever_cannot_be_trusted_is_refused_with_a_reason_that_names_the_host() {
             Certificate::Expired,
             Status::Clock,
             &[
-                "localhost expired on 20",
+                "localhost (127.0.0.1) expired on 20",
                 "(it was valid from 20",
                 "this device's date is 20",
             ],
@@ -78,7 +81,7 @@ fn whatever_cannot_be_trusted_is_refused_with_a_reason_that_names_the_host() {
             Certificate::NotYetValid,
             Status::Clock,
             &[
-                "localhost is valid from 20",
+                "localhost (127.0.0.1) is valid from 20",
                 "(until 20",
                 "this device's date is 20",
                 "set",
@@ -228,7 +231,7 @@ fn tls_older_than_1_2_is_named_so() {
     // The control: the same server with 1.2 gets as far as the question of who it is.
     let server = OpenSsl::start(&["-tls1_2"]);
     let error = refusal(&config(&format!("https://127.0.0.1:{}", server.port)));
-    is_explained(&error, Status::Tls, &["self-signed", "127.0.0.1"]);
+    is_explained(&error, Status::Tls, &["is a CA's (CA:TRUE)", "127.0.0.1"]);
 }
 
 #[test]
@@ -259,7 +262,11 @@ fn a_private_ca_alone_is_trusted_and_then_nobody_else_is() {
     })
     .unwrap();
     config.set_base_url(&stranger.url()).unwrap();
-    is_explained(&refusal(&config), Status::Tls, &["issued by nobody"]);
+    is_explained(
+        &refusal(&config),
+        Status::Tls,
+        &["issued by a CA that is not trusted"],
+    );
 }
 
 #[test]
