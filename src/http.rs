@@ -24,7 +24,7 @@ use crate::{Error, Status};
 /// One byte less than the input buffer grows to, so that a head that is too long is told from one that
 /// stopped.
 const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
-// As the message says, and the README.
+// As the message in `explain` says.
 const _: () = assert!(MAX_RESPONSE_HEADERS == 128);
 /// What a body without a length is read into at first; the usual answer has 500 bytes.
 const SMALL_BODY_BYTES: usize = 4 * 1024;
