@@ -568,6 +568,12 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
             NO_ANSWER,
         ),
         (
+            "a proxy that wants another login than a password",
+            proxy("HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n"),
+            "To fix: ask the proxy's administrator to let this device pass without a login … NTLM",
+            NO_ANSWER,
+        ),
+        (
             "a proxy that forbids the host",
             proxy("HTTP/1.1 403 Forbidden\r\n\r\n"),
             "To fix: ask the proxy's administrator to allow CONNECT to a.example port 443",
@@ -610,6 +616,14 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
                 .hears(trouble, sentence, steps, 12);
         }
     }
+    Till::at("https://a.example")
+        .set("HTTPS_PROXY", "socks5://till:hunter2@127.0.0.1:1")
+        .hears(
+            "a proxy of another kind",
+            "To fix: correct the settings of this device (the environment's HTTPS_PROXY is not",
+            NO_SETTINGS,
+            12,
+        );
     let dead = &proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n");
     let sandbox = sandbox();
     Till::of(&sandbox).set("HTTPS_PROXY", dead).hears(
@@ -675,6 +689,15 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
                 &two_ways(NO_ANSWER),
                 12,
             );
+            at(host)
+                .set("HTTPS_PROXY", "socks5://till:hunter2@127.0.0.1:1")
+                .set("NO_PROXY", DOMAIN)
+                .hears(
+                    "a host that is excepted from a proxy of another kind",
+                    WELL,
+                    &ALL_OK.replace("proxy ok", "proxy wrong"),
+                    0,
+                );
             names.set(host, &[v6]);
             at(host).option("--attempt-timeout-ms=500").hears(
                 "a firewall that drops",
