@@ -65,8 +65,10 @@
  *   SIGSYS) and those that runtimes stop threads with (on Linux SIGPWR, SIGXCPU and the real-time signals).
  *   So block what you read with sigwait() or signalfd() on every thread that calls.
  *
- *   A thread that calls needs 64 KiB of stack; a log function of yours comes on top. Where the library
- *   can start no thread of its own, a call that sends a request needs what that would have: 256 KiB.
+ *   A thread that calls needs 64 KiB of stack; a log function of yours comes on top. If the
+ *   library can start no thread of its own, the request runs on the stack of the call that needs it, which
+ *   then takes 256 KiB. clopos_auth_cancel() does not end that call; its timeout does, except during name
+ *   resolution, and so does clopos_auth_client_free().
  *
  *   After fork() the child's first call starts clean, with its own request and its own connection.
  *   The library stays loaded: dlclose() and FreeLibrary() do not unload it, nor, once it has made a config or
@@ -704,7 +706,8 @@ clopos_auth_status clopos_auth_invalidate(struct clopos_auth_client *client,
 /**
  * Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
  * request in the air goes on, for those who call later; the client stays usable. To end one call only,
- * give that call a `timeout_ms`.
+ * give that call a `timeout_ms`. No effect on a call that sends the request itself because no thread
+ * can be started (chapter THREADS).
  *
  * Errors: INVALID_HANDLE. Any thread, never waits.
  */

@@ -324,6 +324,10 @@ impl Shared {
     }
 
     fn ask_once(self: &Arc<Self>, patience: Patience, mut landings: u64) -> Outcome {
+        // Also in a forked child, where the flights are new and not closed.
+        if self.credentials.load().is_none() {
+            return Err(cancelled());
+        }
         let flights = &self.process().flights;
         let ticket = loop {
             match flights.join() {
@@ -405,8 +409,8 @@ impl Shared {
         })
     }
 
-    /// Where no thread can be had: flies on the caller's, as long as the caller allows. Neither
-    /// `cancel` nor the deadline can break off a name resolution then.
+    /// If no thread can be started: sends the request on the caller's, as long as the caller allows. `cancel`
+    /// does not end it, and nothing ends a name resolution.
     fn fly_here(&self, ticket: &Ticket<Outcome>, patience: Patience) {
         let outcome = match patience {
             Patience::None => Err(no_thread()),

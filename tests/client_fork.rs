@@ -5,7 +5,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -207,6 +209,44 @@ fn where_no_thread_can_be_started_a_call_retries_and_keeps_its_deadline() {
         (199..=300).contains(&took.parse::<u32>().unwrap()),
         "{found}"
     );
+}
+
+/// Makes a call whose request hangs, in a child that can start no thread; `wake` runs there on another
+/// thread once the request has arrived.
+fn hangs_without_threads(timeout: Duration, wake: impl Fn(&Client) + Send + 'static) -> String {
+    let bench = Bench::start();
+    bench.sandbox.fail(Fault::RequestHang);
+    let client = Arc::new(bench.client(&bench.config()));
+    let (mut arrived, mut tell) = std::io::pipe().unwrap();
+    let child = Child::fork(|| {
+        let woken = Arc::new(AtomicBool::new(false));
+        let _waker = thread::spawn({
+            let (client, woken) = (client.clone(), woken.clone());
+            move || {
+                arrived.read_exact(&mut [0]).expect("the parent says so");
+                wake(&client);
+                woken.store(true, Ordering::SeqCst);
+            }
+        });
+        if !forbid_threads() {
+            return "!threads can still be started".into();
+        }
+        let came = text_of(client.get_token(Some(timeout)));
+        until("the other thread is done", || woken.load(Ordering::SeqCst));
+        came
+    });
+    bench.until_requests(1);
+    tell.write_all(&[0]).unwrap();
+    child.found()
+}
+
+/// As the header says.
+#[test]
+fn where_no_thread_can_be_started_cancel_does_not_end_the_call_that_sends_but_a_close_does() {
+    let cancelled = hangs_without_threads(2 * SECOND, Client::cancel);
+    assert!(cancelled.starts_with("!TIMEOUT"), "{cancelled}");
+    let closed = hangs_without_threads(HOUR, Client::close);
+    assert!(closed.starts_with("!CANCELLED"), "{closed}");
 }
 
 #[test]

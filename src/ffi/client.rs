@@ -300,7 +300,8 @@ pub unsafe extern "C" fn clopos_auth_invalidate(
 
 /// Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
 /// request in the air goes on, for those who call later; the client stays usable. To end one call only,
-/// give that call a `timeout_ms`.
+/// give that call a `timeout_ms`. No effect on a call that sends the request itself because no thread
+/// can be started (chapter THREADS).
 ///
 /// Errors: INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]
