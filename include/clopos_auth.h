@@ -104,8 +104,8 @@
 #include <stdint.h>
 
 /* The version of this header; clopos_auth_version() tells the library's. */
-#define CLOPOS_AUTH_VERSION "1.0.0"
-#define CLOPOS_AUTH_VERSION_NUMBER 0x010000
+#define CLOPOS_AUTH_VERSION "1.1.0"
+#define CLOPOS_AUTH_VERSION_NUMBER 0x010100
 
 
 /**
