@@ -66,13 +66,7 @@ fn agent_with(
     config: Config,
     look_up: Arc<LookUp>,
 ) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
-    let notes = Arc::new(Notes {
-        dialled: AtomicU64::new(0),
-        addresses: Mutex::default(),
-        server_date: Mutex::new(None),
-        validity: Mutex::new(None),
-        clock: network.clock.clone(),
-    });
+    let notes = Arc::new(Notes::new(network.clock.clone()));
     let connector = Connector {
         proxy: match &network.proxy {
             ProxyChoice::Url(proxy) => Some(proxy.clone()),
@@ -114,6 +108,16 @@ const MAX_SUSPECT: usize = 16;
 type Validity = (UnixTime, UnixTime);
 
 impl Notes {
+    fn new(clock: Clock) -> Notes {
+        Notes {
+            dialled: AtomicU64::new(0),
+            addresses: Mutex::default(),
+            server_date: Mutex::default(),
+            validity: Mutex::default(),
+            clock,
+        }
+    }
+
     /// How many connections were tried: unchanged by an exchange that used a kept one.
     pub(crate) fn dialled(&self) -> u64 {
         self.dialled.load(Ordering::Relaxed)

@@ -239,8 +239,8 @@ fn unacceptable(problem: &CertificateError) -> &'static str {
              serverAuth"
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
-            "has a signature that is not accepted here, such as SHA-1; accepted are SHA-256, SHA-384 \
-             and SHA-512 with RSA, P-256, P-384 or Ed25519"
+            "has a signature that is not accepted here, such as SHA-1 or P-521; accepted are SHA-256 \
+             and SHA-384 with P-256 and P-384, these and SHA-512 with RSA, and Ed25519"
         }
         CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "has or was issued with a key that is not accepted here, such as P-521; accepted are RSA \

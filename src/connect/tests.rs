@@ -1,6 +1,9 @@
 //! The promises of `connect`, against real sockets on the loopback interface.
 #![forbid(unsafe_code)]
 
+#[cfg(unix)]
+mod certificates;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -218,3 +218,49 @@ impl ServerCertVerifier for Verifier {
         self.verifier.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn certificates_that_are_never_valid_at_the_same_time_are_not_a_matter_of_the_clock() {
+        // One is valid until 10, the other from 20 on.
+        let verify = |now| match now < at(15) {
+            true => Err(CertificateError::NotValidYetContext {
+                time: now,
+                not_before: at(20),
+            }
+            .into()),
+            false => Err(CertificateError::ExpiredContext {
+                time: now,
+                not_after: at(10),
+            }
+            .into()),
+        };
+        let first = verify(at(30)).unwrap_err();
+        let Error::InvalidCertificate(CertificateError::Other(OtherError(other))) =
+            apart_from_the_date(first, verify)
+        else {
+            panic!("another error");
+        };
+        let finding = other.downcast_ref::<Finding>();
+        assert!(matches!(finding, Some(Finding::NeverValid)));
+    }
+
+    #[test]
+    fn a_server_without_the_key_of_its_certificate_is_told_from_a_bad_issuer() {
+        let nothing = CertificateDer::from(vec![0]);
+        let error = of_handshake(&nothing, CertificateError::BadSignature.into());
+        assert!(matches!(
+            error,
+            Error::InvalidCertificate(CertificateError::Other(_))
+        ));
+        let other = of_handshake(&nothing, Error::DecryptError);
+        assert_eq!(other, Error::DecryptError);
+    }
+}

@@ -59,6 +59,16 @@ pub fn transcribe(text: &str) {
     }
 }
 
+/// Fails if a message for people holds debug output of Rust's: `Foo(Bar`, `Foo { bar`.
+fn check_is_plain(text: &str) {
+    let chars: Vec<char> = text.chars().collect();
+    let is_call = |pair: &[char]| pair[0].is_ascii_alphanumeric() && pair[1] == '(';
+    assert!(
+        !chars.windows(2).any(is_call) && !text.contains("{ "),
+        "debug output in {text:?}"
+    );
+}
+
 fn check_for(text: &str, secret: &str) {
     assert!(
         !text.contains(secret),
@@ -88,6 +98,7 @@ impl Noted for Result<Token, Error> {
 
 impl Noted for Error {
     fn note(&self) {
+        check_is_plain(&self.to_string());
         transcribe(&format!("{self} | {self:?}"));
     }
 }
@@ -115,6 +126,7 @@ impl Log {
 
     fn push(&self, level: LogLevel, line: &str) {
         assert!(!line.contains('\n'), "one line, not {line:?}");
+        check_is_plain(line);
         transcribe(&format!("{level:?}: {line}"));
         if HOME.load(Ordering::Relaxed) == std::process::id() {
             self.0.lock().unwrap().push((level, line.to_owned()));
