@@ -1,8 +1,8 @@
 //! Two clocks, kept apart on purpose.
 //!
-//! The *lifetime clock* decides everything: when a token dies, when the next request may leave, when
+//! The *lifetime clock* decides everything: when a token expires, when the next request may leave, when
 //! a call gives up. It counts the time that the device sleeps and ignores every change of the date.
-//! The *wall clock* is only ever compared with certificates and shown to people.
+//! The *wall clock* is compared with certificates and shown to people; it decides no life and no wait.
 //!
 //! | platform | lifetime clock |
 //! |---|---|

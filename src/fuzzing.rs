@@ -50,8 +50,8 @@ pub fn parse_response(
     })
 }
 
-pub fn retry_hint(response: &Response, unix_now: i64) -> Option<Duration> {
-    protocol::retry_hint(&head(response), unix_now)
+pub fn retry_hint(response: &Response) -> Option<Duration> {
+    protocol::retry_hint(&head(response))
 }
 
 fn head<'a>(response: &Response<'a>) -> Head<'a> {

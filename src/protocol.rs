@@ -79,12 +79,12 @@ pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
 }
 
 /// How long the server asks clients to stay away: the largest of all values of `Retry-After` (seconds,
-/// or a date, which is compared with the server's own `Date`, or else with `unix_now`) and, if the
-/// limit is what was hit, `RateLimit-Reset`, which comes with every answer.
-pub(crate) fn retry_hint(head: &Head, unix_now: i64) -> Option<Duration> {
+/// or a date, which only the server's own `Date` turns into a time) and, if the limit is what was hit,
+/// `RateLimit-Reset`, which comes with every answer.
+pub(crate) fn retry_hint(head: &Head) -> Option<Duration> {
+    let server_now = head.date.and_then(unix_seconds);
     let until = |date: &str| {
-        let until = unix_seconds(date)?;
-        let now = head.date.and_then(unix_seconds).unwrap_or(unix_now);
+        let (until, now) = (unix_seconds(date)?, server_now?);
         Some(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
     };
     let retry_after = head.retry_after.iter();
@@ -176,7 +176,7 @@ pub(crate) fn parse_response(
     };
     Err(Error {
         http_status: Some(http_status),
-        retry_after: retry_hint(head, unix_now),
+        retry_after: retry_hint(head),
         ..failure
     })
 }
@@ -786,9 +786,20 @@ mod tests {
                 rate_limit_reset: rate_limit_reset.to_vec(),
                 ..Head::default()
             };
-            let hint = retry_hint(&head, NOW);
+            let hint = retry_hint(&head);
             let case = format!("{retry_after:?} {rate_limit_reset:?}");
             assert_eq!(hint, seconds.map(Duration::from_secs), "{case}");
         }
+    }
+
+    /// This device's own may be decades away from the server's.
+    #[test]
+    fn a_date_until_which_to_stay_away_says_nothing_without_the_servers_date() {
+        let head = Head {
+            http_status: 429,
+            retry_after: vec!["Thu, 08 Jan 2026 05:06:02 GMT"],
+            ..Head::default()
+        };
+        assert_eq!(retry_hint(&head), None);
     }
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use clopos_auth::clock::Instant;
 use clopos_auth::fuzzing::{retry_hint, unix_seconds};
 use clopos_auth::pace::{Pace, Trouble};
-use clopos_fuzz::{NOW, response};
+use clopos_fuzz::response;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let response = response(input);
-    let hint = retry_hint(&response, NOW);
+    let hint = retry_hint(&response);
 
     let number = |text: &str| {
         let text = text.trim();
