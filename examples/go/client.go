@@ -165,14 +165,17 @@ func (c *Client) Cancel() error {
 }
 
 // Close wipes the token and the secret. Calls that are waiting fail with ErrCancelled, later ones with
-// ErrInvalidHandle. The error is always nil, and closing again does nothing.
+// ErrInvalidHandle. The error is always nil, and closing again does nothing; but of several goroutines
+// that close a client at once, each waits until its logger is not called any more.
 func (c *Client) Close() error {
-	if !c.closed.Swap(true) {
+	first := !c.closed.Swap(true)
+	c.last.Store(nil)
+	C.clopos_auth_client_free(c.handle)
+	if first {
 		c.cleanup.Stop()
 		c.release()
-		c.last.Store(nil)
-		runtime.KeepAlive(c)
 	}
+	runtime.KeepAlive(c)
 	return nil
 }
 

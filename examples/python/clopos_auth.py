@@ -24,6 +24,8 @@ real one, CLOPOS_CA_FILE a PEM file with the only CA to trust: both for the sand
 
 # SPDX-License-Identifier: MIT OR Apache-2.0
 
+import _thread
+import atexit
 import ctypes
 import ctypes.util
 import datetime
@@ -361,7 +363,7 @@ def log_to(logger: logging.Logger) -> LogFunction:
 
 # The log functions of the clients that are open, by the number that the library passes along.
 _logs: Dict[int, LogFunction] = {}
-_log_numbers = itertools.count(1)
+_numbers = itertools.count(1)
 
 
 def _log(level: int, line: bytes, number: Optional[int]) -> None:
@@ -375,9 +377,30 @@ def _log(level: int, line: bytes, number: Optional[int]) -> None:
 _receive = _LOG_FUNCTION(_log)
 
 
-def _close(handle: int, log_number: int) -> None:
+# The clients that are open: their handles, by the same numbers.
+_open: Dict[int, int] = {}
+
+
+def _close(handle: int, number: int) -> None:
     _library.clopos_auth_client_free(handle)
-    _logs.pop(log_number, None)
+    _open.pop(number, None)
+    _logs.pop(number, None)
+
+
+def _close_elsewhere(handle: int, number: int) -> None:
+    """For the collector, which may run inside a log function that another one waits for."""
+    if number in _open:
+        try:
+            _thread.start_new_thread(_close, (handle, number))
+        except RuntimeError:  # no thread can be had, or the program ends: _close_all() does it
+            pass
+
+
+@atexit.register
+def _close_all() -> None:
+    # The library's thread must not call a log function of an interpreter that is being taken down.
+    for number, handle in list(_open.items()):
+        _close(handle, number)
 
 
 class Client:
@@ -414,7 +437,7 @@ class Client:
         config = _library.clopos_auth_config_new()
         if not config:
             raise MemoryError("libclopos_auth: no memory for settings")
-        log_number = next(_log_numbers)
+        number = next(_numbers)
         handle = c_void_p()
         try:
             if base_url is not None:
@@ -437,18 +460,18 @@ class Client:
             _call("config_set_roots", config, roots)
             _call("config_set_allow_plain_http", config, allow_plain_http)
             if log is not None:
-                _call("config_set_log", config, log_level, _receive, log_number)
+                _call("config_set_log", config, log_level, _receive, number)
             _call("client_new", *who, config, byref(handle))
         finally:
             _library.clopos_auth_config_free(config)
         self._handle = handle.value or 0
         #: Where the service is.
         self.base_url = base_url or DEFAULT_BASE_URL
+        self._number = number
+        _open[number] = self._handle
         if log is not None:
-            _logs[log_number] = log
-        # Also at the end of the program: the library's thread must not call a log function of an
-        # interpreter that is being taken down.
-        self._closer = weakref.finalize(self, _close, self._handle, log_number)
+            _logs[number] = log
+        weakref.finalize(self, _close_elsewhere, self._handle, number).atexit = False
 
     def get_token(self, timeout: Optional[float] = None) -> Token:
         """The cached token while it is fresh, at once; else asks the service.
@@ -479,9 +502,11 @@ class Client:
     def close(self) -> None:
         """Ends the client: calls in progress raise CANCELLED at once, later ones INVALID_HANDLE.
 
-        May be called by any thread, also from the log function, and again.
+        May be called by any thread, also from the log function, and again. After it has returned the
+        log function is not called any more, also if another thread closes the client meanwhile. A client
+        that is forgotten is closed in the background.
         """
-        self._closer()
+        _close(self._handle, self._number)
 
     def __enter__(self) -> "Client":
         return self

@@ -133,7 +133,8 @@ namespace Clopos.Auth
 
         /// <summary>
         /// Wipes the native library's token and secret. Calls that are waiting fail with
-        /// <see cref="CloposAuthStatus.Cancelled"/>. Disposing again does nothing.
+        /// <see cref="CloposAuthStatus.Cancelled"/>. Disposing again does nothing; but of several threads
+        /// that dispose a client at once, each waits until its log function is not called any more.
         /// </summary>
         public void Dispose() => client.FreeNow();
 

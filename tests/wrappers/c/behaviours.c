@@ -465,6 +465,77 @@ static void closed_by_its_log_function(void)
     CHECK(lines_seen() == 1);
 }
 
+static struct {
+    pthread_mutex_t lock;
+    bool entered, finished;
+    int closing;
+    clopos_auth_client *client;
+} stay = {PTHREAD_MUTEX_INITIALIZER, false, false, 0, NULL};
+
+static bool staying(int closing)
+{
+    bool is_so;
+    pthread_mutex_lock(&stay.lock);
+    is_so = stay.entered && stay.closing >= closing;
+    pthread_mutex_unlock(&stay.lock);
+    return is_so;
+}
+
+/* Its first line keeps it until two threads close the client, and 500 ms longer. */
+static void stay_on_line(int32_t level, const char *line, void *user)
+{
+    bool is_first;
+
+    (void)level, (void)line, (void)user;
+    pthread_mutex_lock(&stay.lock);
+    is_first = !stay.entered;
+    stay.entered = true;
+    pthread_mutex_unlock(&stay.lock);
+    if (!is_first)
+        return;
+    while (!staying(2))
+        nap_ms(1);
+    nap_ms(500);
+    pthread_mutex_lock(&stay.lock);
+    stay.finished = true;
+    pthread_mutex_unlock(&stay.lock);
+}
+
+static void *close_after(void *delay_ms)
+{
+    nap_ms(*(long *)delay_ms);
+    pthread_mutex_lock(&stay.lock);
+    stay.closing++;
+    pthread_mutex_unlock(&stay.lock);
+    clopos_auth_client_free(stay.client);
+    pthread_mutex_lock(&stay.lock);
+    CHECK(stay.finished);
+    pthread_mutex_unlock(&stay.lock);
+    return NULL;
+}
+
+static void a_second_close_waits(void)
+{
+    clopos_auth_config *config = config_from_environment();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    long delays_ms[] = {0, 100};
+    pthread_t threads[2];
+    int i;
+
+    expect(CLOPOS_AUTH_OK,
+           clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, stay_on_line, NULL, &error), &error,
+           NULL);
+    stay.client = client_with(config);
+    expect(CLOPOS_AUTH_WOULD_WAIT, clopos_auth_get_token(stay.client, 0, &token, &error), &error, NULL);
+    while (!staying(0))
+        nap_ms(1);
+    for (i = 0; i < 2; i++)
+        CHECK(pthread_create(&threads[i], NULL, close_after, &delays_ms[i]) == 0);
+    for (i = 0; i < 2; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 static void ends_without_close(void)
 {
     clopos_auth_token *token = NULL;
@@ -635,6 +706,7 @@ static const struct {
     BEHAVIOUR(closed_while_in_use),
     BEHAVIOUR(used_after_close),
     BEHAVIOUR(closed_by_its_log_function),
+    BEHAVIOUR(a_second_close_waits),
     BEHAVIOUR(ends_without_close),
     BEHAVIOUR(expired_and_refreshed),
     BEHAVIOUR(recovers_from_a_401),

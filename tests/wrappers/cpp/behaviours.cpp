@@ -392,6 +392,36 @@ void closed_by_its_log_function()
     destroyed_by_its_log_function();
 }
 
+void a_second_close_waits()
+{
+    std::promise<void> entered;
+    std::atomic<bool> is_first{true}, finished{false};
+    std::atomic<int> closing{0};
+    config settings = config_from_environment();
+
+    settings.log(log_level::debug, [&](auto, auto) {
+        if (!is_first.exchange(false))
+            return;
+        entered.set_value();
+        while (closing < 2)
+            std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(500ms);
+        finished = true;
+    });
+    client clopos = client_with(settings);
+    CHECK(clopos.try_get_token(0ms).error().status() == status::would_wait);
+    entered.get_future().wait();
+    const auto close = [&](std::chrono::milliseconds delay) {
+        std::this_thread::sleep_for(delay);
+        closing++;
+        clopos.close();
+        return finished.load();
+    };
+    auto one = std::async(std::launch::async, close, 0ms);
+    auto other = std::async(std::launch::async, close, 100ms);
+    CHECK(one.get() && other.get());
+}
+
 void ends_without_close()
 {
     static auto *clopos = new client(client_from_environment());
@@ -533,6 +563,7 @@ const std::map<std::string, void (*)()> BEHAVIOURS = {
     {"closed_while_in_use", closed_while_in_use},
     {"used_after_close", used_after_close},
     {"closed_by_its_log_function", closed_by_its_log_function},
+    {"a_second_close_waits", a_second_close_waits},
     {"ends_without_close", ends_without_close},
     {"moved_from", moved_from},
     {"expired_and_refreshed", expired_and_refreshed},

@@ -33,6 +33,7 @@ internal static class Behaviours
         ["closed_while_in_use"] = ClosedWhileInUse,
         ["used_after_close"] = UsedAfterClose,
         ["closed_by_its_log_function"] = ClosedByItsLogFunction,
+        ["a_second_close_waits"] = ASecondCloseWaits,
         ["ends_without_close"] = EndsWithoutClose,
         ["expired_and_refreshed"] = ExpiredAndRefreshed,
         ["recovers_from_a_401"] = RecoversFromA401,
@@ -495,6 +496,37 @@ internal static class Behaviours
         GC.Collect();
         Thread.Sleep(200);
         Check(lines == 1, lines);
+    }
+
+    private static void ASecondCloseWaits()
+    {
+        using var entered = new ManualResetEventSlim();
+        using var closing = new CountdownEvent(2);
+        bool finished = false;
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = (_, line) =>
+        {
+            if (!entered.IsSet)
+            {
+                entered.Set();
+                closing.Wait();
+                Thread.Sleep(500);
+                Volatile.Write(ref finished, true);
+            }
+        };
+        var client = new CloposAuthClient(settings);
+        Expect(CloposAuthStatus.WouldWait, () => client.GetToken(TimeSpan.Zero));
+        entered.Wait();
+        List<Task<bool>> closes = new[] { 0, 100 }.Select(delay => Task.Factory.StartNew(
+            () =>
+            {
+                Thread.Sleep(delay);
+                closing.Signal();
+                client.Dispose();
+                return Volatile.Read(ref finished);
+            },
+            TaskCreationOptions.LongRunning)).ToList();
+        Check(closes.All(Wait));
     }
 
     private static void EndsWithoutClose() =>

@@ -372,6 +372,36 @@ func closedByItsLogFunction() {
 	check(lines == 1, lines, " lines")
 }
 
+func aSecondCloseWaits() {
+	config := configFromEnvironment()
+	entered, closing := make(chan struct{}), make(chan struct{})
+	var finished atomic.Bool
+	var once sync.Once
+	config.Logger = slog.New(function(func() {
+		once.Do(func() {
+			close(entered)
+			<-closing
+			<-closing
+			time.Sleep(500 * time.Millisecond)
+			finished.Store(true)
+		})
+	}))
+	client := must(cloposauth.New(config))
+	_, err := client.TryToken()
+	expect(err, cloposauth.ErrWouldWait, "")
+	<-entered
+	waited := make(chan bool)
+	for _, delay := range []time.Duration{0, 100 * time.Millisecond} {
+		go func() {
+			time.Sleep(delay)
+			closing <- struct{}{}
+			check(client.Close() == nil)
+			waited <- finished.Load()
+		}()
+	}
+	check(<-waited && <-waited)
+}
+
 func endsWithoutClose() {
 	_, err := newClient().TryToken()
 	expect(err, cloposauth.ErrWouldWait, "")
@@ -528,6 +558,7 @@ var behaviours = map[string]func(){
 	"cancelled_by_the_language":          cancelledByTheLanguage,
 	"closed_while_in_use":                closedWhileInUse,
 	"closed_by_its_log_function":         closedByItsLogFunction,
+	"a_second_close_waits":               aSecondCloseWaits,
 	"ends_without_close":                 endsWithoutClose,
 	"used_after_close":                   usedAfterClose,
 	"expired_and_refreshed":              expiredAndRefreshed,

@@ -279,6 +279,58 @@ def closed_by_its_log_function():
     assert log.lines == 1
 
 
+def a_second_close_waits():
+    log = Log()
+    entered, closing = threading.Event(), threading.Semaphore(0)
+    finished = []
+
+    def stay():
+        if not entered.is_set():
+            entered.set()
+            closing.acquire()
+            closing.acquire()
+            time.sleep(0.5)
+            finished.append(True)
+
+    log.on_line = stay
+    clopos = client_from_environment(log)
+    expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
+    assert entered.wait(20)
+
+    def close(delay):
+        time.sleep(delay)
+        closing.release()
+        clopos.close()
+        return bool(finished)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        assert list(pool.map(close, [0, 0.1])) == [True, True]
+
+
+def collected_in_a_log_function():
+    lock, entered, log = threading.Lock(), threading.Event(), Log()
+
+    def wait(_level, _line):
+        entered.set()
+        with lock:
+            pass
+
+    def collect():
+        forgotten.clear()
+        gc.collect()
+
+    with client_from_environment(log) as other:
+        other.get_token()
+        forgotten = [client_from_environment(wait)]
+        with lock:
+            expect(Status.WOULD_WAIT, forgotten[0].get_token, timeout=0)
+            assert entered.wait(20)
+            log.on_line = collect
+            other.invalidate()
+            assert not forgotten
+            log.on_line = lambda: None
+
+
 def ends_without_close():
     clopos = client_from_environment()
     sys.unclosed = clopos  # kept to the very end
