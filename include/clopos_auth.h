@@ -73,7 +73,8 @@
  *   After fork() the child's first call starts clean, with its own request and its own connection.
  *   The library stays loaded: dlclose() and FreeLibrary() do not unload it, nor, once it has made a config or
  *   a client, a library of yours that contains it as a static library. On Windows, when the process
- *   ends and its DLLs are detached, the other threads are gone: the first call then starts clean, too.
+ *   ends and its DLLs are detached, the other threads are gone: the first call then starts clean, too, and
+ *   a request runs on the thread of the call.
  *
  * TIME
  *

@@ -153,6 +153,10 @@ impl<T> PerProcess<T> {
 /// of the thread itself: the kernel kills the process for a blocked one, while a runtime whose log
 /// function runs here may make an exception of it (.NET and Mono do, of a null reference).
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    // A process that ends would not run it.
+    if cfg!(windows) && generation() != 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
         .stack_size(STACK_BYTES + system_stack_bytes());

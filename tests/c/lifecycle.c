@@ -11,6 +11,7 @@
  * CLOPOS_BASE_URL and so on say where the service is, as for the other programs. Compiled with
  * LIFECYCLE_LOAD it loads the library from the path in CLOPOS_LIBRARY, uses it once and unloads it: all
  * moments are after that.
+ * Compiled with LIFECYCLE_DLL it is a DLL with the function lifecycle(), which a program's main calls.
  * Valid as C99 and as C++11, which has more moments.
  */
 #ifndef _GNU_SOURCE
@@ -37,6 +38,8 @@ static void end_at_once(int status) { TerminateProcess(GetCurrentProcess(), (UIN
 #define LOADED(path) ((void *)GetModuleHandleA(path))
 #define LOOK_UP(library, name) ((void *)(uintptr_t)GetProcAddress((HMODULE)(library), (name)))
 #define UNLOAD(library) FreeLibrary((HMODULE)(library))
+#define LOADER_ENDS_THREAD_LOCALS true
+#define THIS_THREAD ((uintptr_t)GetCurrentThreadId())
 #else
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -57,6 +60,8 @@ static void end_at_once(int status) { _exit(status); }
 #define LOADED(path) dlopen((path), RTLD_NOW | RTLD_NOLOAD)
 #define LOOK_UP(library, name) dlsym((library), (name))
 #define UNLOAD(library) dlclose(library)
+#define LOADER_ENDS_THREAD_LOCALS false
+#define THIS_THREAD ((uintptr_t)pthread_self())
 #endif
 
 /* ---- Checks ---- */
@@ -120,16 +125,31 @@ static void find_functions(void) { FUNCTIONS(TAKE) }
 
 /* ---- Settings and state of this program ---- */
 static bool has_request, has_log, exits_inside_log;
-/* The client whose log function is running on this thread. */
-static __thread clopos_auth_client *inside_log_of;
-/* Set while the loader's lock is held: a request may not end then. */
-static bool is_in_loader;
-/* So many thread-locals of the program itself must not be taken from the library's threads. */
+/* The client whose log function uses the library, and the thread that it runs on. */
+static clopos_auth_client *logging_client;
+static uintptr_t logging_thread;
+/* A DLL is attached and detached under the loader's lock, and then a request does not end. */
+#ifdef LIFECYCLE_DLL
+static bool is_in_loader = true;
+#else
+static bool is_in_loader = false;
+#endif
+/* So many thread-locals of the program itself must not be taken from the stack of the library's threads. MinGW
+ * frees a program's thread-locals before the last moment. */
+#ifndef _WIN32
 static __thread char ballast[240 * 1024];
+#else
+static char ballast[1];
+#endif
 
 /* Clients that main has made for moments after it. */
 static clopos_auth_client *prepared[8];
 static size_t prepared_count;
+
+static bool is_inside_log_of(const clopos_auth_client *client)
+{
+    return client == logging_client && logging_thread == THIS_THREAD;
+}
 
 static void note_line(int32_t level, const char *line, void *user)
 {
@@ -168,7 +188,8 @@ static const char *silent_url(void)
     return url;
 }
 
-/* The status is one of the two that are promised, and an error comes with every failure. */
+/* The status is one of the two that are promised, and an error comes with every failure. Under the loader's
+ * lock no thread can be started: INTERNAL, or TIMEOUT. */
 static void expect_either(const char *moment, const char *call, int32_t status, clopos_auth_error **error,
                           int32_t promised, int32_t or_promised)
 {
@@ -176,6 +197,9 @@ static void expect_either(const char *moment, const char *call, int32_t status, 
 
     snprintf(came, sizeof came, "%s instead of %s: %.150s", api.status_name(status),
              api.status_name(promised), error != NULL && *error != NULL ? (*error)->message : "");
+    if (is_in_loader && promised != CLOPOS_AUTH_OK && promised != CLOPOS_AUTH_INVALID_HANDLE &&
+        (status == CLOPOS_AUTH_TIMEOUT || status == CLOPOS_AUTH_INTERNAL))
+        or_promised = status;
     if (status != promised && status != or_promised)
         fail(moment, call, came);
     if (error != NULL && (*error != NULL) != (status != CLOPOS_AUTH_OK))
@@ -249,7 +273,7 @@ static void ask_with_time(const char *moment, clopos_auth_client *client)
 {
     const int32_t timeout = CLOPOS_AUTH_TIMEOUT;
 
-    if (client == inside_log_of)
+    if (is_inside_log_of(client))
         ask(moment, client, 20000, CLOPOS_AUTH_WOULD_WAIT, CLOPOS_AUTH_WOULD_WAIT);
     else if (has_request)
         ask(moment, client, 10, timeout, timeout);
@@ -266,7 +290,7 @@ static void use(const char *moment, clopos_auth_client *client)
 
     ask_with_time(moment, client);
     ask(moment, client, 0, CLOPOS_AUTH_WOULD_WAIT,
-        has_request || client == inside_log_of ? CLOPOS_AUTH_WOULD_WAIT : CLOPOS_AUTH_OK);
+        has_request || is_inside_log_of(client) ? CLOPOS_AUTH_WOULD_WAIT : CLOPOS_AUTH_OK);
     expect(moment, "invalidate", api.invalidate(client, "another"), NULL, CLOPOS_AUTH_OK);
     expect(moment, "invalidate", api.invalidate(client, NULL), NULL, CLOPOS_AUTH_OK);
     expect(moment, "cancel", api.cancel(client), NULL, CLOPOS_AUTH_OK);
@@ -321,7 +345,14 @@ static static_object object;
 
 struct thread_object {
     void touch() {}
-    ~thread_object() { at_moment("the destructor of a thread_local object"); }
+    ~thread_object()
+    {
+        const bool before = is_in_loader;
+
+        is_in_loader = before || LOADER_ENDS_THREAD_LOCALS;
+        at_moment("the destructor of a thread_local object");
+        is_in_loader = before;
+    }
 };
 static thread_local thread_object local;
 
@@ -336,17 +367,16 @@ __attribute__((constructor)) static void constructor(void)
 #endif
 __attribute__((destructor)) static void destructor(void) { at_moment("a destructor"); }
 
-#ifdef _WIN32
-static void WINAPI on_detach(PVOID module, DWORD reason, PVOID reserved)
+#ifdef LIFECYCLE_DLL
+BOOL WINAPI DllMain(HINSTANCE module, DWORD reason, LPVOID reserved)
 {
     (void)module;
     (void)reserved;
-    is_in_loader = true;
     if (reason == DLL_PROCESS_DETACH)
         at_moment("the detachment of the process");
-    is_in_loader = false;
+    return TRUE;
 }
-__attribute__((section(".CRT$XLF"), used)) static PIMAGE_TLS_CALLBACK detach_callback = on_detach;
+#define main __declspec(dllexport) lifecycle
 #endif
 
 static void *thread_that_ends(void *uses_before)
@@ -407,14 +437,15 @@ static void use_inside(int32_t level, const char *line, void *user)
     pthread_mutex_unlock(&l->lock);
     if (client == NULL || strstr(line, "asking ") == NULL)
         return;
-    inside_log_of = client;
+    logging_thread = THIS_THREAD;
+    logging_client = client;
     if (exits_inside_log) {
         prepared[prepared_count++] = client;
         exit(0);
     }
     use("the log function, its own client", client);
     at_moment("the log function");
-    inside_log_of = NULL;
+    logging_client = NULL;
     pthread_mutex_lock(&l->lock);
     l->is_done = true;
     pthread_mutex_unlock(&l->lock);
@@ -440,6 +471,9 @@ static void run_inside_log(void)
 
 int main(void)
 {
+    const bool is_dll = is_in_loader;
+
+    is_in_loader = false;
     ballast[0] = 1;
     touch_thread_local();
     at_moment("main");
@@ -453,5 +487,6 @@ int main(void)
     fork_and_end(exit, "a forked child that ends with exit");
     if (has_log)
         run_inside_log();
+    is_in_loader = is_dll;
     return 0;
 }
