@@ -146,10 +146,42 @@ static bool show_token(clopos_auth_client *client)
     return true;
 }
 
-/* GET url with the token in the header x-token; the answer's body goes to stdout. The HTTP status;
- * 0, with a message, if there was no answer. */
-static long get(const char *url, const char *token)
+/* Where the body of an answer goes: to stdout if it is good, else here, as far as it fits. */
+struct answer {
+    CURL *curl;
+    long http_status;
+    char refusal[1024]; /* with a NUL */
+    size_t length;
+};
+
+static size_t receive(char *data, size_t size, size_t count, void *to)
 {
+    struct answer *answer = to;
+    size_t bytes = size * count;
+    size_t room = sizeof answer->refusal - 1 - answer->length;
+
+    curl_easy_getinfo(answer->curl, CURLINFO_RESPONSE_CODE, &answer->http_status);
+    if (answer->http_status == 200)
+        return fwrite(data, 1, bytes, stdout);
+    if (room > bytes)
+        room = bytes;
+    memcpy(answer->refusal + answer->length, data, room);
+    answer->length += room;
+    return bytes;
+}
+
+/* Whether this is one of the two refusals that a new token helps against. */
+static bool refuses_token(const struct answer *answer)
+{
+    return answer->http_status == 401 && (strstr(answer->refusal, "Invalid token") != NULL ||
+                                          strstr(answer->refusal, "Token expired") != NULL);
+}
+
+/* GET url with the token in the header x-token. The answer's status is 0, with a message, if there was
+ * none. */
+static struct answer get(const char *url, const char *token)
+{
+    struct answer answer = {NULL, 0, "", 0};
     static const char name[] = "x-token: ";
     const char *ca_file = getenv("CLOPOS_CA_FILE");
     char problem[CURL_ERROR_SIZE] = "";
@@ -157,8 +189,8 @@ static long get(const char *url, const char *token)
     CURLcode result = CURLE_OUT_OF_MEMORY;
     CURL *curl = curl_easy_init();
     char *header = malloc(sizeof name + strlen(token));
-    long http_status = 0;
 
+    answer.curl = curl;
     if (header != NULL) {
         strcpy(header, name);
         strcat(header, token);
@@ -170,50 +202,59 @@ static long get(const char *url, const char *token)
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 30000L);
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L); /* no body of a refusal on the screen */
+        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L); /* it would take the token along */
+        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
         if (ca_file != NULL)
             curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
         result = curl_easy_perform(curl);
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_status);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.http_status);
     }
-    if (result == CURLE_OK)
+    if (result == CURLE_OK && answer.http_status == 200)
         putchar('\n');
+    else if (result == CURLE_OK)
+        fprintf(stderr, "%s: HTTP %ld\n", url, answer.http_status);
     else
         fprintf(stderr, "%s: %s\n", url, *problem ? problem : curl_easy_strerror(result));
     curl_slist_free_all(headers);
     free(header);
     curl_easy_cleanup(curl);
-    return result == CURLE_OK || result == CURLE_HTTP_RETURNED_ERROR ? http_status : 0;
+    answer.curl = NULL;
+    if (result != CURLE_OK)
+        answer.http_status = 0;
+    return answer;
 }
 
-/* How a program uses tokens: it asks for one before every request, and where the service refuses it,
- * it says so and tries once more with a new one. There is no new one for a while if the token was
+/* How a program uses tokens: it asks for one before every request, and where the service refuses that
+ * token, it says so and tries once more with a new one. Other refusals are not about the token. There is no new one for a while if the token was
  * refused at once: the library does not sign in for every 401. */
 static bool show_venues(clopos_auth_client *client)
 {
     static const char path[] = "/open-api/v2/venues";
     const char *base_url = getenv("CLOPOS_BASE_URL");
     char url[2048 + sizeof path];
-    long http_status = 401;
+    struct answer answer = {NULL, 0, "", 0};
+    bool again = true;
     int attempt;
 
     if (base_url == NULL)
         base_url = SERVICE_URL;
     snprintf(url, sizeof url, "%s%s", base_url, path);
-    for (attempt = 0; attempt < 2 && http_status == 401; attempt++) {
+    for (attempt = 0; attempt < 2 && again; attempt++) {
         clopos_auth_token *token = get_token(client);
         if (token == NULL)
             return false;
         printf("GET %s\n", url);
-        http_status = get(url, token->value);
-        if (http_status == 401) {
+        answer = get(url, token->value);
+        again = refuses_token(&answer);
+        if (again) {
             clopos_auth_status status = clopos_auth_invalidate(client, token->value);
             if (status != CLOPOS_AUTH_OK)
                 report("invalidate", status, NULL);
         }
         clopos_auth_token_free(token);
     }
-    return http_status == 200;
+    return answer.http_status == 200;
 }
 
 int main(void)

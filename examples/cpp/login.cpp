@@ -85,6 +85,7 @@ response get(const std::string &url, const clopos_auth::token &token)
     curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 30000L);
     curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 0L); // it would take the token along
     curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
     curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
     if (const char *ca_file = std::getenv("CLOPOS_CA_FILE"))
@@ -96,15 +97,23 @@ response get(const std::string &url, const clopos_auth::token &token)
     return answer;
 }
 
-// How a program uses tokens: it asks for one before every request, and where the service refuses it, it
-// says so and tries once more with a new one.
+// Whether this is one of the two refusals that a new token helps against.
+bool refuses_token(const response &answer)
+{
+    const auto says = [&](const char *text) { return answer.body.find(text) != std::string::npos; };
+    return answer.http_status == 401 && (says("Invalid token") || says("Token expired"));
+}
+
+// How a program uses tokens: it asks for one before every request, and where the service refuses that
+// token, it says so and tries once more with a new one. Where there is none, the refusal is the answer.
 response get(const std::string &url, clopos_auth::client &clopos)
 {
     const auto token = clopos.get_token();
     response answer = get(url, token);
-    if (answer.http_status == 401) {
+    if (refuses_token(answer)) {
         clopos.invalidate(token);
-        answer = get(url, clopos.get_token());
+        if (const auto other = clopos.try_get_token())
+            answer = get(url, *other);
     }
     return answer;
 }

@@ -16,6 +16,10 @@ pub fn tests() -> Vec<Trial> {
             login_says_that_a_fresh_token_is_refused,
         ),
         test(
+            "examples::login_keeps_its_token_where_another_would_not_help",
+            login_keeps_its_token_where_another_would_not_help,
+        ),
+        test(
             "examples::firmware_gets_a_token_without_blocking",
             firmware_gets_a_token_without_blocking,
         ),
@@ -72,6 +76,26 @@ fn login_says_that_a_fresh_token_is_refused() {
         text(&output)
     );
     assert_eq!(sandbox.auth_requests(), 1);
+}
+
+fn login_keeps_its_token_where_another_would_not_help() {
+    let program = Program::compile(
+        "login-other-401",
+        &["examples/c/login.c"],
+        Build(Language::C99, Linkage::Shared),
+        &["-lcurl"],
+    );
+    let sandbox = start(true);
+    // It does not follow a redirect either, to a place where the token would do as well.
+    let elsewhere = sandbox.url() + "/elsewhere";
+    for venues in ["Headers are missing", "Invalid integrator_id", &elsewhere] {
+        sandbox.update(|settings| settings.venues = vec![venues.to_owned()]);
+        let before = sandbox.requests().len();
+        let output = program.run(&sandbox, &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        // One sign-in, one request for the venues.
+        assert_eq!(sandbox.requests().len(), before + 2, "{venues}");
+    }
 }
 
 fn firmware_gets_a_token_without_blocking() {
