@@ -8,6 +8,8 @@
 
 use std::fmt;
 use std::io;
+#[cfg(all(unix, not(target_os = "macos")))]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +149,7 @@ impl TlsSettings {
             Roots::None => {}
             Roots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Roots::System => {
-                let found = rustls_native_certs::load_native_certs();
+                let found = system_roots();
                 roots.add_parsable_certificates(found.certs);
                 if roots.is_empty() {
                     let why = found.errors.first().map(|error| format!(": {error}"));
@@ -182,6 +184,25 @@ impl TlsSettings {
 /// There is no TLS at all, whoever the server is.
 fn unusable(error: &rustls::Error) -> Failure {
     Failure::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
+}
+
+/// The system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. rustls-native-certs takes an empty
+/// `SSL_CERT_FILE` for a file without a name; here it is unset.
+fn system_roots() -> rustls_native_certs::CertificateResult {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let file = std::env::var_os("SSL_CERT_FILE");
+        let directory = std::env::var_os("SSL_CERT_DIR").unwrap_or_default();
+        if file.is_some_and(|file| file.is_empty()) && directory.is_empty() {
+            let store = openssl_probe::probe();
+            let directory = store.cert_dir.first().map(PathBuf::as_path);
+            return rustls_native_certs::load_certs_from_paths(
+                store.cert_file.as_deref(),
+                directory,
+            );
+        }
+    }
+    rustls_native_certs::load_native_certs()
 }
 
 /// The wall clock as rustls wants it. A device that booted before 1970 is taken to be at 1970: no

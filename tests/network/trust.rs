@@ -324,6 +324,15 @@ fn the_systems_roots_are_those_of_the_system() {
     let control = run(&path);
     std::fs::write(&path, "").unwrap();
     let none = run(&path);
+    // An empty variable is as good as none.
+    let unset = run(std::path::Path::new(""));
+    let store = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if store.exists() {
+        let said = String::from_utf8_lossy(&unset.stderr);
+        assert!(said.contains("a CA that is not trusted here"), "{said}");
+    } else {
+        lab::skip("the system has no root certificates");
+    }
     std::fs::remove_file(&path).unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(
