@@ -52,17 +52,19 @@ pub(crate) use self::proxy::{ProxyUrl, from_environment as proxy_from_environmen
 pub(crate) use self::sentence::problem as tls_problem;
 
 /// An agent whose connections go through this module, and what it and its user tell each other.
-/// `config` gives time-outs, limits and the user agent; its proxy and TLS settings are not looked at,
-/// `network` has ours.
+/// `user_agent` is for proxies. `config` gives time-outs and limits; its proxy and TLS settings are not
+/// looked at, `network` has ours.
 pub(crate) fn agent(
     network: &Network,
+    user_agent: &str,
     config: Config,
 ) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
-    agent_with(network, config, Arc::new(resolve::system))
+    agent_with(network, user_agent, config, Arc::new(resolve::system))
 }
 
 fn agent_with(
     network: &Network,
+    user_agent: &str,
     config: Config,
     look_up: Arc<LookUp>,
 ) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
@@ -73,6 +75,7 @@ fn agent_with(
             // The environment was read when the client was made.
             ProxyChoice::None | ProxyChoice::Environment => None,
         },
+        user_agent: user_agent.into(),
         allow_plain_http: network.allow_plain_http,
         look_ups: LookUps::new(look_up),
         tls: TlsSettings::new(network, notes.clone())?,
@@ -274,6 +277,7 @@ fn peer(host: &str, shown: &str, address: Option<IpAddr>) -> String {
 
 struct Connector {
     proxy: Option<ProxyUrl>,
+    user_agent: Box<str>,
     allow_plain_http: bool,
     look_ups: LookUps,
     tls: TlsSettings,
@@ -295,8 +299,7 @@ impl ureq::unversioned::transport::Connector for Connector {
         let reach = || match &self.proxy {
             Some(proxy) if secure || self.allow_plain_http => {
                 let mut socket = self.dial(proxy.endpoint(), Role::Proxy, &deadline, details)?;
-                let user_agent = details.config.user_agent();
-                proxy.tunnel(&mut socket, &target, user_agent, &deadline)?;
+                proxy.tunnel(&mut socket, &target, &self.user_agent, &deadline)?;
                 Ok(socket)
             }
             _ => self.dial(&target, Role::Server, &deadline, details),

@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use once_cell::race::OnceBox;
 use once_cell::sync::OnceCell;
 use ureq::Agent;
 use ureq::http::header::{
-    ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT, AsHeaderName, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, USER_AGENT,
 };
 use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Uri};
@@ -28,6 +29,11 @@ const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
 const _: () = assert!(MAX_RESPONSE_HEADERS == 128);
 /// What a body without a length is read into at first; the usual answer has 500 bytes.
 const SMALL_BODY_BYTES: usize = 4 * 1024;
+
+/// ureq's settings, the same for all. Made once in a process: ureq reads the proxy variables when it makes
+/// them, although they are not used, and a host may call `setenv` on another thread meanwhile. Not a
+/// `OnceCell`, which would stay locked in a child that is forked while they are made.
+static SETTINGS: OnceBox<ureq::config::Config> = OnceBox::new();
 
 /// Everything that one attempt needs. Keeps the connection pool and the TLS sessions.
 pub(crate) struct Exchange {
@@ -132,6 +138,7 @@ impl Exchange {
             .config()
             .timeout_global(Some(timeout))
             .build()
+            .header(USER_AGENT, &*self.user_agent)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .send(body.as_slice())?;
@@ -186,16 +193,17 @@ impl Exchange {
     }
 
     fn connect(&self) -> Result<Connections, Error> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_response_header_size(MAX_HEAD_BYTES)
-            .user_agent(&*self.user_agent)
-            .accept_encoding("identity")
-            .proxy(None)
-            .max_idle_connections(1)
-            .build();
-        let (agent, notes) = connect::agent(&self.network, config)?;
+        let config = SETTINGS.get_or_init(|| {
+            let builder = Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_response_header_size(MAX_HEAD_BYTES)
+                .accept_encoding("identity")
+                .proxy(None)
+                .max_idle_connections(1);
+            Box::new(builder.build())
+        });
+        let (agent, notes) = connect::agent(&self.network, &self.user_agent, config.clone())?;
         Ok(Connections { agent, notes })
     }
 

@@ -10,7 +10,6 @@ use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 
-use ureq::config::AutoHeaderValue;
 use ureq::http::uri::Scheme;
 use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
@@ -95,7 +94,7 @@ impl ProxyUrl {
         &self,
         socket: &mut Socket,
         target: &Endpoint,
-        user_agent: &AutoHeaderValue,
+        user_agent: &str,
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let address = socket.address;
@@ -147,20 +146,14 @@ impl ProxyUrl {
         &self,
         socket: &mut Socket,
         target: &Endpoint,
-        user_agent: &AutoHeaderValue,
+        user_agent: &str,
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let secret = self.credentials.as_ref().map_or("", Secret::expose);
-        let product = match user_agent {
-            AutoHeaderValue::Provided(product) => product.as_str(),
-            _ => "",
-        };
-        let capacity = 160 + 2 * target.host.len() + product.len() + secret.len();
+        let capacity = 160 + 2 * target.host.len() + user_agent.len() + secret.len();
         let mut request = SecretBuffer::with_capacity(capacity);
         write!(request, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n")?;
-        if !product.is_empty() {
-            write!(request, "User-Agent: {product}\r\n")?;
-        }
+        write!(request, "User-Agent: {user_agent}\r\n")?;
         if self.credentials.is_some() {
             write!(request, "Proxy-Authorization: Basic {secret}\r\n")?;
         }

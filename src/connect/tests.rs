@@ -61,10 +61,9 @@ fn agent_that_finds(
         .timeout_global(Some(Duration::from_millis(timeout_ms)))
         .http_status_as_error(false)
         .max_redirects(0)
-        .user_agent("agent/1")
         .proxy(None)
         .build();
-    agent_with(network, config, Arc::new(look_up)).unwrap()
+    agent_with(network, "agent/1", config, Arc::new(look_up)).unwrap()
 }
 
 fn post(agent: &ureq::Agent, url: &str) -> Result<String, ureq::Error> {
@@ -1192,7 +1191,7 @@ fn no_roots_at_all_is_an_invalid_argument() {
         roots: Roots::None,
         ..network()
     };
-    let error = agent(&nothing, ureq::Agent::config_builder().build())
+    let error = agent(&nothing, "", ureq::Agent::config_builder().build())
         .map(drop)
         .unwrap_err();
     assert_eq!(error.status(), Status::InvalidArgument);

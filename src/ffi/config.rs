@@ -238,6 +238,9 @@ pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
 /// given). A variable that cannot be used, such as a SOCKS proxy, makes `clopos_auth_client_new()` fail
 /// with PROXY (not retryable) if the service would be reached through it.
 ///
+/// The first client of a process reads the proxy variables in any case, since the HTTP library does; later
+/// ones read them only with "environment". No thread may call setenv() while a client is made.
+///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_config_set_proxy(

@@ -1,17 +1,19 @@
 //! Proxies: real ones from Debian, and ones that go wrong.
 
+use std::ffi::{CStr, c_char};
 use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child as Process, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clopos_auth::{Client, Config, Error, Roots, Status, Token};
 use clopos_sandbox::Sandbox;
 
 use crate::lab::{self, Lab, STORE_V4};
-use crate::support::{MS, credentials, failed, noted, until, value};
+use crate::support::{Child, MS, credentials, failed, noted, text_of, until, value};
 
 const USER: &str = "till";
 /// Every character that has a meaning in a URL, and one that is not ASCII.
@@ -22,7 +24,7 @@ const PASSWORD_IN_URL: &str = "p%40ss%3Aw%2Fo%25rd%C3%A9";
 
 /// A running proxy in the store, killed when dropped.
 struct Proxy {
-    process: Child,
+    process: Process,
     directory: PathBuf,
     port: u16,
 }
@@ -448,4 +450,61 @@ fn the_environment_chooses_the_proxy_and_what_goes_without() {
             "| 18 settings of the environment, {seen} through the proxy"
         ));
     });
+}
+
+/// How often a proxy variable was read in this process.
+static READ: AtomicUsize = AtomicUsize::new(0);
+
+/// Stands in for the C library's, for the whole test program.
+#[unsafe(no_mangle)]
+extern "C" fn getenv(name: *const c_char) -> *mut c_char {
+    // SAFETY: the callers pass a C string, and `dlsym` gives the function that this one stands in for.
+    unsafe {
+        if CStr::from_ptr(name)
+            .to_bytes()
+            .to_ascii_lowercase()
+            .ends_with(b"_proxy")
+        {
+            READ.fetch_add(1, Ordering::Relaxed);
+        }
+        let next = libc::dlsym(libc::RTLD_NEXT, c"getenv".as_ptr());
+        let next: extern "C" fn(*const c_char) -> *mut c_char = std::mem::transmute(next);
+        next(name)
+    }
+}
+
+#[test]
+fn the_proxy_variables_are_read_only_by_the_first_client_and_for_environment_and_not_after_a_fork()
+{
+    const SCENE: &str = "CLOPOS_TEST_READS_ENVIRONMENT";
+    let test =
+        the_proxy_variables_are_read_only_by_the_first_client_and_for_environment_and_not_after_a_fork;
+    if std::env::var_os(SCENE).is_none() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = lab::again(command.env(SCENE, "1"), test);
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let reads = |proxy: &str| {
+        let mut config = Config::new();
+        config.set_proxy(proxy).unwrap();
+        let before = READ.load(Ordering::Relaxed);
+        drop(Client::new(credentials(), &config).unwrap());
+        READ.load(Ordering::Relaxed) - before
+    };
+    reads("none");
+    assert_eq!(reads("none"), 0);
+    assert_eq!(reads("http://proxy.lan:3128"), 0);
+    assert!(reads("environment") > 0);
+
+    let mut config = Config::new();
+    config.set_base_url("https://127.0.0.1:1").unwrap();
+    let client = Client::new(credentials(), &config).unwrap();
+    let child = Child::fork(|| {
+        let before = READ.load(Ordering::Relaxed);
+        let came = text_of(client.get_token(None));
+        format!("{} {came}", READ.load(Ordering::Relaxed) - before)
+    });
+    let found = child.found();
+    assert!(found.starts_with("0 !CONNECT: "), "{found}");
 }
