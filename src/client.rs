@@ -156,12 +156,12 @@ impl Client {
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is), because the service
     /// refused it. If that was within a minute of its issue, another one would probably be refused as
     /// well: calls that need one fail with [`Status::Rejected`] until the next sign-in may leave, after
-    /// 5 s, doubling to about 4 min until a token has lived for a minute.
+    /// 5 s, doubling up to 5 min, until a token has lived for a minute.
     pub fn invalidate(&self, rejected: Option<&str>) {
         let shared = &self.shared;
         let process = shared.process();
         let dropped = {
-            // Whoever finds the cache empty is to find the pace changed as well.
+            // A caller that finds the cache empty has to find the pace changed as well.
             let mut paced = process.paced();
             let dropped = shared
                 .cache

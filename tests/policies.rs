@@ -240,11 +240,11 @@ fn sign_ins_wait_longer_for_each_token_that_is_refused_within_a_minute_until_one
     for (issued, lived, wait) in table {
         assert_eq!(refused(&mut pace, issued, lived), wait, "{issued}");
     }
-    // Nobody refused this one, so it has lived, too.
+    // This one was not refused, so it has lived, too.
     pace.sent(at(1_400_000));
     pace.succeeded(at(1_460_000));
     assert_eq!(refused(&mut pace, 1_460_000, 0), Some(5.0));
-    // This one was replaced before anybody could tell.
+    // This one was replaced before its minute was over.
     pace.sent(at(1_600_000));
     pace.succeeded(at(1_660_000));
     assert_eq!(refused(&mut pace, 1_659_999, 0), Some(10.0));

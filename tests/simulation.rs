@@ -396,7 +396,7 @@ impl Simulation {
                 let refresh_at = millis(lifetime.refresh_at);
                 assert!(refresh_at >= now + MINUTE, "the last minute would count");
                 if refusing.contains(&answered) {
-                    // Who has asked for it uses it at once.
+                    // The call that asked for it uses it at once.
                     return answered;
                 }
                 if now < refusing.start {
