@@ -21,18 +21,19 @@ choose() {
     [[ $target != *-musl ]] || flags="$flags -Ctarget-feature=-crt-static"
 }
 
-# The oldest glibc that the library may need, and what runs a program of the target here.
+# The oldest glibc that the library may need, what stands before the names of binutils' programs, and what runs a program
+# of the target here.
 describe() {
-    glibc='' runner=() zig_target='' packages=()
+    glibc='' binutils='' runner=() zig_target='' packages=()
     case $1 in
     x86_64-unknown-linux-gnu) glibc=2.17 zig_target=x86_64-linux-gnu.2.17 ;;
     aarch64-unknown-linux-gnu)
-        glibc=2.28 zig_target=aarch64-linux-gnu.2.28
+        glibc=2.28 binutils=aarch64-linux-gnu- zig_target=aarch64-linux-gnu.2.28
         runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
         packages=(qemu-user libc6-arm64-cross)
         ;;
     armv7-unknown-linux-gnueabihf)
-        glibc=2.28 zig_target=arm-linux-gnueabihf.2.28
+        glibc=2.28 binutils=arm-linux-gnueabihf- zig_target=arm-linux-gnueabihf.2.28
         runner=(qemu-arm -L /usr/arm-linux-gnueabihf)
         packages=(qemu-user libc6-armhf-cross)
         ;;
@@ -42,7 +43,7 @@ describe() {
         packages=(musl)
         ;;
     x86_64-pc-windows-gnu)
-        runner=(/usr/lib/wine/wine64)
+        binutils=x86_64-w64-mingw32- runner=(/usr/lib/wine/wine64)
         packages=(wine64)
         ;;
     *)
@@ -62,7 +63,7 @@ need_tools() {
     if is_windows; then
         need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
     else
-        need_zig || return
+        need_zig && need "${binutils}ld" "binutils${binutils:+-${binutils%-}}" || return
     fi
     [ ${#runner[@]} = 0 ] || need "${runner[0]}" "${packages[@]}"
 }
@@ -81,7 +82,8 @@ cargo_for_target() {
 # Into the directory $1 goes what cargo_for_target has built.
 collect() {
     local from=target/platforms/$target/build/$target/release
-    rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" || return
+    rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" &&
+        hide_other_names "$1/libclopos_auth.a" "$binutils" || return
     if is_windows; then
         cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/"
     else
