@@ -4,4 +4,4 @@
 . "$(dirname "$0")/../common.sh"
 
 need_c_tools || skip_all "the C interface: a compiler or libcurl is missing"
-c_tests c 'test(/^(c99|cpp11)_/) or test(/^examples::/) or test(/^lifecycle::/)'
+c_tests c 'test(/^(c99|cpp11)_|^(examples|lifecycle)::/) or test(/^lifecycle::/)'

@@ -104,17 +104,47 @@ test_firmware() {
         LD_LIBRARY_PATH=$dist python3 tests/platforms/peak.py "an empty program" "${limit[@]}" "$work/nothing"
 }
 
-# A program on the static library alone, of every object that it needs.
-test_static() {
+# compile_static SOURCE OUTPUT: a program on the static library alone, of every object that it needs.
+compile_static() {
+    if is_windows; then
+        x86_64-w64-mingw32-gcc -static "${WARNINGS[@]}" -O2 -Iinclude "$1" "$dist/libclopos_auth.a" \
+            -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt -lshell32 -o "$2.exe"
+        return
+    fi
     local libraries=()
     [[ $target = *-musl ]] || libraries=(-lpthread -ldl -lm)
-    zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude tests/platforms/smoke.c \
-        "$dist/libclopos_auth.a" "${libraries[@]}" -lunwind -o "$work/smoke-static" || return
-    if [[ $target = *-musl ]]; then
-        "$work/smoke-static"
-    else
-        timeout 120 "${runner[@]}" "$work/smoke-static"
-    fi
+    zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" \
+        "$dist/libclopos_auth.a" "${libraries[@]}" -lunwind -o "$2"
+}
+
+# run_static PROGRAM ARGUMENT...
+run_static() {
+    # musl's loader starts no program that needs none.
+    local runner=("${runner[@]}")
+    [[ $target != *-musl ]] || runner=()
+    run_program "$dist" "$@"
+}
+
+signs_in_statically() {
+    compile_static tests/platforms/smoke.c "$work/windows/smoke-static" && run_static "$work/windows/smoke-static"
+}
+
+# The doctor of the release, with the CA of the sandbox beside those that it brings.
+doctor_signs_in() {
+    compile_static examples/c/doctor.c "$work/windows/doctor" && run_static "$work/windows/doctor"
+}
+
+# Every function at every moment of a process, see tests/c/lifecycle.c.
+keeps_its_word_at_every_moment() {
+    local words
+    compile tests/c/lifecycle.c "$dist" "$work/windows/lifecycle" || return
+    for words in token "token log" "token exit" request "request log" "request exit"; do
+        echo "$words:"
+        CLOPOS_LIFECYCLE=$words run_program "$dist" "$work/windows/lifecycle" >"$work/lifecycle" || return
+        cat "$work/lifecycle"
+        grep -q '^ok - atexit, registered before the first use' "$work/lifecycle" || return
+        ! grep '^not ok' "$work/lifecycle" || return
+    done
 }
 
 test_that() {
@@ -140,7 +170,9 @@ test_that "it needs only what the system has" needs_only_the_system
 test_that "a C program compiles" compile tests/platforms/smoke.c "$dist" "$work/windows/smoke"
 test_that "no field moved since 1.0" keeps_the_layout
 test_that "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
-is_windows || test_that "a C program signs in with the static library" test_static
+test_that "a C program signs in with the static library" signs_in_statically
+test_that "the doctor signs in" doctor_signs_in
+test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment
 test_that "it builds with a panic on purpose" build_planted
 test_that "a panic is contained" run_program "$planted" "$work/windows/smoke" panic
 if [[ $target = armv7-* ]]; then
