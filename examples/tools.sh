@@ -97,27 +97,27 @@ build_library() {
     run cargo rustc "${SHIPPED[@]}" || return
     # Programs look for the library by its SONAME.
     ln -sf libclopos_auth.so "$folder/libclopos_auth.so.1"
-    [ "$(uname -s)" != Linux ] || hide_other_names "$folder/libclopos_auth.a"
+    [ "$(uname -s)" != Linux ] || rename_rust_names "$folder/libclopos_auth.a"
 }
 
-# hide_other_names LIBRARY [PREFIX]: makes one object of a static library, whose only names are the interface. Otherwise
-# it could not be linked beside another static library that is written in Rust: both would define Rust's own names.
-# PREFIX stands before the names of binutils' programs.
-hide_other_names() {
-    local folder keep=()
+# rename_rust_names LIBRARY [PREFIX]: puts clopos_auth_private_ before Rust's own names in a static library. Otherwise it
+# could not be linked beside another one that is written in Rust: both would define the same names. PREFIX stands before
+# the names of binutils' programs.
+rename_rust_names() {
+    local folder
     folder=$(mktemp -d) || return
-    mapfile -t keep < <(declared_functions "$root/include" | sed 's/^/--undefined=/')
-    # The groups are dissolved, or the linker would take those of the other library for the same. LLVM's bitcode of some
-    # object would be read by the linkers' plugins, of which some know another version of it.
-    if ! "${2:-}ld" -r --force-group-allocation "${keep[@]}" "$1" -o "$folder/clopos_auth.o" ||
-        ! "${2:-}objcopy" --wildcard --keep-global-symbol='clopos_auth_*' --remove-section='.llvm*' \
-            "$folder/clopos_auth.o" ||
-        ! "${2:-}ar" rcsD "$folder/library.a" "$folder/clopos_auth.o"; then
+    # LLVM's bitcode goes first: binutils would hand it to a plugin, which may know another version of it and abort.
+    # Then the file moves: cargo has another link to the old one.
+    "${2:-}objcopy" --remove-section='.llvm*' "$1" "$folder/plain.a" &&
+        "${2:-}nm" --extern-only --defined-only "$folder/plain.a" 2>/dev/null >"$folder/all"
+    awk 'NF == 3 && $3 ~ /^(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)/ { print $3, "clopos_auth_private_" $3 }' \
+        "$folder/all" | sort -u >"$folder/names"
+    if ! [ -s "$folder/names" ] ||
+        ! "${2:-}objcopy" --redefine-syms="$folder/names" "$folder/plain.a" "$1.new" || ! mv "$1.new" "$1"; then
         rm -rf "$folder"
         return 1
     fi
-    # Under another name first: cargo has a link to the old file.
-    mv "$folder/library.a" "$1.new" && mv "$1.new" "$1" && rm -rf "$folder"
+    rm -rf "$folder"
 }
 
 # The functions that the header in the folder $1 declares.

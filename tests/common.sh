@@ -125,6 +125,13 @@ is_windows() {
     [[ ${target:?} = *-windows-* ]]
 }
 
+# has_no_rust_names LIBRARY [PREFIX]: all that the static library defines bears its own name, but for what the compiler
+# calls, which every library may define.
+has_no_rust_names() {
+    "${2:-}nm" --extern-only --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u >"$work/names"
+    grep -q '^clopos_auth_get_token$' "$work/names" && ! grep -E '^(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)' "$work/names"
+}
+
 # c_tests NAME FILTER: runs those of the C interface's tests, also those that only run when they are asked for.
 c_tests() {
     rust_tests "$1" --test c --run-ignored all -E "$2"

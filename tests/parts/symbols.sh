@@ -8,11 +8,6 @@ exports_only_what_the_header_declares() {
         --label library <(nm -D --defined-only "$1" | awk '{ print $3 }' | sort)
 }
 
-defines_only_the_interface() {
-    diff --label header <(declared_functions include) \
-        --label library <(nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u)
-}
-
 # A program that links the static library and another one that is written in Rust, in this order and in the other.
 links_beside_another_rust_library() {
     local order
@@ -34,7 +29,6 @@ check "the shared library exports what the header declares and nothing else" \
     exports_only_what_the_header_declares "$shared"
 check "its SONAME is libclopos_auth.so.1" has_dynamic_entry "$shared" 'soname: [libclopos_auth.so.1]'
 check "it cannot be unloaded" has_dynamic_entry "$shared" NODELETE
-check "the static library defines what the header declares and no other name" \
-    defines_only_the_interface "${shared%.so}.a"
+check "the static library has no name of Rust's" has_no_rust_names "${shared%.so}.a"
 check "the static library links beside another one that is written in Rust" \
     links_beside_another_rust_library "${shared%.so}.a"

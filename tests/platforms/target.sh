@@ -63,7 +63,7 @@ need_tools() {
     if is_windows; then
         need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
     else
-        need_zig && need "${binutils}ld" "binutils${binutils:+-${binutils%-}}" || return
+        need_zig && need "${binutils}objcopy" "binutils${binutils:+-${binutils%-}}" || return
     fi
     [ ${#runner[@]} = 0 ] || need "${runner[0]}" "${packages[@]}"
 }
@@ -83,7 +83,7 @@ cargo_for_target() {
 collect() {
     local from=target/platforms/$target/build/$target/release
     rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" &&
-        hide_other_names "$1/libclopos_auth.a" "$binutils" || return
+        rename_rust_names "$1/libclopos_auth.a" "$binutils" || return
     if is_windows; then
         cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/"
     else
