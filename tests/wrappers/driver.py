@@ -137,6 +137,51 @@ def environment(row, base_url, control_url, ca_file, port):
     return env
 
 
+def copies(pid, secret):
+    """How often a process has the secret in the memory that it may write, as UTF-8 or UTF-16."""
+    kept = secret[16:]  # when memory is freed, its first bytes are used for something else
+    forms = [kept.encode("utf-8"), kept.encode("utf-16-le")]
+    count = 0
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            start, end = (int(number, 16) for number in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw") and end - start < 1 << 28:  # not a sanitizer's shadow
+                memory.seek(start)
+                try:
+                    content = memory.read(end - start)
+                except OSError:
+                    continue
+                count += sum(content.count(form) for form in forms)
+    return count
+
+
+def execute(command, env):
+    """Runs a program. At each line "pause" its copies of the secret are counted: they must not become more."""
+    counts = []
+    with tempfile.TemporaryFile() as log, subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+    ) as process:
+        deadline = threading.Timer(DEADLINE_S, process.kill)
+        deadline.start()
+        output = b""
+        for line in process.stdout:
+            output += line
+            if line == b"pause\n":
+                counts.append(copies(process.pid, env["CLOPOS_CLIENT_SECRET"]))
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        status = process.wait()
+        in_time = deadline.is_alive()
+        deadline.cancel()
+        log.seek(0)
+        said = (output + log.read()).decode("utf-8", "replace")
+    if not in_time:
+        raise Failed(f"not ended after {DEADLINE_S:g} s\n{said}")
+    if counts and not 0 < counts[-1] <= counts[0]:
+        raise Failed(f"the secret is in memory {counts} times\n{said}")
+    return status, output, said
+
+
 def run(row, language, program, sandbox_program, directory):
     """One row; Failed if it does not hold."""
     with closed_port() as port, elsewhere() as (other_url, seen_elsewhere), sandbox(
@@ -144,26 +189,15 @@ def run(row, language, program, sandbox_program, directory):
     ) as (base_url, control_url, ca_file):
         env = environment(row, base_url, control_url, ca_file, port)
         env["CLOPOS_ELSEWHERE_URL"] = other_url
-        try:
-            done = subprocess.run(
-                [*UNDER, program, row["behaviour"]],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=DEADLINE_S,
-            )
-        except subprocess.TimeoutExpired as late:
-            said = (late.stdout or b"") + (late.stderr or b"")
-            raise Failed(f"not ended after {DEADLINE_S:g} s\n" + said.decode("utf-8", "replace"))
-        said = (done.stdout + done.stderr).decode("utf-8", "replace")
+        status, output, said = execute([*UNDER, program, row["behaviour"]], env)
         if TRANSCRIPT:
             name = f"wrapper-{language}-{row['behaviour']}.log"
             (pathlib.Path(TRANSCRIPT) / name).write_text(said, "utf-8")
         if SECRETS:
             with open(SECRETS, "a", encoding="utf-8") as secrets:
                 print(env["CLOPOS_CLIENT_SECRET"], file=secrets)
-        if done.returncode != 0 or done.stdout.decode("utf-8", "replace").split()[-1:] != ["ok"]:
-            raise Failed(f"exit status {done.returncode}\n{said}")
+        if status != 0 or output.decode("utf-8", "replace").split()[-1:] != ["ok"]:
+            raise Failed(f"exit status {status}\n{said}")
         for secret in env["CLOPOS_CLIENT_SECRET"], "proxy-password":
             if secret in said:
                 raise Failed("it printed the secret: " + said.replace(secret, "<LEAK>")[:4000])

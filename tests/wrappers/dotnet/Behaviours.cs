@@ -22,6 +22,7 @@ internal static class Behaviours
         ["signs_in"] = SignsIn,
         ["non_ascii_brand"] = SignsIn,
         ["shows_no_secret"] = ShowsNoSecret,
+        ["keeps_no_copy_of_the_secret"] = KeepsNoCopyOfTheSecret,
         ["all_settings"] = AllSettings,
         ["log_lines"] = LogLines,
         ["invalid_argument"] = InvalidArgument,
@@ -266,6 +267,23 @@ internal static class Behaviours
             new XmlSerializer(shown.GetType()).Serialize(written, shown);
             return written.ToString();
         };
+    }
+
+    // Lets the driver look at this process.
+    private static void Pause()
+    {
+        Console.WriteLine("pause");
+        Console.ReadLine();
+    }
+
+    private static void KeepsNoCopyOfTheSecret()
+    {
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = null;
+        Pause();
+        new CloposAuthClient(settings).Dispose();
+        Pause();
+        GC.KeepAlive(settings);
     }
 
     private static void AllSettings()

@@ -185,6 +185,21 @@ func showsNoSecret() {
 	check(json.Unmarshal([]byte(`{"ClientSecret": "read"}`), &config) == nil && config.ClientSecret.Reveal() == "read")
 }
 
+// pause lets the driver look at this process.
+func pause() {
+	fmt.Println("pause")
+	must(os.Stdin.Read(make([]byte, 1)))
+}
+
+func keepsNoCopyOfTheSecret() {
+	config := configFromEnvironment()
+	config.Logger = nil
+	pause()
+	check(must(cloposauth.New(config)).Close() == nil)
+	pause()
+	runtime.KeepAlive(config.ClientSecret)
+}
+
 func allSettings() {
 	config := configFromEnvironment()
 	config.AttemptTimeout = 5 * time.Second
@@ -548,6 +563,7 @@ var behaviours = map[string]func(){
 	"signs_in":                           signsIn,
 	"non_ascii_brand":                    signsIn,
 	"shows_no_secret":                    showsNoSecret,
+	"keeps_no_copy_of_the_secret":        keepsNoCopyOfTheSecret,
 	"all_settings":                       allSettings,
 	"log_lines":                          logLines,
 	"invalid_argument":                   invalidArgument,
