@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair, date_time_ymd,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{AlertDescription, HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
@@ -190,37 +188,16 @@ impl Authority {
     }
 
     fn server(&self, names: &[String]) -> ServerConfig {
-        Self::server_of(&self.issuer, Vec::new(), names)
-    }
-
-    /// With a CA in between, that ends before the server's certificate does.
-    fn server_of_another(&self, names: &[String]) -> ServerConfig {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.not_after = date_time_ymd(2026, 1, 1);
+        let params = CertificateParams::new(names).unwrap();
         let key = KeyPair::generate().unwrap();
-        let between = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
-        Self::server_of(&between, vec![between.der().clone()], names)
-    }
-
-    fn server_of(
-        issuer: &Issuer<'_, KeyPair>,
-        issuers: Vec<CertificateDer<'static>>,
-        names: &[String],
-    ) -> ServerConfig {
-        let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = date_time_ymd(2025, 1, 1);
-        params.not_after = date_time_ymd(2030, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let leaf: CertificateDer<'static> = params.signed_by(&key, issuer).unwrap().into();
-        let chain = [vec![leaf], issuers].concat();
+        let leaf: CertificateDer<'static> = params.signed_by(&key, &self.issuer).unwrap().into();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(rustls::ALL_VERSIONS)
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key)
+            .with_single_cert(vec![leaf], key)
             .unwrap();
         config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
         config
@@ -833,20 +810,6 @@ fn a_refused_session_is_not_offered_again() {
 }
 
 #[test]
-fn a_kept_tls_connection_serves_the_next_request() {
-    let authority = Authority::new();
-    let (address, seen) = serve_tls(authority.server(&localhost()), |tls| {
-        tls.write_all(ANSWER).unwrap();
-    });
-    let agent = agent_for(&authority.network(), 2000);
-    for _ in 0..3 {
-        assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
-    }
-    // The server handles one connection after another, so a second one would still be waiting.
-    assert_eq!(seen.try_iter().count(), 3);
-}
-
-#[test]
 fn an_answer_larger_than_every_buffer_arrives_whole() {
     let authority = Authority::new();
     let text: String = (0..200_000)
@@ -1000,92 +963,6 @@ fn a_certificate_larger_than_a_record_is_accepted() {
     });
     let agent = agent_for(&authority.network(), 5000);
     assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
-}
-
-#[test]
-fn certificates_that_do_not_fit_are_explained() {
-    let authority = Authority::new();
-    let at = |date| Network {
-        clock: Clock::Injected(Arc::new(Date(date))),
-        ..authority.network()
-    };
-    let now = 1_790_000_000;
-    for (names, network, status, words) in [
-        (
-            localhost(),
-            network(),
-            Status::Tls,
-            ["issued by a CA that is not trusted here", "127.0.0.1"],
-        ),
-        (
-            vec!["a.example".into()],
-            at(now),
-            Status::Tls,
-            ["is for a.example", "127.0.0.1"],
-        ),
-        (
-            localhost(),
-            at(2_000_000_000),
-            Status::Clock,
-            [
-                "127.0.0.1 expired on 2030-01-01 00:00:00 UTC (it was valid from 2025-01-01 ",
-                "2033-05-18",
-            ],
-        ),
-        (
-            localhost(),
-            at(0),
-            Status::Clock,
-            [
-                "127.0.0.1 is valid from 2025-01-01 00:00:00 UTC on (until 2030-01-01 ",
-                "1970-01-01",
-            ],
-        ),
-        (
-            localhost(),
-            at(-86_400),
-            Status::Clock,
-            ["valid from 2025-01-01", "1969-12-31"],
-        ),
-    ] {
-        let (address, _seen) = serve_tls(authority.server(&names), |_| ());
-        let failure = failure(post(
-            &agent_for(&network, 2000),
-            &format!("https://{address}/"),
-        ));
-        assert_eq!(failure.status, status, "{failure}");
-        for word in words {
-            assert!(failure.message.contains(word), "{failure}");
-        }
-    }
-}
-
-#[test]
-fn a_ca_that_is_out_of_date_is_not_taken_for_the_server() {
-    let authority = Authority::new();
-    let at = |date| Network {
-        clock: Clock::Injected(Arc::new(Date(date))),
-        ..authority.network()
-    };
-    let (address, _seen) = serve_tls(authority.server_of_another(&localhost()), |_| ());
-    let ask = |date| {
-        let agent = agent_for(&at(date), 2000);
-        failure(post(&agent, &format!("https://{address}/")))
-    };
-    let (status, message) = {
-        let failure = ask(1_790_000_000);
-        (failure.status, failure.message)
-    };
-    assert_eq!(status, Status::Clock);
-    let words =
-        "127.0.0.1, or of a CA that vouches for it, expired on 2026-01-01 00:00:00 UTC, and";
-    assert!(message.contains(words), "{message}");
-    // Both are: it is the server's own that is spoken of.
-    let message = ask(2_000_000_000).message;
-    assert!(
-        message.contains("127.0.0.1 expired on 2030-01-01"),
-        "{message}"
-    );
 }
 
 #[test]

@@ -133,6 +133,8 @@ const SERVERS: &[Server] = &[
     ("root", "good", "", TILL, 20, Status::Clock, "till.example expired on 20"),
     ("root", "good", "-tls1_2", TILL, 20, Status::Clock, "if that date is wrong, set it"),
     ("root", "good", "", TILL, -20_000, Status::Clock, "till.example is valid from 20"),
+    // Before 1970.
+    ("root", "good", "", TILL, -30_000, Status::Clock, "and this device's date is 19"),
     ("root", "good-inter-short inter-short", "", TILL, 7, Status::Clock, "till.example, or of a CA that vouches for it, expired on 20"),
     ("root", "good-inter-short inter-short", "", TILL, 20, Status::Clock, "till.example expired on 20"),
     ("root", "good", "", "a.example", 20, Status::Tls, "is for till.example, 192.0.2.1: wrong host name"),
