@@ -153,8 +153,8 @@ class _Secret:
 
     __slots__ = ("reveal",)
 
-    def __init__(self, text: Optional[str]) -> None:
-        self.reveal = lambda: text
+    def __init__(self, text: str) -> None:
+        self.reveal: Callable[[], str] = lambda: text
 
     def __repr__(self) -> str:
         return "***"
@@ -190,7 +190,7 @@ class Token:
     @property
     def value(self) -> str:
         """The JWT, to be sent as it is in the header x-token."""
-        return self._value.reveal() or ""
+        return self._value.reveal()
 
     def __repr__(self) -> str:
         return f"Token({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
