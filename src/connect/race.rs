@@ -133,10 +133,8 @@ pub(super) fn reason(error: &io::Error) -> String {
         kind => {
             let text = error.to_string();
             let end = text.find(" (os error").unwrap_or(text.len());
-            readable(&text[..end], || match error.raw_os_error() {
-                Some(number) => format!("{kind} (system error {number})"),
-                None => kind.to_string(),
-            })
+            let number = error.raw_os_error().unwrap_or(0);
+            readable(&text[..end], || format!("{kind} (system error {number})"))
         }
     }
 }
@@ -337,6 +335,17 @@ mod tests {
         }
         let other = io::Error::from_raw_os_error(24);
         assert!(!reason(&other).contains("os error"), "{}", reason(&other));
+    }
+
+    #[test]
+    fn a_message_in_another_character_set_than_utf_8_is_replaced() {
+        let garbled = |text| io::Error::other(format!("{text}\u{fffd}sim"));
+        let text = reason(&garbled(""));
+        assert_eq!(text, "other error (system error 0)");
+        let text = resolver_reason(&garbled("failed to lookup address information: "));
+        assert_eq!(text, "the system's resolver failed");
+        let plain = io::Error::other("failed to lookup address information: no such name");
+        assert_eq!(resolver_reason(&plain), "no such name");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak, mpsc};
+use std::time::Duration;
 
 use ureq::unversioned::transport::ShutdownHandle;
 
@@ -81,10 +82,8 @@ impl LookUps {
         if crate::process::spawn(job.clone()).is_err() {
             job();
         }
-        let found = match deadline.left().map_err(Unreached::Other)? {
-            Some(left) => receiver.recv_timeout(left).ok(),
-            None => receiver.recv().ok(),
-        };
+        let left = deadline.left().map_err(Unreached::Other)?;
+        let found = receiver.recv_timeout(left.unwrap_or(Duration::MAX)).ok();
         let unresolved = |why| Err(Unreached::Unresolved(why));
         match found {
             None => unresolved(format!("took longer than {}", deadline.allowed())),

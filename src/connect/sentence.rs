@@ -345,7 +345,8 @@ fn names(presented: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::{InvalidMessage, PeerMisbehaved};
+    use rustls::PeerMisbehaved;
+    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -411,30 +412,85 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_sentence_names_the_host() {
-        for (error, status) in [
-            (CertificateError::Revoked.into(), Status::Tls),
-            (CertificateError::Expired.into(), Status::Tls),
-            (CertificateError::NotValidForName.into(), Status::Tls),
-            (CertificateError::BadEncoding.into(), Status::Tls),
-            (PeerIncompatible::NoCipherSuitesInCommon.into(), Status::Tls),
+    /// Everything that rustls can say of a handshake, as far as it can be made here.
+    fn errors() -> Vec<(Error, Status)> {
+        use webpki::Error as Pki;
+        let mut errors: Vec<(Error, Status)> = [
+            CertificateError::Revoked,
+            CertificateError::Expired,
+            CertificateError::NotValidForName,
+            CertificateError::BadEncoding,
+            CertificateError::UnhandledCriticalExtension,
+            CertificateError::InvalidPurpose,
+            CertificateError::ApplicationVerificationFailure,
+            CertificateError::BadSignature,
+            CertificateError::UnknownIssuer,
+        ]
+        .map(|error| (error.into(), Status::Tls))
+        .into();
+        let passed_on = [
+            Pki::CaUsedAsEndEntity,
+            Pki::EndEntityUsedAsCa,
+            Pki::UnsupportedCertVersion,
+            Pki::UnsupportedCriticalExtension,
+            Pki::NameConstraintViolation,
+            Pki::PathLenConstraintViolated,
+            Pki::MaximumPathDepthExceeded,
+            Pki::EmptyEkuExtension,
+            Pki::SignatureAlgorithmMismatch,
+            Pki::MaximumPathBuildCallsExceeded,
+            Pki::ExtensionValueInvalid,
+            Pki::UnsupportedNameType,
+        ];
+        let other = |error: OtherError| (CertificateError::Other(error).into(), Status::Tls);
+        errors.extend(passed_on.map(|error| other(OtherError(Arc::new(error)))));
+        errors.push(other(OtherError(Arc::new(io::Error::other("strange")))));
+        let findings = [
+            Finding::ShortKey,
+            Finding::ShortKeyOfCa,
+            Finding::NotItsKey,
+            Finding::NeverValid,
+        ];
+        errors.extend(findings.map(|finding| (finding.into(), Status::Tls)));
+        errors.extend((0..=255).map(|number| {
             (
-                PeerIncompatible::ServerDoesNotSupportTls12Or13.into(),
+                Error::AlertReceived(AlertDescription::from(number)),
                 Status::Tls,
-            ),
-            (PeerMisbehaved::TooManyEmptyFragments.into(), Status::Tls),
-            (InvalidMessage::InvalidContentType.into(), Status::Tls),
-            (Error::DecryptError, Status::Tls),
-        ] {
-            let dates = Dates {
-                here: 0,
-                server: None,
-                validity: None,
-            };
+            )
+        }));
+        errors.extend(
+            [
+                PeerIncompatible::NoCipherSuitesInCommon.into(),
+                PeerIncompatible::ServerDoesNotSupportTls12Or13.into(),
+                PeerMisbehaved::TooManyEmptyFragments.into(),
+                InvalidMessage::InvalidContentType.into(),
+                InvalidMessage::HandshakePayloadTooLarge.into(),
+                Error::NoCertificatesPresented,
+                Error::DecryptError,
+                Error::FailedToGetRandomBytes,
+                Error::General("Strange(Thing)".into()),
+            ]
+            .map(|error| (error, Status::Tls)),
+        );
+        errors
+    }
+
+    #[test]
+    fn every_sentence_names_the_host_and_is_not_debug_output() {
+        let dates = Dates {
+            here: 0,
+            server: None,
+            validity: None,
+        };
+        for (error, status) in errors() {
             let failure = tls("a.example", &error, b"", dates);
             assert_eq!(failure.status, status, "{failure}");
-            assert!(failure.message.contains("a.example"), "{failure}");
+            let text = format!("{failure} {}", problem(&error));
+            assert!(failure.message.contains("a.example"), "{text}");
+            let chars: Vec<char> = text.chars().collect();
+            let is_call = |pair: &[char]| pair[0].is_alphanumeric() && pair[1] == '(';
+            assert!(!chars.windows(2).any(is_call), "{text}");
+            assert!(!text.contains("{ ") && !text.contains("  "), "{text}");
         }
     }
 }

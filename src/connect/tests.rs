@@ -534,6 +534,50 @@ fn shutdown_interrupts_the_wait_for_a_look_up() {
     took(start, 0, 1000);
 }
 
+#[test]
+fn a_name_without_an_address_is_a_dns_failure() {
+    for (found, words) in [
+        (None, "cannot resolve a.example: the name has no address"),
+        (
+            Some(io::ErrorKind::TimedOut),
+            "cannot resolve a.example: no answer",
+        ),
+    ] {
+        let (agent, _) = agent_that_finds(&network(), 2000, move |_, _| match found {
+            None => Ok(Vec::new()),
+            Some(kind) => Err(kind.into()),
+        });
+        let failure = failure(post(&agent, "http://a.example/"));
+        assert_eq!((failure.status, &*failure.message), (Status::Dns, words));
+    }
+}
+
+#[test]
+fn the_suspect_addresses_come_last_and_are_limited_in_number() {
+    let notes = Notes::new(Clock::System);
+    let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 443));
+    for last in 1..=30 {
+        notes.connected(address(last).ip(), Role::Server);
+    }
+    notes.connected(address(29).ip(), Role::Server);
+    let mut addresses = [
+        address(29),
+        address(30),
+        address(20),
+        address(1),
+        address(99),
+    ];
+    notes.suspect_last(&mut addresses);
+    let expected = [
+        address(1),
+        address(99),
+        address(20),
+        address(30),
+        address(29),
+    ];
+    assert_eq!(addresses, expected);
+}
+
 /// Two listeners on one port of two addresses.
 fn listen_twice() -> [TcpListener; 2] {
     loop {
@@ -779,6 +823,8 @@ fn a_refused_session_is_not_offered_again() {
                 .with_no_client_auth()
                 .with_cert_resolver(config.cert_resolver.clone());
             limited.ticketer = config.ticketer.clone();
+            // More than are kept.
+            limited.send_tls13_tickets = 8;
             let limited = Arc::new(limited);
             let (sender, seen) = mpsc::channel();
             let mut connections = 0;
