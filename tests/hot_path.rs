@@ -125,6 +125,25 @@ fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 
+/// The header says: about 300 bytes, and that the next new thread uses them again.
+#[test]
+fn a_threads_first_copy_of_a_token_takes_one_small_allocation_at_most() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let client = client_with_token(&sandbox);
+    let first_copy = move || {
+        let before = ALLOCATIONS.get();
+        assert_eq!(copy_token(client, 0), Status::Ok);
+        let count = ALLOCATIONS.get() - before;
+        assert!(count == 0 || LAST_SIZE.get() <= 320, "{}", LAST_SIZE.get());
+        count
+    };
+    for _ in 0..3 {
+        let count = thread::spawn(first_copy).join().unwrap();
+        assert!(count <= 1, "{count} allocations");
+    }
+    clopos_auth_client_free(std::ptr::without_provenance_mut(client));
+}
+
 #[test]
 fn without_memory_for_a_token_the_status_says_so() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
