@@ -49,7 +49,10 @@
  *   calls: they return CANCELLED at once. A config belongs to one thread at a time. Tokens and errors
  *   never change: any thread may read them. There is no error state per thread or per client; each
  *   failure is in its own object. Requests run on a thread of the library's own, which exists only while
- *   a request is under way. No function is safe in a signal handler.
+ *   a request is under way. A name is looked up on one more thread, since the system's resolver cannot be
+ *   interrupted: if no name server answers, that thread ends when the resolver gives up (10 to 30 s with the
+ *   usual settings), also after the client was freed; a client has at most four of them. It holds no
+ *   secret. No function is safe in a signal handler.
  *
  *   Apart from that, every function may be called at any moment of a process: from constructors of
  *   static objects, from atexit() handlers and destructors of static and thread-local objects, while

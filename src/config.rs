@@ -256,10 +256,10 @@ impl Config {
     pub fn add_ca_pem(&mut self, pem: &[u8]) -> Result<&mut Config, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in parse_ca_pem(pem)? {
-            roots.add(certificate).map_err(|error| {
-                Error::invalid_argument(format!(
-                    "pem: a certificate in it cannot be used as a root: {error}"
-                ))
+            roots.add(certificate).map_err(|_| {
+                Error::invalid_argument(
+                    "pem: a certificate in it is damaged or not X.509, and cannot be used as a root",
+                )
             })?;
         }
         self.network.added.extend(roots.roots);

@@ -30,6 +30,7 @@ use crate::secret::Wiped;
 
 use super::Notes;
 use super::crypto;
+use super::race;
 use super::sentence;
 use super::sessions::Sessions;
 use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers, broken};
@@ -152,7 +153,7 @@ impl TlsSettings {
                 let found = system_roots();
                 roots.add_parsable_certificates(found.certs);
                 if roots.is_empty() {
-                    let why = found.errors.first().map(|error| format!(": {error}"));
+                    let why = found.errors.first().map(unreadable);
                     return Err(Failure::new(
                         Status::Tls,
                         format!(
@@ -178,6 +179,16 @@ impl TlsSettings {
             .with_no_client_auth();
         config.resumption = Resumption::store(self.sessions.clone());
         Ok(Arc::new(config))
+    }
+}
+
+/// Why the system's store could not be read; the crate's own text may be debug output.
+fn unreadable(error: &rustls_native_certs::Error) -> String {
+    match &error.kind {
+        rustls_native_certs::ErrorKind::Io { inner, path } => {
+            format!(" ({}: {})", path.display(), race::reason(inner))
+        }
+        _ => format!(" ({})", error.context),
     }
 }
 
