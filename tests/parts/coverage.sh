@@ -10,7 +10,10 @@ export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0
 # Children that give up root leave what they covered here as well.
 mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target"
 built cargo llvm-cov clean --workspace
-NEXTEST=(cargo llvm-cov --no-report nextest) rust_tests coverage --workspace \
+need_nextest || skip_all "the coverage: cargo-nextest is missing"
+# shellcheck disable=SC2034 # for rust_tests
+NEXTEST=(cargo llvm-cov --no-report nextest)
+rust_tests coverage --workspace \
     -E 'not binary(simulation) and (not binary(c) or test(/^c99_shared::/))'
 built cargo llvm-cov report --lcov --output-path "$work/lcov"
 
