@@ -275,6 +275,8 @@ mod tests {
         let table = [
             (403, Trouble::Broken),
             (407, Trouble::Broken),
+            (408, Trouble::Unreachable),
+            (429, Trouble::Unreachable),
             (502, Trouble::Unreachable),
         ];
         for (http_status, trouble) in table {
