@@ -131,7 +131,7 @@ run() {
     "$@"
 }
 
-# Builds and starts a sandbox with TLS, and sets the variables that the examples read. Its files are in
+# start_sandbox OPTION...: builds and starts a sandbox with TLS, and sets the variables that the examples read. Its files are in
 # the caller's directory $work; the caller calls stop_sandbox at its end.
 sandbox=
 start_sandbox() {
@@ -139,7 +139,7 @@ start_sandbox() {
     # Unoptimised: it builds in a quarter of the time, and is fast enough.
     run cargo build -p clopos-sandbox || return
     target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
-    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" \
+    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" "$@" \
         >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
     sandbox=$!
     deadline=$((SECONDS + 30))

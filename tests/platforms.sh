@@ -44,7 +44,8 @@ if [ -n "$build_only" ]; then
     done
     exit
 fi
-start_sandbox || exit 1
+# Its own limit would be shared by all programs of all platforms.
+start_sandbox --requests-per-minute 0 || exit 1
 # Two at a time: for half of its time, a build is one thread. Each shows what it says when it has ended.
 export work
 # shellcheck disable=SC2016 # expanded by the inner shell

@@ -9,15 +9,15 @@
 
 WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror)
 
-# compile SOURCE LIBRARIES OUTPUT
+# compile SOURCE LIBRARIES OUTPUT OPTION...
 compile() {
     if is_windows; then
-        x86_64-w64-mingw32-gcc "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3.exe"
+        x86_64-w64-mingw32-gcc "${WARNINGS[@]}" -O2 -Iinclude "$1" "$2/libclopos_auth.dll.a" "${@:4}" -o "$3.exe"
     elif [[ $target = *-musl ]]; then
         # musl's own loader finds its libraries where it is told to.
-        zig cc -target "$zig_target" -dynamic "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3"
+        zig cc -target "$zig_target" -dynamic "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth "${@:4}" -o "$3"
     else
-        zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth -o "$3"
+        zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth "${@:4}" -o "$3"
     fi
 }
 
@@ -131,12 +131,15 @@ doctor_signs_in() {
 
 # Every function at every moment of a process, see tests/c/lifecycle.c.
 keeps_its_word_at_every_moment() {
-    local words
-    compile tests/c/lifecycle.c "$dist" "$work/windows/lifecycle" || return
+    local words status libraries=()
+    ! is_windows || libraries=(-lws2_32 -static-libgcc -l:libpthread.a)
+    compile tests/c/lifecycle.c "$dist" "$work/windows/lifecycle" "${libraries[@]}" || return
     for words in token "token log" "token exit" request "request log" "request exit"; do
         echo "$words:"
-        CLOPOS_LIFECYCLE=$words run_program "$dist" "$work/windows/lifecycle" >"$work/lifecycle" || return
+        CLOPOS_LIFECYCLE=$words run_program "$dist" "$work/windows/lifecycle" >"$work/lifecycle" 2>&1
+        status=$?
         cat "$work/lifecycle"
+        [ "$status" = 0 ] || return
         grep -q '^ok - atexit, registered before the first use' "$work/lifecycle" || return
         ! grep '^not ok' "$work/lifecycle" || return
     done
