@@ -154,7 +154,8 @@ impl<T> PerProcess<T> {
 /// function runs here may make an exception of it (.NET and Mono do, of a null reference).
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A process that ends would not run it.
-    if cfg!(windows) && generation() != 0 {
+    #[cfg(windows)]
+    if generation() != 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let builder = thread::Builder::new()

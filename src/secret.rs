@@ -129,6 +129,7 @@ mod tests {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
         let mut buffer = SecretBuffer::with_capacity(8);
         buffer.write_all(b"hunter2").unwrap();
+        buffer.flush().unwrap();
         assert_eq!(format!("{buffer:?}"), "***");
     }
 

@@ -146,10 +146,10 @@ pub(super) fn resolver_reason(error: &io::Error) -> String {
         None => reason(error),
         Some(text) => readable(text, || {
             #[cfg(unix)]
-            if let Some(code) = super::sys::resolver_code(text) {
-                return code.into();
-            }
-            "the system's resolver failed".into()
+            let code = super::sys::resolver_code(text);
+            #[cfg(not(unix))]
+            let code = None;
+            code.unwrap_or("the system's resolver failed").into()
         }),
     }
 }

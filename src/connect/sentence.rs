@@ -194,9 +194,9 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
         )),
         CertificateError::Other(OtherError(other)) => {
             let why = match (other.downcast_ref(), other.downcast_ref()) {
-                (Some(finding), _) => found(finding),
-                (_, Some(error)) => invalid(error),
-                _ => NOT_ACCEPTABLE,
+                (Some(finding), _) => Finding::to_string(finding),
+                (_, Some(error)) => invalid(error).to_owned(),
+                _ => NOT_ACCEPTABLE.to_owned(),
             };
             tls(format!("the certificate of {host} {why}"))
         }
@@ -205,25 +205,6 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
 }
 
 const NOT_ACCEPTABLE: &str = "is not acceptable";
-
-/// What this library found out about a certificate.
-fn found(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::ShortKey => {
-            "has an RSA key of less than 2048 bits, which is not secure: the server needs a new \
-             certificate"
-        }
-        Finding::ShortKeyOfCa => {
-            "was issued with an RSA key of less than 2048 bits, which is not secure: the CA needs a \
-             new certificate"
-        }
-        Finding::NotItsKey => "belongs to another key than the one that the server has",
-        Finding::NeverValid => {
-            "cannot be valid at any date: it and a CA that vouches for it are not valid at the same \
-             time"
-        }
-    }
-}
 
 fn unacceptable(problem: &CertificateError) -> &'static str {
     match problem {

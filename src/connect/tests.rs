@@ -1308,6 +1308,27 @@ fn a_proxy_that_hangs_or_is_gone_is_named() {
 }
 
 #[test]
+fn debug_output_of_a_connection_is_only_its_name() {
+    let authority = Authority::new();
+    let (address, _seen) = serve_tls(authority.server(&localhost()), |_| {});
+    let reach = || {
+        let stream = TcpStream::connect(address)?;
+        Ok(Socket::new(Arc::new(stream), address.ip()))
+    };
+    let target = Endpoint {
+        host: "localhost".into(),
+        port: address.port(),
+    };
+    let network = authority.network();
+    let settings = TlsSettings::new(&network, Arc::new(Notes::new(Clock::System))).unwrap();
+    let tls = settings.connect(reach, &target, &deadline(5000)).unwrap();
+    let plain = Plain::new(reach().unwrap(), Clock::System);
+    let sessions = sessions::Sessions::default();
+    let text = format!("{tls:?} {plain:?} {sessions:?}");
+    assert_eq!(text, "Tls Plain Sessions");
+}
+
+#[test]
 fn a_password_is_in_no_message_and_no_debug_output() {
     let secret = "hunter2";
     let (_listener, hanging) = listen();

@@ -524,6 +524,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_wrong_with_the_systems_roots_is_said_without_debug_output() {
+        let missing =
+            rustls_native_certs::load_certs_from_paths(Some("/no/such.pem".as_ref()), None);
+        let why = unreadable(&missing.errors[0]);
+        assert!(
+            why.starts_with(" (/no/such.pem: ") && !why.contains("os error"),
+            "{why}"
+        );
+
+        let damaged = rustls_native_certs::Error {
+            context: "failed to read PEM from file",
+            kind: rustls_native_certs::ErrorKind::Os("Strange(Thing)".into()),
+        };
+        assert_eq!(unreadable(&damaged), " (failed to read PEM from file)");
+    }
+
+    #[test]
+    fn where_tls_cannot_work_a_sentence_says_so() {
+        let failure = unusable(&rustls::Error::General("Strange(Thing)".into()));
+        assert_eq!(failure.status, Status::Tls);
+        assert_eq!(failure.message, "no TLS: TLS does not work on this device");
+    }
+
+    #[test]
     fn bytes_find_room_by_growing_up_to_what_a_handshake_may_take() {
         let mut bytes = Bytes::new(8);
         let text = [7; 20];

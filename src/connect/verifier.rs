@@ -40,9 +40,24 @@ pub(super) enum Finding {
     NeverValid,
 }
 
+/// The end of a sentence that begins with "the certificate of".
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refused")
+        f.write_str(match self {
+            Finding::ShortKey => {
+                "has an RSA key of less than 2048 bits, which is not secure: the server needs a new \
+                 certificate"
+            }
+            Finding::ShortKeyOfCa => {
+                "was issued with an RSA key of less than 2048 bits, which is not secure: the CA needs a \
+                 new certificate"
+            }
+            Finding::NotItsKey => "belongs to another key than the one that the server has",
+            Finding::NeverValid => {
+                "cannot be valid at any date: it and a CA that vouches for it are not valid at the same \
+                 time"
+            }
+        })
     }
 }
 
