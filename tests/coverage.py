@@ -4,7 +4,8 @@
 Prints how much of each file in src/ the tests ran, test modules left out. A line that no test ran has to
 stand in EXPLANATIONS with a reason, else it is "not ok". It is known by its file, its function and its
 text, so that it may move. What is explained and is not there any more is "not ok", too; what is explained
-and was run all the same (a race, say) is only mentioned.
+and was run all the same is only mentioned: a race, or a counter that is wrong because two threads changed
+it at once.
 
 EXPLANATIONS has blocks:
 
