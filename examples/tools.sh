@@ -131,15 +131,16 @@ run() {
     "$@"
 }
 
-# start_sandbox OPTION...: builds and starts a sandbox with TLS, and sets the variables that the examples read. Its files are in
+# Builds and starts a sandbox with TLS and these options, and sets the variables that the examples read. Its files are in
 # the caller's directory $work; the caller calls stop_sandbox at its end.
 sandbox=
+sandbox_options=()
 start_sandbox() {
     local deadline target
     # Unoptimised: it builds in a quarter of the time, and is fast enough.
     run cargo build -p clopos-sandbox || return
     target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
-    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" "$@" \
+    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" "${sandbox_options[@]}" \
         >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
     sandbox=$!
     deadline=$((SECONDS + 30))

@@ -45,7 +45,9 @@ if [ -n "$build_only" ]; then
     exit
 fi
 # Its own limit would be shared by all programs of all platforms.
-start_sandbox --requests-per-minute 0 || exit 1
+# shellcheck disable=SC2034 # for start_sandbox
+sandbox_options=(--requests-per-minute 0)
+start_sandbox || exit 1
 # Two at a time: for half of its time, a build is one thread. Each shows what it says when it has ended.
 export work
 # shellcheck disable=SC2016 # expanded by the inner shell

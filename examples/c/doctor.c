@@ -911,6 +911,8 @@ typedef struct probe {
     /* 0 if an address accepted a connection, else the system's error of the first one. */
     int error;
     /* The first address that did not accept a connection. */
+    char failed[MAX_ADDRESS_BYTES];
+    /* The first address that did not answer at all: waiting for it costs time. */
     char silent[MAX_ADDRESS_BYTES];
     /* The first address of a public name that is not a public one. */
     char inside[MAX_ADDRESS_BYTES];
@@ -985,10 +987,12 @@ static probe examine_place(const place *target)
         } else {
             connect_words(why, sizeof why, error);
             step("connect", "failed", start, "%s port %s: %s", text, target->port, why);
-            if (*found.silent == '\0') {
-                strcpy(found.silent, text);
+            if (*found.failed == '\0') {
+                strcpy(found.failed, text);
                 found.error = error;
             }
+            if (error == SILENT_ERROR && *found.silent == '\0')
+                strcpy(found.silent, text);
         }
     }
     if (reached)
@@ -1170,13 +1174,13 @@ static void why_no_connection(char *out, size_t size, const place *service, cons
 {
     if (found->error == REFUSED_ERROR)
         say(out, size, "check the port in the base URL, and the firewall: %s refuses connections to port %s",
-            found->silent, service->port);
+            found->failed, service->port);
     else if (found->error == SILENT_ERROR)
         say(out, size, "check the firewall and the line: %s port %s does not answer", service->host,
             service->port);
     else if (found->error == NO_HOST_ERROR || found->error == NO_NETWORK_ERROR)
         say(out, size, "give this device a route to the internet: %s cannot be reached from its network",
-            found->silent);
+            found->failed);
     else
         say(out, size, "check the firewall and the line: connections to %s port %s are ended, by the server or "
             "on the way", service->host, service->port);

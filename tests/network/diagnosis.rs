@@ -139,8 +139,10 @@ impl Till {
         assert!(is_so, "{trouble}, {sentence}: {text}");
         assert!(last.ends_with('.'), "{trouble}: {text}");
         assert_eq!(output.status.code(), Some(status), "{trouble}: {text}");
+        // The hosts file may have ::1 for localhost as well, where no sandbox listens.
         let came: Vec<String> = lines
             .iter()
+            .filter(|line| !line.contains(" ::1 port "))
             .map(|line| {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let is_timed = words[2].parse::<u32>().is_ok() && words[3] == "ms";
