@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use crate::{Error, Status, Token};
 /// Signs in to the service and keeps the token. Any number of threads may use one client at any time.
 pub struct Client {
     shared: Arc<Shared>,
+    /// Set by the first [`Client::close`].
+    is_closed: AtomicBool,
 }
 
 /// What the callers and the flight's thread have in common.
@@ -108,6 +111,7 @@ impl Client {
                 cache: ClientCache::new(cache),
                 process: PerProcess::new(process),
             }),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -188,16 +192,18 @@ impl Client {
 
     /// Ends the client: waiting calls return [`Status::Cancelled`], the token and the credentials are
     /// dropped, connections are closed, the log falls silent. Waits only for a log function that is
-    /// running on another thread. Dropping the client does the same.
+    /// running on another thread. Dropping a client that is not closed does the same.
     pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
         let shared = &self.shared;
+        // First: in a forked child another thread's first call may come after the look at `existing`.
+        shared.credentials.store(None);
         // A forked child that has not used the client has nothing of its own to end.
         let process = shared.process.existing();
         if let Some(process) = process {
             process.flights.close();
         }
         shared.cache.clear();
-        shared.credentials.store(None);
         if let Some(process) = process {
             process.exchange.shut_down();
             process.log.close();
@@ -207,7 +213,11 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.close();
+        // The last reference may be that of a call which was woken by a close, and the log function that
+        // called it may be waiting for that call.
+        if !*self.is_closed.get_mut() {
+            self.close();
+        }
     }
 }
 

@@ -21,6 +21,8 @@ struct State {
     closed: bool,
     /// The thread of each function that is running, so that one may close its own logger.
     running: Vec<u64>,
+    /// The threads of those that have closed it.
+    closing: Vec<u64>,
 }
 
 /// A number of this thread that no other has. Without a destructor: `exit` ends those of thread-locals
@@ -73,18 +75,20 @@ impl Logger {
         let this_thread = this_thread();
         let mut state = self.lock();
         state.closed = true;
-        // Two functions that close at once would wait for each other: those in here do not count.
-        let own = state.running.len();
-        state.running.retain(|&thread| thread != this_thread);
-        let own = own - state.running.len();
-        self.idle.notify_all();
-        while !state.running.is_empty() {
+        let is_inside = state.running.contains(&this_thread);
+        if is_inside {
+            state.closing.push(this_thread);
+            self.idle.notify_all();
+        }
+        while state.running.iter().any(|thread| {
+            // Two functions that close at once would wait for each other; a thread outside waits for both.
+            !is_inside || !state.closing.contains(thread)
+        }) {
             state = self
                 .idle
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.running.extend(std::iter::repeat_n(this_thread, own));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,6 +201,42 @@ mod tests {
         log.line(LogLevel::Info, format_args!("two"));
         others.join().unwrap();
         assert!(log.state.lock().unwrap().running.is_empty());
+    }
+
+    #[test]
+    fn a_function_that_closes_its_own_log_is_waited_for_by_who_closes_it_from_outside() {
+        static LOG: OnceLock<Arc<Logger>> = OnceLock::new();
+        static ENDED: AtomicUsize = AtomicUsize::new(0);
+        let (started, start) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let log = LOG.get_or_init(|| {
+            logger(LogLevel::Debug, move |level, _| {
+                if level == LogLevel::Warn {
+                    LOG.get().expect("it is logging").close();
+                } else {
+                    started.send(()).unwrap();
+                    gate.lock().unwrap().recv().unwrap();
+                }
+                ENDED.fetch_add(1, Ordering::SeqCst);
+            })
+        });
+        thread::scope(|scope| {
+            scope.spawn(|| log.line(LogLevel::Info, format_args!("runs")));
+            start.recv().unwrap();
+            scope.spawn(|| log.line(LogLevel::Warn, format_args!("closes")));
+            while !log.state.lock().unwrap().closed {
+                thread::yield_now();
+            }
+            let running = log.state.lock().unwrap().running.len();
+            let outside = scope.spawn(|| {
+                log.close();
+                ENDED.load(Ordering::SeqCst)
+            });
+            release.send(()).unwrap();
+            assert_eq!(outside.join().unwrap(), 2, "it closed while one ran");
+            assert_eq!(running, 2, "who closes is running, too");
+        });
     }
 
     #[test]

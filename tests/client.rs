@@ -4,8 +4,8 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -815,6 +815,36 @@ fn the_log_function_may_use_its_own_client() {
     assert!(matches!(came, Status::Ok | Status::Cancelled), "{came:?}");
     until("the log function has run", || seen.load(Ordering::SeqCst));
     assert_eq!(status(client.get_token(None)), Status::Cancelled);
+}
+
+/// A call that a close has woken may hold the last reference, and what closed waits for that call.
+#[test]
+fn dropping_a_client_that_its_own_log_function_has_closed_waits_for_nothing() {
+    let bench = Bench::start();
+    let mut config = bench.config();
+    let logging: Arc<OnceLock<Weak<Client>>> = Arc::default();
+    let (found, (closed, close), (release, gate)) =
+        (logging.clone(), mpsc::channel(), mpsc::channel::<()>());
+    let gate = Mutex::new(gate);
+    config.set_log(LogLevel::Debug, move |_, _| {
+        let client = found.get().and_then(Weak::upgrade).expect("it is there");
+        client.close();
+        drop(client);
+        closed.send(()).unwrap();
+        let _ = gate.lock().unwrap().recv();
+    });
+    let client = Arc::new(bench.client(&config));
+    logging.set(Arc::downgrade(&client)).unwrap();
+    // The function may have closed the client before this call looks again.
+    let came = status(client.get_token(NOW));
+    assert!(
+        matches!(came, Status::WouldWait | Status::Cancelled),
+        "{came:?}"
+    );
+    close.recv().unwrap();
+    let dropping = thread::spawn(move || drop(client));
+    until("it is dropped", || dropping.is_finished());
+    drop(release);
 }
 
 // ---------------------------------------------------------------------------------------------
