@@ -293,6 +293,10 @@ def version() -> str:
     return str(_library.clopos_auth_version(), "ascii")
 
 
+def _version_number() -> int:
+    return int(_library.clopos_auth_version_number())
+
+
 def _name_of(status: int) -> str:
     return str(_library.clopos_auth_status_name(status), "ascii")
 
@@ -335,7 +339,8 @@ def _raise(status: int, error: "ctypes._Pointer[_CError]") -> NoReturn:
             bool(fields.retryable),
             fields.retry_after_ms / 1000 if fields.retry_after_ms >= 0 else None,
             fields.server_code.decode() if fields.server_code is not None else None,
-            _known(Reason, fields.reason),
+            # In memory that an older library does not have.
+            _known(Reason, fields.reason) if _version_number() >= 0x010100 else Reason.UNKNOWN,
         )
     finally:
         _library.clopos_auth_error_free(error)
@@ -460,17 +465,18 @@ class Client:
             _call("config_set_roots", config, roots)
             _call("config_set_allow_plain_http", config, allow_plain_http)
             if log is not None:
+                _logs[number] = log  # before there is a client: making it may write a line
                 _call("config_set_log", config, log_level, _receive, number)
             _call("client_new", *who, config, byref(handle))
         finally:
             _library.clopos_auth_config_free(config)
+            if not handle:
+                _logs.pop(number, None)
         self._handle = handle.value or 0
         #: Where the service is.
         self.base_url = base_url or DEFAULT_BASE_URL
         self._number = number
         _open[number] = self._handle
-        if log is not None:
-            _logs[number] = log
         weakref.finalize(self, _close_elsewhere, self._handle, number).atexit = False
 
     def get_token(self, timeout: Optional[float] = None) -> Token:
@@ -585,12 +591,20 @@ def _other_token(client: Client, refused: Token) -> Optional[Token]:
 
 
 def _send(request: urllib.request.Request, token: Token, options: Dict[str, Any]) -> Any:
+    # A copy: urllib changes what it sends, and with a proxy the same Request, sent again, would go out
+    # without TLS.
+    copy = urllib.request.Request(
+        request.full_url,
+        request.data,
+        request.headers,
+        request.origin_req_host,
+        request.unverifiable,
+        request.get_method(),
+    )
+    copy.unredirected_hdrs.update(request.unredirected_hdrs)
     # The other kind of header would go along to the target of a redirect.
-    request.add_unredirected_header("X-token", token.value)
-    try:
-        return urllib.request.urlopen(request, **options)
-    finally:
-        request.remove_header("X-token")
+    copy.add_unredirected_header("X-token", token.value)
+    return urllib.request.urlopen(copy, **options)
 
 
 def _origin(url: str) -> Tuple[str, Optional[str], int]:

@@ -230,6 +230,12 @@ static void log_lines(void)
     clopos_auth_token_free(token);
 }
 
+static void warns_of_too_much_copied(void)
+{
+    clopos_auth_client_free(client_from_environment());
+    CHECK(lines_seen() == 1);
+}
+
 static void fails_as_expected(void)
 {
     clopos_auth_client *client = client_from_environment();
@@ -698,6 +704,7 @@ static const struct {
     {"non_ascii_brand", signs_in},
     BEHAVIOUR(all_settings),
     BEHAVIOUR(log_lines),
+    BEHAVIOUR(warns_of_too_much_copied),
     BEHAVIOUR(invalid_argument),
     BEHAVIOUR(buffer_too_small),
     BEHAVIOUR(would_wait),

@@ -186,6 +186,12 @@ void log_lines()
     CHECK(lines_seen() == lines);
 }
 
+void warns_of_too_much_copied()
+{
+    client_from_environment().close();
+    CHECK(lines_seen() == 1);
+}
+
 void check_fields(const error &e)
 {
     const auto server_code = env("EXPECT_SERVER_CODE");
@@ -554,6 +560,7 @@ const std::map<std::string, void (*)()> BEHAVIOURS = {
     {"non_ascii_brand", signs_in},
     {"all_settings", all_settings},
     {"log_lines", log_lines},
+    {"warns_of_too_much_copied", warns_of_too_much_copied},
     {"wrong_secret", wrong_secret},
     {"invalid_argument", invalid_argument},
     {"nul_inside", nul_inside},

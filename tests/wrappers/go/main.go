@@ -223,6 +223,10 @@ func logLines() {
 	check(log.count() == seen, "lines after Close")
 }
 
+func warnsOfTooMuchCopied() {
+	check(newClient().Close() == nil && log.count() == 1, log.count(), " lines")
+}
+
 var reasons = map[string]cloposauth.Reason{
 	"UNKNOWN":     cloposauth.ReasonUnknown,
 	"CREDENTIALS": cloposauth.ReasonCredentials,
@@ -566,6 +570,7 @@ var behaviours = map[string]func(){
 	"keeps_no_copy_of_the_secret":        keepsNoCopyOfTheSecret,
 	"all_settings":                       allSettings,
 	"log_lines":                          logLines,
+	"warns_of_too_much_copied":           warnsOfTooMuchCopied,
 	"invalid_argument":                   invalidArgument,
 	"nul_inside":                         nulInside,
 	"would_wait":                         wouldWait,

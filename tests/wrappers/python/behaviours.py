@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
+import urllib.request
 from datetime import datetime, timedelta, timezone
 
 EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python"
@@ -159,6 +161,12 @@ def log_lines():
     expect(Status.INVALID_HANDLE, clopos.invalidate)
     time.sleep(0.2)
     assert (log.lines, log.failure) == (lines, None)
+
+
+def warns_of_too_much_copied():
+    log = Log()
+    client_from_environment(log).close()
+    assert (log.lines, log.failure) == (1, None)
 
 
 def fails_as_expected():
@@ -400,8 +408,17 @@ def helper_keeps_the_token_from_others():
     with client_from_environment() as clopos:
         for _ in range(2):
             assert get(clopos)[0] == 200
-        assert get(clopos, os.environ["CLOPOS_ELSEWHERE_URL"])[0] == 200
+        elsewhere = os.environ["CLOPOS_ELSEWHERE_URL"]
+        assert get(clopos, elsewhere)[0] == 200
         assert b"Sandbox" in get(clopos)[1]
+        # What urllib makes of a Request that it sends through a proxy twice; the helper leaves it as it is.
+        request = urllib.request.Request(clopos.base_url + "/open-api/v2/venues", headers={"Accept": "*/*"})
+        request.add_unredirected_header("X-till", "4")
+        for _ in range(2):
+            request.set_proxy(urllib.parse.urlsplit(elsewhere).netloc, "http")
+        before = copy.deepcopy(vars(request))
+        assert b"Sandbox" in get(clopos, request)[1]
+        assert vars(request) == before
 
 
 def sixty_four_threads():
