@@ -24,6 +24,7 @@ namespace Clopos.Auth
         private readonly TimeSpan timeout;
         private readonly SharedCall tokens;
         private readonly SharedCall signIns;
+        private volatile bool hadToken;
 
         /// <summary>Makes a client. Sends nothing yet.</summary>
         public CloposAuthClient(CloposAuthSettings settings)
@@ -78,18 +79,24 @@ namespace Clopos.Auth
         {
             cancellationToken.ThrowIfCancellationRequested();
             var deadline = new Deadline(patience);
-            Result result = Call(Native.clopos_auth_get_token, 0);
-            // Who has time, and sees it run out right here, has waited.
-            bool waits = patience > 0 && result.Failure is CloposAuthException failure &&
-                failure.Status == CloposAuthStatus.WouldWait;
-            if (waits || deadline.AllowsAfter(result))
+            // Before the first token a look at the cache would only start a request, which may have failed by
+            // the time that this call waits for it.
+            if (hadToken || patience == 0 || client.IsClosed)
             {
-                result = await tokens.WaitAsync(deadline, cancellationToken).ConfigureAwait(false);
-                if (result.Failure is ObjectDisposedException) // it was open when this call began
+                Result cached = Call(Native.clopos_auth_get_token, 0);
+                // Who has time, and sees it run out right here, has waited.
+                bool waits = patience > 0 && cached.Failure is CloposAuthException failure &&
+                    failure.Status == CloposAuthStatus.WouldWait;
+                if (!waits && !deadline.AllowsAfter(cached))
                 {
-                    throw new CloposAuthException(
-                        CloposAuthStatus.Cancelled, "the client was closed during the call");
+                    return cached.Get();
                 }
+            }
+            Result result = await tokens.WaitAsync(deadline, cancellationToken).ConfigureAwait(false);
+            if (result.Failure is ObjectDisposedException) // it was open when this call began
+            {
+                throw new CloposAuthException(
+                    CloposAuthStatus.Cancelled, "the client was closed during the call");
             }
             return result.Get();
         }
@@ -212,6 +219,10 @@ namespace Clopos.Auth
             try
             {
                 CloposAuthStatus status = function(client, patience, out IntPtr token, out IntPtr error);
+                if (token != IntPtr.Zero)
+                {
+                    hadToken = true;
+                }
                 return new Result(Native.Token(token), Native.Failure(status, error));
             }
             catch (ObjectDisposedException)

@@ -91,8 +91,10 @@ namespace Clopos.Auth
         /// <summary>
         /// Receives the library's log lines, none of which holds a secret. Called from any thread, several
         /// at once; what it throws is dropped. Never called after
-        /// <see cref="CloposAuthClient.Dispose"/> has returned. A client lives as long as what this refers
-        /// to, so dispose a client whose log refers to it.
+        /// <see cref="CloposAuthClient.Dispose"/> has returned. A request waits while it runs: inside it do
+        /// not wait for one of the client's asynchronous calls (<c>GetTokenAsync().Result</c>), which may wait
+        /// for that request; <see cref="CloposAuthClient.GetToken()"/> never waits there. A client lives as
+        /// long as what this refers to, so dispose a client whose log refers to it.
         /// </summary>
         public Action<CloposLogLevel, string>? Log { get; set; }
 

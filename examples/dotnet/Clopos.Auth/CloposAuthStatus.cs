@@ -42,7 +42,8 @@ namespace Clopos.Auth
         /// <summary>The proxy is unreachable or refused.</summary>
         Proxy = 12,
 
-        /// <summary>The service refused the credentials: somebody has to correct them.</summary>
+        /// <summary>The service refused the credentials, or tokens that it had only just issued; the message
+        /// says which. Somebody has to act.</summary>
         Rejected = 13,
 
         /// <summary>Too many requests.</summary>

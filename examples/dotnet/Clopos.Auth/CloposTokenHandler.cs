@@ -50,18 +50,23 @@ namespace Clopos.Auth
             }
             CloposToken token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             HttpResponseMessage response = await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
-            if (!await RefusesTokenAsync(response).ConfigureAwait(false))
-            {
-                return response;
-            }
             try
             {
+                if (!await RefusesTokenAsync(response).ConfigureAwait(false))
+                {
+                    return response;
+                }
                 client.Invalidate(token);
                 token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             }
-            catch (CloposAuthException)
+            catch (Exception none) when (none is CloposAuthException || none is ObjectDisposedException)
             {
                 return response;
+            }
+            catch
+            {
+                response.Dispose();
+                throw;
             }
             response.Dispose();
             return await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
@@ -79,20 +84,42 @@ namespace Clopos.Auth
             return body.Contains("Invalid token") || body.Contains("Token expired");
         }
 
-        // By its name: HttpClientHandler has it, and SocketsHttpHandler, which .NET Standard does not know.
-        private static HttpMessageHandler WithoutRedirects(HttpMessageHandler handler)
+        // A sender that follows redirects and cannot be told not to is refused; one of other people's that has no
+        // such switch follows none.
+        private static HttpMessageHandler WithoutRedirects(HttpMessageHandler innerHandler)
         {
-            HttpMessageHandler sender = handler;
+            HttpMessageHandler? sender = innerHandler;
             while (sender is DelegatingHandler delegating)
             {
                 sender = delegating.InnerHandler;
             }
-            PropertyInfo? follows = sender?.GetType().GetProperty("AllowAutoRedirect");
+            if (sender is null)
+            {
+                throw new ArgumentNullException(nameof(innerHandler), "there is no handler that sends");
+            }
+            if (sender is HttpClientHandler known)
+            {
+                // One that is off already may have sent something.
+                if (known.AllowAutoRedirect)
+                {
+                    known.AllowAutoRedirect = false;
+                }
+                return innerHandler;
+            }
+            // .NET Standard does not know SocketsHttpHandler and WinHttpHandler: they have it under these names.
+            Type type = sender.GetType();
+            PropertyInfo? follows = type.GetProperty("AllowAutoRedirect") ?? type.GetProperty("AutomaticRedirection");
+            if (follows is null && type.Namespace == typeof(HttpClientHandler).Namespace)
+            {
+                throw new ArgumentException(
+                    $"the redirects of {type.Name} cannot be switched off (is the program trimmed?): " +
+                    "use an HttpClientHandler", nameof(innerHandler));
+            }
             if (follows != null && !Equals(follows.GetValue(sender), false))
             {
                 follows.SetValue(sender, false);
             }
-            return handler;
+            return innerHandler;
         }
 
         private async Task<HttpResponseMessage> SendAsync(

@@ -86,7 +86,9 @@ namespace Clopos.Auth
                         ? (TimeSpan?)null
                         : TimeSpan.FromMilliseconds(detail.RetryAfterMs),
                     ServerCode = Text(detail.ServerCode),
-                    Reason = detail.Reason,
+                    Reason = clopos_auth_version_number() >= 0x010100
+                        ? (CloposAuthReason)Marshal.ReadInt32(error, Marshal.SizeOf<ErrorLayout>())
+                        : CloposAuthReason.Unknown,
                 };
             }
             finally
@@ -219,6 +221,9 @@ namespace Clopos.Auth
         internal static extern IntPtr clopos_auth_version();
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        private static extern uint clopos_auth_version_number();
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         private static extern void clopos_auth_token_free(IntPtr token);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
@@ -243,7 +248,7 @@ namespace Clopos.Auth
             public long RetryAfterMs;
             public IntPtr ServerCode;
             public IntPtr Message;
-            public CloposAuthReason Reason;
+            // An int32_t follows, the reason, but not in the memory of a library older than 1.1.
         }
     }
 

@@ -30,10 +30,6 @@ internal static class Program
             ShowToken(await clopos.GetTokenAsync(interrupted.Token));
             return await ShowVenues(clopos, interrupted.Token) ? 0 : 1;
         }
-        catch (CloposAuthException failure) when (failure.Status == CloposAuthStatus.Rejected)
-        {
-            Console.Error.WriteLine("check the credentials: " + failure.Message);
-        }
         catch (Exception failure) when (failure is CloposAuthException || failure is HttpRequestException
             || failure is IOException || failure is OperationCanceledException)
         {

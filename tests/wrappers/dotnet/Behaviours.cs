@@ -25,6 +25,7 @@ internal static class Behaviours
         ["keeps_no_copy_of_the_secret"] = KeepsNoCopyOfTheSecret,
         ["all_settings"] = AllSettings,
         ["log_lines"] = LogLines,
+        ["warns_of_too_much_copied"] = WarnsOfTooMuchCopied,
         ["invalid_argument"] = InvalidArgument,
         ["nul_inside"] = NulInside,
         ["would_wait"] = WouldWait,
@@ -315,6 +316,12 @@ internal static class Behaviours
         Check(LinesSeen() == seen);
     }
 
+    private static void WarnsOfTooMuchCopied()
+    {
+        NewClient().Dispose();
+        Check(LinesSeen() == 1, LinesSeen());
+    }
+
     private static void FailsAsExpected(Action<CloposAuthClient> call)
     {
         using CloposAuthClient client = NewClient();
@@ -480,7 +487,11 @@ internal static class Behaviours
     {
         CloposAuthClient client = NewClient();
         CloposToken kept = client.GetToken();
-        client.Dispose();
+
+        // While its helper waits for an answer, which is a refusal: that is handed back.
+        var service = new FakeService { Refused = kept.Value.Reveal(), Meanwhile = client.Dispose };
+        using var http = new HttpClient(new CloposTokenHandler(client, service));
+        Check(Wait(http.GetAsync(client.BaseUrl)).StatusCode == HttpStatusCode.Unauthorized);
         foreach (Action use in new Action[]
         {
             () => client.GetToken(),
@@ -648,6 +659,10 @@ internal static class Behaviours
         ExpectVenues(client, http, 302, "");
         Check(Wait(http.GetAsync(Env("CLOPOS_ELSEWHERE_URL"))).StatusCode == HttpStatusCode.OK);
         ExpectVenues(client, http, 200, "Sandbox");
+
+        var sender = new FakeService { AutomaticRedirection = true };
+        new CloposTokenHandler(client, sender).Dispose();
+        Check(!sender.AutomaticRedirection);
     }
 
     private static void SixtyFourThreads()
@@ -736,6 +751,11 @@ internal static class Behaviours
     {
         internal string Refused { get; set; } = "";
 
+        internal Action? Meanwhile { get; set; }
+
+        // WinHttpHandler's word for AllowAutoRedirect.
+        public bool AutomaticRedirection { get; set; }
+
         internal List<Request> Seen { get; } = new List<Request>();
 
         protected override async Task<HttpResponseMessage> SendAsync(
@@ -750,6 +770,7 @@ internal static class Behaviours
                 ? values.Single()
                 : null;
             Seen.Add(new Request(token, BitConverter.ToString(body.ToArray())));
+            Meanwhile?.Invoke();
             return token == Refused
                 ? new HttpResponseMessage(HttpStatusCode.Unauthorized) { Content = new StringContent("Invalid token") }
                 : new HttpResponseMessage(HttpStatusCode.OK);
