@@ -181,7 +181,9 @@ public:
     /* Why the service refused the sign-in, where the status is `rejected` and the answer said so. */
     [[nodiscard]] clopos_auth::reason reason() const noexcept
     {
-        return fields_ ? static_cast<clopos_auth::reason>(fields_->reason) : clopos_auth::reason::unknown;
+        if (!fields_ || clopos_auth_version_number() < 0x010100) // an older library's error ends before it
+            return clopos_auth::reason::unknown;
+        return static_cast<clopos_auth::reason>(fields_->reason);
     }
 
 private:

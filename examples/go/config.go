@@ -66,7 +66,8 @@ type Config struct {
 	AllowPlainHTTP    bool          // also to other hosts than this device: for test benches only
 
 	// Logger receives the library's log lines, none of which holds a secret. Its handler is called from
-	// any goroutine, and never after Close has returned.
+	// any goroutine, and never after Close has returned. A request waits while it runs: inside it call
+	// TryToken, never Token or Authenticate of the same client, which may wait for that request.
 	Logger *slog.Logger
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Status says what kind of failure an [Error] is. It is an error itself, to be looked for:
 //
-//	if errors.Is(err, cloposauth.ErrRejected) { askForOtherCredentials() }
+//	if errors.Is(err, cloposauth.ErrRejected) { showToTheUser(err) }
 //
 // A newer library may give numbers that are not listed here.
 type Status int32
@@ -33,7 +33,7 @@ const (
 	ErrTLS             Status = C.CLOPOS_AUTH_TLS              // the server cannot be trusted
 	ErrClock           Status = C.CLOPOS_AUTH_CLOCK            // this device's date is wrong
 	ErrProxy           Status = C.CLOPOS_AUTH_PROXY            // the proxy is unreachable or refused
-	ErrRejected        Status = C.CLOPOS_AUTH_REJECTED         // the service refused the credentials
+	ErrRejected        Status = C.CLOPOS_AUTH_REJECTED         // the service refused the credentials, or a new token: see Error.Message
 	ErrRateLimited     Status = C.CLOPOS_AUTH_RATE_LIMITED     // too many requests
 	ErrServer          Status = C.CLOPOS_AUTH_SERVER           // the service failed
 	ErrProtocol        Status = C.CLOPOS_AUTH_PROTOCOL         // no answer of the service's: a captive portal's?
@@ -113,11 +113,13 @@ func failure(status C.clopos_auth_status, detail *C.clopos_auth_error) error {
 		HTTPStatus: int(detail.http_status),
 		Retryable:  detail.retryable != 0,
 		RetryAfter: -1,
-		Reason:     Reason(detail.reason),
 		Message:    C.GoString(detail.message),
 	}
 	if detail.retry_after_ms >= 0 {
 		e.RetryAfter = time.Duration(detail.retry_after_ms) * time.Millisecond
+	}
+	if C.clopos_auth_version_number() >= 0x010100 { // an older library's error ends before it
+		e.Reason = Reason(detail.reason)
 	}
 	if detail.server_code != nil {
 		e.ServerCode = C.GoString(detail.server_code)
