@@ -195,7 +195,8 @@ enum clopos_auth_status
     /**
      * The service refused the sign-in. Asking again will not help until somebody corrects the client
      * id, secret, brand or integrator id (the error's `reason` and message say which); asking often
-     * may lock the whole store out.
+     * may lock the whole store out. Since 1.1 also where the service refuses the tokens that it issues:
+     * see `clopos_auth_invalidate()`.
      */
     CLOPOS_AUTH_REJECTED = 13,
     /**

@@ -48,7 +48,8 @@ pub enum Status {
     Proxy = 12,
     /// The service refused the sign-in. Asking again will not help until somebody corrects the client
     /// id, secret, brand or integrator id (the error's `reason` and message say which); asking often
-    /// may lock the whole store out.
+    /// may lock the whole store out. Since 1.1 also where the service refuses the tokens that it issues:
+    /// see `clopos_auth_invalidate()`.
     Rejected = 13,
     /// Too many requests: the service said so, or this client used up its own
     /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` says how long to wait.
