@@ -58,10 +58,11 @@
  *   static objects, from atexit() handlers and destructors of static and thread-local objects, while
  *   other threads run, in a forked child, inside the log function. Two limits: the loader of the system
  *   holds a lock while it loads or unloads a library (dlopen(), dlclose(), DllMain). In a constructor or
- *   destructor that it calls then, a call that waits for a request ends with TIMEOUT, and
- *   clopos_auth_client_new() on another thread waits until the constructor has returned. And a thread
- *   must not be ended inside a call (pthread_cancel(), TerminateThread()): if it is sending the request
- *   itself, because no other could be started, pthread_cancel() ends the process with abort().
+ *   destructor that it calls then, a call that waits for a request ends with TIMEOUT. On other threads
+ *   clopos_auth_config_new(), clopos_auth_client_new(), the thread's first call and its first one that
+ *   starts a request wait until it has returned, whatever their `timeout_ms` is. And a thread must not be
+ *   ended inside a call (pthread_cancel(), TerminateThread()): if it is sending the request itself,
+ *   because no other could be started, pthread_cancel() ends the process with abort().
  *
  *   On the library's thread every signal is blocked that is blocked on the thread whose call started it,
  *   and all others too, except for the thread's own faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,

@@ -2,9 +2,7 @@
 //! program: surviving `fork`, and threads that leave the host's signals alone.
 
 use std::io;
-use std::sync::atomic::AtomicU64;
-#[cfg(unix)]
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use once_cell::race::OnceBox;
@@ -14,6 +12,10 @@ static FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// Enough for name resolution, a TLS handshake and a log callback; untouched pages cost nothing.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// What the system itself needs of a new thread's stack. Set by [`settle`]: to ask, one waits while another
+/// thread loads a library.
+static SYSTEM_STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// The number that changes when all threads but the caller's have vanished, wherever they were: in a
 /// child that was made by `fork`, and on Windows when the process ends and detaches its DLLs.
@@ -52,6 +54,8 @@ pub(crate) fn settle() {
             // (no memory) leaves forks unnoticed, nothing worse.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
             stay_loaded();
+            #[cfg(all(target_os = "linux", target_env = "gnu"))]
+            SYSTEM_STACK_BYTES.store(system_stack_bytes(), Ordering::Relaxed);
             WATCHED.store(true, Ordering::Release);
         }
     }
@@ -95,6 +99,27 @@ fn stay_loaded() {
                 libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE,
             );
         }
+    }
+}
+
+/// glibc also places the thread-locals there of the program and of the libraries that were loaded with it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn system_stack_bytes() -> usize {
+    use std::mem::{MaybeUninit, transmute};
+
+    type MinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the name is a C string; glibc's function of this name has this type (the standard library
+    // calls it, too) and reads attributes, which are initialised and destroyed around the call.
+    unsafe {
+        let function = libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr());
+        if function.is_null() || libc::pthread_attr_init(attributes.as_mut_ptr()) != 0 {
+            return 0;
+        }
+        let function = transmute::<*mut libc::c_void, MinStack>(function);
+        let bytes = function(attributes.as_ptr());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        bytes
     }
 }
 
@@ -160,35 +185,8 @@ pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     }
     let builder = thread::Builder::new()
         .name("clopos-auth".into())
-        .stack_size(STACK_BYTES + system_stack_bytes());
+        .stack_size(STACK_BYTES + SYSTEM_STACK_BYTES.load(Ordering::Relaxed));
     without_signals(|| builder.spawn(body)).map(drop)
-}
-
-/// What the system itself needs of a new thread's stack. glibc also places the thread-locals there of
-/// the program and of the libraries that were loaded with it.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn system_stack_bytes() -> usize {
-    use std::mem::{MaybeUninit, transmute};
-
-    type MinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the name is a C string; glibc's function of this name has this type (the standard library
-    // calls it, too) and reads attributes, which are initialised and destroyed around the call.
-    unsafe {
-        let function = libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr());
-        if function.is_null() || libc::pthread_attr_init(attributes.as_mut_ptr()) != 0 {
-            return 0;
-        }
-        let function = transmute::<*mut libc::c_void, MinStack>(function);
-        let bytes = function(attributes.as_ptr());
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        bytes
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn system_stack_bytes() -> usize {
-    0
 }
 
 /// What a thread gets for what it did itself.
