@@ -133,14 +133,19 @@ impl ClientCache {
         self.cache.0.store(Some(token));
     }
 
+    /// Drops the token of this client, also one that a forked child has from its parent.
     pub fn clear(&self) {
-        self.take_if(|_| true);
+        self.take(|_| true);
     }
 
-    /// Takes the token out only if it is still the one with this value.
+    /// Takes the token of this client in this process out only if it is still the one with this value.
     pub fn take_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> Option<Arc<CachedToken>> {
+        self.take(|token| token.generation == process::generation() && is_rejected(&token.grant))
+    }
+
+    fn take(&self, is_meant: impl Fn(&CachedToken) -> bool) -> Option<Arc<CachedToken>> {
         let current = Guard::into_inner(self.cache.0.load())?;
-        if current.owner != self.owner || !is_rejected(&current.grant) {
+        if current.owner != self.owner || !is_meant(&current) {
             return None;
         }
         let before = self.cache.0.compare_and_swap(&current, None);
@@ -242,13 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_another_process_is_not_there() {
+    fn the_token_of_another_process_is_not_there_and_only_a_clear_drops_it() {
         let cache = ClientCache::new(Arc::default());
         let mut parents = Arc::into_inner(token(&cache, "a")).expect("the only one");
         parents.generation += 1;
         cache.store(Arc::new(parents));
         assert_eq!(read(&cache, 10), None);
         assert!(cache.load().is_none());
+        assert!(cache.take_if(|_| true).is_none());
+        assert!(cache.cache.0.load().is_some());
+        cache.clear();
+        assert!(cache.cache.0.load().is_none());
     }
 
     #[test]

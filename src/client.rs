@@ -260,14 +260,15 @@ impl Paced {
     fn refusal(&self, config: &Config, now: Instant, until: Instant) -> Error {
         self.last_error
             .clone()
-            .unwrap_or_else(|| {
-                let limit = config.requests_per_minute;
-                Error::new(
-                    Status::RateLimited,
-                    format!(
+            .unwrap_or_else(|| match self.pace.trouble(now) {
+                Some(_) => Error::new(Status::Rejected, TOKEN_REFUSED),
+                None => {
+                    let limit = config.requests_per_minute;
+                    let message = format!(
                         "this client has sent {limit} requests in the last minute, its own limit"
-                    ),
-                )
+                    );
+                    Error::new(Status::RateLimited, message)
+                }
             })
             .with_retry_after(until.since(now))
     }
@@ -303,7 +304,7 @@ impl Shared {
 
     /// Starts a refresh ahead, if the pace allows one and nobody did. Never waits.
     fn refresh(self: &Arc<Self>, token: &CachedToken, landings: u64, now: Instant) {
-        let next = self.process().paced().pace.next();
+        let next = self.process().paced().pace.next(now);
         if next > now {
             token.look_again_at(next);
             return;
@@ -388,7 +389,7 @@ impl Shared {
         let now = self.clock().now();
         let paced = self.process().paced();
         if let Some(error) = &paced.last_error {
-            let wait = paced.pace.next().since(now);
+            let wait = paced.pace.next(now).since(now);
             return Some(Err(error.clone().with_retry_after(wait)));
         }
         let token = self.cache.load()?;
@@ -398,8 +399,9 @@ impl Shared {
     /// Turns away a caller who would only find out that the next request may not leave in time.
     fn check_pace(&self, patience: Patience) -> Result<(), Error> {
         let paced = self.process().paced();
-        let (now, next) = (self.clock().now(), paced.pace.next());
-        if next <= now || (paced.pace.is_worth_waiting() && patience.allows(next)) {
+        let now = self.clock().now();
+        let next = paced.pace.next(now);
+        if next <= now || (paced.pace.is_worth_waiting(now) && patience.allows(next)) {
             return Ok(());
         }
         Err(paced.refusal(&self.config, now, next))
@@ -448,7 +450,7 @@ impl Shared {
             let sent = match self.clear_to_send() {
                 Ok(sent) => sent,
                 Err((next, why)) => {
-                    if !process.paced().pace.is_worth_waiting() || next >= deadline {
+                    if next >= deadline || !process.paced().pace.is_worth_waiting(clock.now()) {
                         return Err(why);
                     }
                     process.log.line(
@@ -492,7 +494,7 @@ impl Shared {
                 paced
                     .pace
                     .failed(now, trouble, error.retry_after, jitter::draw());
-                let wait = paced.pace.next().since(now);
+                let wait = paced.pace.next(now).since(now);
                 let error = error.with_retry_after(wait);
                 paced.last_error = Some(error.clone());
                 error
@@ -517,7 +519,8 @@ impl Shared {
     /// Records that a request leaves now, or says when one may.
     fn clear_to_send(&self) -> Result<Instant, (Instant, Error)> {
         let mut paced = self.process().paced();
-        let (now, next) = (self.clock().now(), paced.pace.next());
+        let now = self.clock().now();
+        let next = paced.pace.next(now);
         if next > now {
             return Err((next, paced.refusal(&self.config, now, next)));
         }
@@ -559,6 +562,7 @@ impl Shared {
             if old.grant.expires_at == grant.expires_at && sent < old.lifetime.ends {
                 lifetime.ends = lifetime.ends.min(old.lifetime.ends);
             }
+            lifetime.proven_at = lifetime.proven_at.min(old.lifetime.proven_at);
             // The server has nothing newer: asking again before the end would bring the same.
             lifetime.refresh_at = lifetime.ends;
             lifetime.fresh_until = lifetime.ends;
@@ -653,6 +657,15 @@ mod tests {
         let sent = client.shared.clock().now();
         let token = client.shared.with_lifetime(grant, sent, Origin::Refreshed);
         Arc::new(token)
+    }
+
+    #[test]
+    fn a_token_that_the_service_gives_again_has_proven_itself_as_before() {
+        let client = client(Arc::default());
+        let first = token(&client, "a");
+        client.shared.cache.store(first.clone());
+        let again = token(&client, "a");
+        assert_eq!(again.lifetime.proven_at, first.lifetime.proven_at);
     }
 
     /// Between a look at the cache and the attempt to refresh, a refresh may have landed.

@@ -133,11 +133,12 @@ impl Pace {
         }
     }
 
-    /// The earliest time at which the next request may leave.
-    pub fn next(&self) -> Instant {
-        let limit = match self.refused_tokens() {
-            0 => self.requests_per_minute,
-            _ => REQUESTS_PER_MINUTE_REFUSED.min(self.requests_per_minute),
+    /// The earliest time at which the next request may leave, as far as is known at `now`.
+    pub fn next(&self, now: Instant) -> Instant {
+        let limit = if self.is_on_probation(now) {
+            REQUESTS_PER_MINUTE_REFUSED.min(self.requests_per_minute)
+        } else {
+            self.requests_per_minute
         };
         let window_opens = match self.sent.len().checked_sub(limit) {
             Some(first_of_a_full_window) => self.sent[first_of_a_full_window] + WINDOW,
@@ -146,9 +147,20 @@ impl Pace {
         self.not_before.max(window_opens)
     }
 
+    /// What the next request has to wait for: what came last, or the refused tokens.
+    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
+        let refused = self.is_on_probation(now).then_some(Trouble::TokenRefused);
+        self.last.or(refused)
+    }
+
     /// Whether a caller may as well wait for [`Pace::next`]: not where somebody has to mend something.
-    pub fn is_worth_waiting(&self) -> bool {
-        self.last.is_none_or(Trouble::passes)
+    pub fn is_worth_waiting(&self, now: Instant) -> bool {
+        self.trouble(now).is_none_or(Trouble::passes)
+    }
+
+    /// Whether a token was refused and none has proven itself since.
+    fn is_on_probation(&self, now: Instant) -> bool {
+        self.refused_tokens() > 0 && now < self.proven_at
     }
 
     /// A request leaves.
@@ -188,7 +200,7 @@ impl Pace {
         self.failed(now, Trouble::TokenRefused, None, random);
         self.not_before = self.not_before.max(not_before);
         self.proven_at = Instant::NEVER;
-        Some(self.next().since(now))
+        Some(self.next(now).since(now))
     }
 
     /// The request that left last failed at `now`. `hint` is how long the server asked to stay away;

@@ -638,6 +638,10 @@ fn where_the_service_refuses_what_it_issues_each_sign_in_waits_longer_and_calls_
     };
     assert!((5..=6).contains(&refuse(true)));
     // No third sign-in within a minute.
+    assert_eq!(status(client.get_token(None)), Status::Ok);
+    let error = failed(client.authenticate(None));
+    assert_eq!(error.status(), Status::Rejected);
+    assert!(error.message().contains("refused a token"), "{error}");
     assert!((53..=55).contains(&refuse(true)));
     assert!((20..=25).contains(&refuse(false)));
     assert!(bench.log.has(LogLevel::Error, "refused a token"));

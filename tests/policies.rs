@@ -41,7 +41,7 @@ fn bounds(trouble: Trouble, before: u32, hint: Option<Duration>) -> [f64; 2] {
             pace.failed(at(0), trouble, None, u32::MAX / 2);
         }
         pace.failed(at(0), trouble, hint, random);
-        pace.next().since(at(0)).as_secs_f64()
+        pace.next(at(0)).since(at(0)).as_secs_f64()
     })
 }
 
@@ -154,33 +154,37 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
         for _ in 0..9 {
             pace.failed(at(0), trouble, Some(secs(9)), u32::MAX);
         }
-        assert!(pace.next() > at(0));
-        assert_eq!(pace.is_worth_waiting(), trouble.passes(), "{trouble:?}");
+        assert!(pace.next(at(0)) > at(0));
+        assert_eq!(
+            pace.is_worth_waiting(at(0)),
+            trouble.passes(),
+            "{trouble:?}"
+        );
         pace.succeeded(OLD);
-        assert!(pace.next() <= at(0), "{trouble:?}");
-        assert!(pace.is_worth_waiting(), "{trouble:?}");
+        assert!(pace.next(at(0)) <= at(0), "{trouble:?}");
+        assert!(pace.is_worth_waiting(at(0)), "{trouble:?}");
 
         pace.failed(at(1), trouble, None, u32::MAX);
-        let after = pace.next().since(at(1)).as_secs_f64();
+        let after = pace.next(at(0)).since(at(1)).as_secs_f64();
         assert_eq!(after, bounds(trouble, 0, None)[1], "{trouble:?}");
     }
     let mut pace = Pace::new(2);
     pace.sent(at(0));
     pace.sent(at(1));
     pace.succeeded(OLD);
-    assert_eq!(pace.next(), at(MINUTE));
+    assert_eq!(pace.next(at(0)), at(MINUTE));
 }
 
 #[test]
 fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
-    assert!(Pace::new(LIMIT).is_worth_waiting());
+    assert!(Pace::new(LIMIT).is_worth_waiting(at(0)));
     for (trouble, expected) in TROUBLES
         .into_iter()
         .zip([true, true, true, false, false, false])
     {
         let mut pace = Pace::new(LIMIT);
         pace.failed(at(0), trouble, None, u32::MAX / 2);
-        assert_eq!(pace.is_worth_waiting(), expected, "{trouble:?}");
+        assert_eq!(pace.is_worth_waiting(at(0)), expected, "{trouble:?}");
     }
 }
 
@@ -198,7 +202,7 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
             pace.failed(at(0), second, None, u32::MAX);
             let before = u32::from(kind(first) == kind(second));
             let expected = bounds(second, before, None)[1];
-            let measured = pace.next().since(at(0)).as_secs_f64();
+            let measured = pace.next(at(0)).since(at(0)).as_secs_f64();
             assert_eq!(measured, expected, "{first:?}, then {second:?}");
         }
     }
@@ -209,12 +213,12 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
 /// A sign-in at `issued`, whose token is refused `lived` later. How long the next one has to wait.
 fn refused(pace: &mut Pace, issued: u64, lived: u64) -> Option<f64> {
     let (now, proven_at) = (at(issued + lived), at(issued + MINUTE));
-    assert!(pace.next() <= at(issued), "{issued}: not yet");
+    assert!(pace.next(at(issued)) <= at(issued), "{issued}: not yet");
     pace.sent(at(issued));
     pace.succeeded(proven_at);
     let wait = pace.token_refused(now, proven_at, 0)?;
-    assert_eq!(pace.next(), now + wait);
-    assert!(!pace.is_worth_waiting());
+    assert_eq!(pace.next(now), now + wait);
+    assert!(!pace.is_worth_waiting(now));
     Some(wait.as_secs_f64())
 }
 
@@ -257,11 +261,27 @@ fn a_client_whose_last_token_has_lived_may_send_as_often_as_ever() {
     pace.sent(at(5_000));
     pace.succeeded(at(65_000));
     for request in 0..u64::from(LIMIT) {
-        assert!(pace.next() <= at(65_000 + request));
+        assert!(pace.next(at(65_000 + request)) <= at(65_000 + request));
         pace.sent(at(65_000 + request));
         pace.succeeded(at(125_000));
     }
-    assert_eq!(pace.next(), at(65_000 + MINUTE));
+    assert_eq!(pace.next(at(0)), at(65_000 + MINUTE));
+}
+
+#[test]
+fn a_client_whose_next_token_has_not_lived_yet_says_why_it_may_not_send() {
+    let mut pace = Pace::new(LIMIT);
+    refused(&mut pace, 0, 0);
+    // A token of 20 s has lived after ten of them.
+    pace.sent(at(5_000));
+    pace.succeeded(at(15_000));
+    for now in [5_000, 14_999] {
+        assert_eq!(pace.next(at(now)), at(MINUTE));
+        assert_eq!(pace.trouble(at(now)), Some(Trouble::TokenRefused));
+        assert!(!pace.is_worth_waiting(at(now)));
+    }
+    assert!(pace.next(at(15_000)) <= at(15_000));
+    assert_eq!(pace.trouble(at(15_000)), None);
 }
 
 #[test]
@@ -271,7 +291,7 @@ fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
     pace.failed(at(0), Trouble::RateLimited, Some(secs(300)), 0);
     let wait = pace.token_refused(at(1000), at(MINUTE), 0);
     assert_eq!(wait, Some(secs(299)));
-    assert_eq!(pace.next(), at(300_000));
+    assert_eq!(pace.next(at(0)), at(300_000));
 }
 
 // ---- The pace: the window. ----
@@ -281,14 +301,14 @@ fn the_limit_opens_again_when_the_oldest_request_is_a_minute_old() {
     for limit in [1, 2, 12, 60] {
         let mut pace = Pace::new(limit);
         for request in 0..u64::from(limit) {
-            assert!(pace.next() <= at(request), "{limit}");
+            assert!(pace.next(at(0)) <= at(request), "{limit}");
             pace.sent(at(request));
             pace.succeeded(OLD);
         }
-        assert_eq!(pace.next(), at(MINUTE), "{limit}");
+        assert_eq!(pace.next(at(0)), at(MINUTE), "{limit}");
         pace.sent(at(MINUTE));
         let second_oldest = if limit == 1 { MINUTE } else { 1 };
-        assert_eq!(pace.next(), at(second_oldest + MINUTE), "{limit}");
+        assert_eq!(pace.next(at(0)), at(second_oldest + MINUTE), "{limit}");
     }
 }
 
@@ -297,7 +317,7 @@ fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
     let mut pace = Pace::new(2);
     for second in 0..20 {
         let now = at(second * 10_000);
-        assert!(pace.next() <= now);
+        assert!(pace.next(at(0)) <= now);
         pace.sent(now);
         pace.failed(now, Trouble::Unreachable, None, u32::MAX);
     }
@@ -308,17 +328,17 @@ fn the_longer_of_backoff_and_window_counts() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
     pace.failed(at(100), Trouble::Service, None, u32::MAX);
-    assert_eq!(pace.next(), at(MINUTE));
+    assert_eq!(pace.next(at(0)), at(MINUTE));
     pace.failed(at(100), Trouble::RateLimited, Some(secs(300)), 0);
-    assert_eq!(pace.next(), at(300_100));
+    assert_eq!(pace.next(at(0)), at(300_100));
 }
 
 #[test]
 fn a_limit_of_zero_is_one_and_not_an_endless_loop() {
     let mut pace = Pace::new(0);
-    assert!(pace.next() <= at(0));
+    assert!(pace.next(at(0)) <= at(0));
     pace.sent(at(0));
-    assert_eq!(pace.next(), at(MINUTE));
+    assert_eq!(pace.next(at(0)), at(MINUTE));
 }
 
 // ---- The pace: hostile callers. ----
@@ -329,7 +349,7 @@ fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: u32) -> [u
     let mut pace = Pace::new(LIMIT);
     let mut requests = [0; 10];
     for now in 0..10 * MINUTE {
-        if pace.next() > at(now) {
+        if pace.next(at(now)) > at(now) {
             continue;
         }
         requests[(now / MINUTE) as usize] += 1;
@@ -386,13 +406,13 @@ fn a_device_that_slept_may_send_at_once() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
     pace.failed(at(0), Trouble::Rejected, Some(Duration::MAX), u32::MAX);
-    assert!(pace.next() > at(9 * MINUTE));
-    assert!(pace.next() <= at(480 * MINUTE));
+    assert!(pace.next(at(0)) > at(9 * MINUTE));
+    assert!(pace.next(at(0)) <= at(480 * MINUTE));
 }
 
 #[test]
 fn a_device_that_has_just_started_may_send_at_once() {
-    assert_eq!(Pace::new(1).next(), Instant::from_nanos(0));
+    assert_eq!(Pace::new(1).next(at(0)), Instant::from_nanos(0));
 }
 
 #[test]
@@ -402,7 +422,7 @@ fn the_end_of_the_clock_is_not_a_panic() {
         let mut pace = Pace::new(1);
         pace.sent(end);
         pace.failed(end, trouble, Some(Duration::MAX), u32::MAX);
-        assert_eq!(pace.next(), end);
+        assert_eq!(pace.next(at(0)), end);
     }
     let lifetime = freshness::plan(end, secs(3600), Origin::Scrambled, u32::MAX / 2);
     assert_eq!([lifetime.refresh_at, lifetime.ends], [end, end]);
@@ -499,8 +519,8 @@ proptest! {
         for (trouble, hint, random) in failures {
             pace.sent(now);
             pace.failed(now, trouble, hint, random);
-            prop_assert!(pace.next() > now || now == Instant::NEVER);
-            prop_assert!(pace.next().since(now) <= secs(750));
+            prop_assert!(pace.next(now) > now || now == Instant::NEVER);
+            prop_assert!(pace.next(now).since(now) <= secs(750));
         }
     }
 
@@ -516,7 +536,7 @@ proptest! {
         let mut now = at(0);
         let mut seen = Vec::new();
         for (answer, hint, random, latency) in answers {
-            now = now.max(pace.next());
+            now = now.max(pace.next(now));
             pace.sent(now);
             if answer != Some(Trouble::Unreachable) {
                 seen.push(now);
@@ -546,8 +566,8 @@ proptest! {
         }
         pace.sent(at(0));
         pace.succeeded(at(MINUTE));
-        prop_assert!(pace.next() <= at(0));
-        prop_assert!(pace.is_worth_waiting());
+        prop_assert!(pace.next(at(0)) <= at(0));
+        prop_assert!(pace.is_worth_waiting(at(MINUTE)));
     }
 
     #[test]
@@ -563,7 +583,7 @@ proptest! {
             pace.failed(at(0), trouble, None, u32::MAX / 2);
         }
         pace.failed(at(0), trouble, Some(asked), random);
-        prop_assert!(pace.next().since(at(0)) >= asked.min(cap));
+        prop_assert!(pace.next(at(0)).since(at(0)) >= asked.min(cap));
     }
 
     #[test]
@@ -578,7 +598,7 @@ proptest! {
                 pace.failed(at(0), trouble, None, random);
             }
             pace.failed(at(0), trouble, None, random);
-            pace.next()
+            pace.next(at(0))
         };
         prop_assert!(wait(before) <= wait(before + 1));
     }

@@ -322,13 +322,13 @@ impl Simulation {
             terminal.fresh_until = 0;
             terminal.failed = true;
         }
-        let next = millis(pace.next());
+        let next = millis(pace.next(instant(now)));
         if next <= now {
             terminal.attempts = Some(0);
             return self.attempt(id, now);
         }
         let is_fresh = now < terminal.fresh_until;
-        if !is_fresh && pace.is_worth_waiting() {
+        if !is_fresh && pace.is_worth_waiting(instant(now)) {
             if next < now + PATIENCE {
                 terminal.attempts = Some(0);
                 return next;
@@ -409,7 +409,7 @@ impl Simulation {
         };
         terminal.failed = true;
         pace.failed(instant(answered), trouble, hint, self.random.draw());
-        let next = millis(pace.next());
+        let next = millis(pace.next(instant(answered)));
         let goes_on = attempts < MAX_ATTEMPTS && trouble.passes();
         terminal.attempts = goes_on.then_some(attempts);
         if goes_on {
