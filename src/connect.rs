@@ -100,6 +100,8 @@ pub(crate) struct Notes {
 struct Addresses {
     /// The server's, of the last connection; `None` if a proxy connects to it.
     server: Option<IpAddr>,
+    /// The server's or the proxy's, of the last connection.
+    last: Option<IpAddr>,
     /// Those to which a connection was made that brought no response, the last one at the end.
     suspect: Vec<IpAddr>,
 }
@@ -126,9 +128,11 @@ impl Notes {
         self.dialled.load(Ordering::Relaxed)
     }
 
-    /// A whole response has come: no address is suspect any more.
+    /// A whole response has come: the address that it came from is not suspect any more.
     pub(crate) fn answered(&self) {
-        lock(&self.addresses).suspect.clear();
+        let mut addresses = lock(&self.addresses);
+        let last = addresses.last;
+        addresses.suspect.retain(|other| Some(*other) != last);
     }
 
     /// `host` with the address that it had for the last connection, for messages: `a.example (192.0.2.1)`.
@@ -140,6 +144,7 @@ impl Notes {
     fn connected(&self, address: IpAddr, role: Role) {
         let mut addresses = lock(&self.addresses);
         addresses.server = matches!(role, Role::Server).then_some(address);
+        addresses.last = Some(address);
         addresses.suspect.retain(|other| *other != address);
         if addresses.suspect.len() == MAX_SUSPECT {
             addresses.suspect.remove(0);

@@ -1,6 +1,7 @@
 //! The TLS sessions that a server may resume. A server that refuses one with an alert would refuse it
 //! each time (RFC 5246 7.2.2: such a session must not be resumed), so a handshake that fails forgets
-//! them all.
+//! them all, and so does a connection that breaks or stays silent: something on the way may not let a
+//! resumed session through.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -634,10 +634,11 @@ fn the_next_attempt_begins_with_an_address_that_has_not_just_failed() {
         if scheme == "https" {
             post(&agent, &url).unwrap_err();
             assert!(notes.peer("a.example").contains("127.0.0.1"));
-            // A response clears them all.
+            post(&agent, &url).unwrap_err();
+            // A response clears the address that it came from, and no other.
             notes.answered();
             post(&agent, &url).unwrap_err();
-            assert!(notes.peer("a.example").contains("127.0.0.1"));
+            assert!(notes.peer("a.example").contains("127.0.0.2"));
         }
     }
 }
@@ -851,6 +852,55 @@ fn a_refused_session_is_not_offered_again() {
             // And the new one is.
             assert_eq!(post(&agent, &url).unwrap(), "ok");
             assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+        }
+    }
+}
+
+/// Something on the way may let only full handshakes through.
+#[test]
+fn a_session_that_brought_silence_or_a_broken_connection_is_not_offered_again() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        for is_silent in [true, false] {
+            let config = authority.server(&localhost());
+            let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
+                .with_protocol_versions(versions)
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(config.cert_resolver.clone());
+            limited.ticketer = config.ticketer.clone();
+            limited.send_tls13_tickets = 2;
+            let limited = Arc::new(limited);
+            let (sender, seen) = mpsc::channel();
+            let mut connections = 0;
+            let address = serve(move |mut stream| {
+                connections += 1;
+                if connections == 2 && is_silent {
+                    let _ = stream.read_to_end(&mut Vec::new());
+                    return;
+                }
+                let mut connection = ServerConnection::new(limited.clone()).unwrap();
+                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+                read_request(&mut tls);
+                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
+                if connections != 2 {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                    tls.write_all(answer).unwrap();
+                }
+            });
+            let agent = agent_for(&authority.network(), 2000);
+            let url = format!("https://localhost:{}/", address.port());
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+            let patience = Duration::from_millis(if is_silent { 100 } else { 2000 });
+            let second = agent.post(&url).config().timeout_global(Some(patience));
+            second.build().send(BODY).unwrap_err();
+            if !is_silent {
+                assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+            }
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
         }
     }
 }

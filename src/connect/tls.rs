@@ -326,11 +326,16 @@ impl Tls {
         }
     }
 
-    /// Sends what waits and reads what comes: how many bytes, none at the end of the stream.
+    /// Sends what waits and reads what comes: how many bytes, none at the end of the stream. If nothing
+    /// comes, the resumed session may be why, and the next handshake offers none.
     fn exchange(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
-        self.flush(deadline)?;
+        let sent = self.flush(deadline);
         let (incoming, socket) = (&mut self.incoming, &mut self.socket);
-        incoming.read(|room| socket.read(room, deadline))
+        let received = sent.and_then(|()| incoming.read(|room| socket.read(room, deadline)));
+        if !matches!(received, Ok(1..)) {
+            self.sessions.forget();
+        }
+        received
     }
 
     fn flush(&mut self, deadline: &Deadline) -> Result<(), ureq::Error> {
