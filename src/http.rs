@@ -107,7 +107,8 @@ impl Exchange {
         })?;
         let started = Instant::now();
         let dialled = connections.notes.dialled();
-        let mut answer = self.ask(connections, credentials, timeout);
+        let max_idle = connections.agent.config().max_idle_age();
+        let mut answer = self.ask(connections, credentials, timeout, max_idle);
         let kept = connections.notes.dialled() == dialled;
         let was_dropped = match &answer {
             Ok(answer) => answer.http_status == 408,
@@ -116,7 +117,7 @@ impl Exchange {
         if kept && was_dropped && may_ask_again() {
             // It was dropped in this very moment, as far as anybody can know: nobody's failure.
             let left = timeout.saturating_sub(started.elapsed());
-            answer = self.ask(connections, credentials, left);
+            answer = self.ask(connections, credentials, left, Duration::ZERO);
         }
         let answer = answer.map_err(|error| self.explain(error, timeout))?;
         self.read(&answer, credentials).map_err(|error| Failed {
@@ -125,11 +126,13 @@ impl Exchange {
         })
     }
 
+    /// Uses the kept connection if it was idle for less than `max_idle`.
     fn ask(
         &self,
         connections: &Connections,
         credentials: &Credentials,
         timeout: Duration,
+        max_idle: Duration,
     ) -> Result<Answer, ureq::Error> {
         let body = protocol::request_body(credentials);
         let mut response = connections
@@ -137,6 +140,7 @@ impl Exchange {
             .post(&self.url)
             .config()
             .timeout_global(Some(timeout))
+            .max_idle_age(max_idle)
             .build()
             .header(USER_AGENT, &*self.user_agent)
             .header(CONTENT_TYPE, "application/json")

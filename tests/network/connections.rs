@@ -78,11 +78,13 @@ fn a_connection_that_the_server_dropped_meanwhile_is_replaced_without_a_failure(
 #[test]
 fn a_request_that_meets_the_servers_good_bye_is_sent_again_at_once_without_a_failure() {
     let waited_too_long = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n".to_vec();
+    let without_good_bye = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n".to_vec();
     for end in [
         vec![Step::Close],
         vec![Step::Reset],
         vec![],
         vec![Step::Send(waited_too_long), Step::Close],
+        vec![Step::Send(without_good_bye), Step::Hang],
     ] {
         let scene = Scene::kept();
         // Reads the request and ends the kept connection instead of answering.
