@@ -163,10 +163,12 @@ pub(crate) fn parse_response(
             Err(problem) => protocol_error(host, &problem),
         },
         (Ok(fields), Some("false")) => refusal(fields, head, host, secret),
+        // The service's schema of errors, unlike its pages, has no `success`.
+        (Ok(fields), None) if is_text(fields.error) && fields.token.is_none() => {
+            refusal(fields, head, host, secret)
+        }
         (Ok(_), None) if is_2xx => protocol_error(host, "the answer has no \"success\" field"),
         (Ok(_), Some(_)) if is_2xx => protocol_error(host, "\"success\" is neither true nor false"),
-        // The service's schema of errors, unlike its pages, has no `success`.
-        (Ok(fields), None) if is_text(fields.error) => refusal(fields, head, host, secret),
         (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
             refusal(fields, head, host, secret)
         }
@@ -245,7 +247,11 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
     let now = server_now.unwrap_or(unix_now);
     let is_in_seconds = |at: &i64| at.saturating_sub(now) <= MAX_DISTANCE_SECONDS;
     let expires_in = positive("expires_in", fields.expires_in)?;
-    let given_at = positive("expires_at", fields.expires_at)?;
+    // Where it is not needed, a strange one does no harm.
+    let given_at = match positive("expires_at", fields.expires_at) {
+        Err(_) if expires_in.is_some() => None,
+        given_at => given_at?,
+    };
     let expires_at = given_at.filter(is_in_seconds);
     let (expires_in, expires_at) = match (expires_in, expires_at, server_now) {
         (Some(within), Some(at), _) => (within, at),
@@ -527,7 +533,13 @@ mod tests {
             r#""60.0""#,
         ];
         for number in numbers {
-            for rest in ["", r#","expires_at":null"#, r#","expires_at":0"#] {
+            for rest in [
+                "",
+                r#","expires_at":null"#,
+                r#","expires_at":0"#,
+                r#","expires_at":1767852332.5"#,
+                r#","expires_at":"2026-01-08T06:05:32Z""#,
+            ] {
                 let body = format!(r#"{{"success":true,"token":"t","expires_in":{number}{rest}}}"#);
                 let grant = read(200, &body).unwrap();
                 assert_eq!(grant.expires_in, Duration::from_secs(60), "{body}");
@@ -631,6 +643,13 @@ mod tests {
             (502, "<html>", Status::Server),
             (200, "<html>", Status::Protocol),
             (200, "{}", Status::Protocol),
+            (
+                200,
+                r#"{"error":"Invalid integrator_id"}"#,
+                Status::Rejected,
+            ),
+            (200, r#"{"error":"e","token":"t"}"#, Status::Protocol),
+            (200, r#"{"error":5}"#, Status::Protocol),
             (
                 200,
                 r#"{"success":"true","token":"t","expires_in":60}"#,
