@@ -35,12 +35,16 @@ impl Reason {
     /// But brand is not in test mode", "Client is disabled", "Invalid credentials".
     pub(crate) fn of(http_status: u16, texts: [Option<&str>; 2]) -> Reason {
         let texts = texts.map(|text| text.unwrap_or_default().to_ascii_lowercase());
-        let says = |words: &str| texts.iter().any(|text| text.contains(words));
+        let says_both = |word: &str, other: &str| {
+            let mut texts = texts.iter();
+            texts.any(|text| text.contains(word) && text.contains(other))
+        };
+        let says = |words: &str| says_both(words, words);
         if says("test mode") {
             Reason::Environment
         } else if says("missing") {
             Reason::MissingField
-        } else if says("invalid integrator") || says("integrator") && says("disabled") {
+        } else if says("invalid integrator") || says_both("integrator", "disabled") {
             Reason::Integrator
         } else if says("disabled") {
             Reason::Disabled
@@ -133,6 +137,8 @@ mod tests {
     #[test]
     fn the_most_specific_of_two_texts_decides() {
         let texts = [Some("authentication_failed"), Some("Client is disabled")];
+        assert_eq!(Reason::of(401, texts), Reason::Disabled);
+        let texts = [Some("Client is disabled"), Some("Ask your integrator")];
         assert_eq!(Reason::of(401, texts), Reason::Disabled);
     }
 }

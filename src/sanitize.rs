@@ -57,9 +57,11 @@ fn is_visible(c: &char) -> bool {
             | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A secret as it would be shown.
+/// A secret as it would be shown, without the blanks around it: a text may begin or end with it.
 fn letters(secret: &Secret) -> impl Iterator<Item = char> + Clone {
-    secret.expose().chars().filter(is_visible)
+    let is_around = |c: char| c.is_whitespace() || !is_visible(&c);
+    let secret = secret.expose().trim_matches(is_around);
+    secret.chars().filter(is_visible)
 }
 
 /// Whether `text` begins with a part of the secret that is too long to be shown.
@@ -201,6 +203,12 @@ mod tests {
             assert_eq!(clean(text, "hun\u{200E}ter2"), "no *** here");
         }
         assert_eq!(clean("nothing", "\u{200E}"), "nothing");
+        assert_eq!(clean(" hunter2 is wrong", " hunter2"), "*** is wrong");
+        assert_eq!(
+            clean("this is wrong: hunter2 ", "hunter2 "),
+            "this is wrong: ***"
+        );
+        assert_eq!(clean("all is wrong", " "), "all is wrong");
     }
 
     #[test]
