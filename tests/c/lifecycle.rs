@@ -9,7 +9,7 @@ use clopos_sandbox::{Sandbox, Settings};
 use libtest_mimic::Trial;
 
 use crate::program::{
-    Build, Language, Linkage, Program, STATIC_LIBRARIES, libraries, run, test, text,
+    Build, Language, Linkage, Program, STATIC_LIBRARIES, libraries, run, start, test, text,
 };
 
 /// How a program comes to the library.
@@ -43,6 +43,10 @@ pub fn tests() -> Vec<Trial> {
     tests.push(test(
         "lifecycle::every_function_of_the_header_is_called",
         every_function_of_the_header_is_called,
+    ));
+    tests.push(test(
+        "lifecycle::a_request_starts_while_another_thread_loads_a_library",
+        a_request_starts_while_another_thread_loads_a_library,
     ));
     tests
 }
@@ -99,6 +103,22 @@ fn plugin(directory: &Path) -> PathBuf {
         plugin
     };
     MADE.get_or_init(make).clone()
+}
+
+fn a_request_starts_while_another_thread_loads_a_library() {
+    let source = "tests/c/loading.c";
+    let build = Build(Language::C99, Linkage::Shared);
+    let program = Program::compile("loading", &[source], build, &["-rdynamic", "-ldl"]);
+    let library = program.directory.join("plugin.so");
+    let mut command = Command::new("gcc");
+    command.args(["-shared", "-fPIC", "-DPLUGIN"]);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
+    let output = run(command.arg("-o").arg(&library));
+    assert!(output.status.success(), "{}", text(&output));
+    let path = library.to_str().expect("the path is UTF-8");
+    let output = program.run(&start(false), &[path]);
+    let said = text(&output);
+    assert!(said.contains("OK, WOULD_WAIT, loaded\n"), "{said}");
 }
 
 fn every_function_of_the_header_is_called() {
