@@ -11,12 +11,16 @@ const MAX_BYTES: usize = 512;
 /// A text that still has so many bytes in a row of a secret, once whole secrets are masked, is left
 /// out.
 const MAX_SECRET_BYTES: usize = 7;
+/// Parts are looked for in so many letters: those of the longest secret. A token may have 8192, and the
+/// search would take a second.
+const MAX_SEARCHED: usize = 1024;
 /// A shorter word is no JSON Web Token.
 const MIN_JWT_BYTES: usize = 16;
 const MASK: &str = "***";
 
 /// `text` without control and format characters, with secrets and JSON Web Tokens masked, cut to 512
-/// bytes; `***` if more than 7 bytes in a row of a secret are left. `None` if nothing is left.
+/// bytes; `***` if more than 7 bytes in a row of a secret's first 1024 letters are left. `None` if
+/// nothing is left.
 pub(crate) fn sanitize(text: &str, secrets: &[&Secret]) -> Option<Box<str>> {
     // What is left out of the text must not hide a secret in it. Not one of these buffers ever moves.
     let mut visible = Zeroizing::new(String::with_capacity(text.len()));
@@ -66,7 +70,7 @@ fn letters(secret: &Secret) -> impl Iterator<Item = char> + Clone {
 
 /// Whether `text` begins with a part of the secret that is too long to be shown.
 fn has_part(text: &str, secret: &Secret) -> bool {
-    let mut part = letters(secret);
+    let mut part = letters(secret).take(MAX_SEARCHED);
     loop {
         let shown = written(text, part.clone(), MAX_SECRET_BYTES + 1);
         if shown.is_some_and(|shown| shown.of_secret > MAX_SECRET_BYTES) {
