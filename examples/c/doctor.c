@@ -92,6 +92,13 @@ static bool same(const char *a, const char *b)
     return lower(*a) == lower(*b);
 }
 
+static bool begins_with(const char *text, const char *begin)
+{
+    while (*begin != '\0' && lower(*text) == lower(*begin))
+        text++, begin++;
+    return *begin == '\0';
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), end_length = strlen(end);
@@ -605,12 +612,15 @@ static const char *parse_options(int argc, char **argv)
     return env_file;
 }
 
-/* Lines NAME=VALUE, as docker's --env-file has them. False, with what is wrong. */
+/* Lines NAME=VALUE, as docker's --env-file has them: of two lines with one name, the last one counts. False,
+ * with what is wrong. */
 static bool read_env_file(const char *path, char *problem, size_t size)
 {
     size_t length = 0;
     int number = 0;
     char *content = read_file(path, &length), *line, *next;
+    const char *found[SETTINGS] = {NULL};
+    int i;
 
     if (content == NULL) {
         say(problem, size, "%s: %s", path, strerror(errno));
@@ -619,7 +629,6 @@ static bool read_env_file(const char *path, char *problem, size_t size)
     line = strncmp(content, "\xEF\xBB\xBF", 3) == 0 ? content + 3 : content;
     for (; line != NULL; line = next) {
         char *end = line + strcspn(line, "\n"), *equals;
-        int i;
         next = *end != '\0' ? end + 1 : NULL;
         number++;
         if (end > line && end[-1] == '\r')
@@ -635,10 +644,12 @@ static bool read_env_file(const char *path, char *problem, size_t size)
         }
         *equals = '\0';
         for (i = 0; i < SETTINGS; i++)
-            if (settings[i].value == NULL && equals[1] != '\0'
-                && strcmp(line, variable_of(&settings[i])) == 0)
-                settings[i].value = copy(equals + 1);
+            if (strcmp(line, variable_of(&settings[i])) == 0)
+                found[i] = equals + 1;
     }
+    for (i = 0; i < SETTINGS; i++)
+        if (settings[i].value == NULL && found[i] != NULL && *found[i] != '\0')
+            settings[i].value = copy(found[i]);
     memset(content, 0, length);
     free(content);
     return true;
@@ -1048,7 +1059,7 @@ static void examine_route(route *found)
         step("proxy", "ok", now_ms(), "none is set");
     } else if (is_this_device && url != setting) {
         step("proxy", "ok", now_ms(), "not used: the service is on this device");
-    } else if (strstr(url, "://") != NULL && strncmp(url + strspn(url, " \t"), "http://", 7) != 0) {
+    } else if (strstr(url, "://") != NULL && !begins_with(url + strspn(url, " \t"), "http://")) {
         found->way = except != NULL ? EITHER : PROXIED;
         step("proxy", "wrong", now_ms(), "%s does not name an http:// proxy", source);
     } else {

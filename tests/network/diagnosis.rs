@@ -610,7 +610,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         let slashed = proxy.replace("till:", "till:hunter2/x");
         for (variable, url) in [
             ("HTTPS_PROXY", &proxy),
-            ("all_proxy", &slashed),
+            ("all_proxy", &slashed.replace("http:", "HTTP:")),
             ("CLOPOS_PROXY", &proxy),
         ] {
             Till::at("https://a.example")
@@ -746,7 +746,7 @@ fn the_doctor_takes_a_setting_from_an_option_before_a_file_before_the_environmen
     let env_file = file(
         "settings",
         &format!(
-            "\u{feff}# of the till\r\n\r\nOTHER=1\r\nCLOPOS_BASE_URL={}\r\n\
+            "\u{feff}# of the till\r\n\r\nOTHER=1\r\nCLOPOS_BASE_URL=http://\r\nCLOPOS_BASE_URL={}\r\n\
              CLOPOS_CLIENT_ID={CLIENT_ID}\nCLOPOS_CLIENT_SECRET={CLIENT_SECRET}\n\
              CLOPOS_BRAND={TEST_BRAND}\nCLOPOS_INTEGRATOR_ID={TEST_INTEGRATOR}",
             sandbox.url()
