@@ -15,11 +15,13 @@ packs_native_libraries() {
 }
 
 { need_c_tools && need python3 python3; } || skip_all "the wrappers: a compiler, libcurl or Python is missing"
-languages=(c cpp c-asan cpp-asan python)
-if need clang clang; then languages+=(cpp-clang); else skipped "C++ with clang"; fi
+# The whole list, and only that it works at all: the latter are the same code, compiled or linked in another way.
+languages=(c cpp c-asan cpp-asan python) other_builds=()
+if need clang clang; then other_builds+=(cpp-clang); else skipped "C++ with clang"; fi
 if need_go; then
-    languages+=(go go-static go-race)
-    if need pkg-config pkg-config; then languages+=(go-pkgconfig); else skipped "Go with pkg-config"; fi
+    languages+=(go-race)
+    other_builds+=(go go-static)
+    if need pkg-config pkg-config; then other_builds+=(go-pkgconfig); else skipped "Go with pkg-config"; fi
 else
     skipped "Go"
 fi
@@ -31,3 +33,6 @@ else
     skipped ".NET"
 fi
 tool_tests "wrappers" tests/wrappers/run.sh "${languages[@]}"
+[ ${#other_builds[@]} = 0 ] ||
+    ONLY="signs_in log_lines ends_without_close no_leak" tool_tests "other builds of the wrappers" \
+        tests/wrappers/run.sh "${other_builds[@]}"

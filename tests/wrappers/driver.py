@@ -235,8 +235,8 @@ def main():
         and (not names or row["behaviour"] in names)
     ]
     holds = bool(wanted)
-    # Two rows at a time: most of them wait for their sandbox.
-    with concurrent.futures.ThreadPoolExecutor(2) as pool, open(RESULTS, "a", encoding="utf-8") as results:
+    # Four rows at a time: most of them wait for their sandbox.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool, open(RESULTS, "a", encoding="utf-8") as results:
         for line, why in pool.map(lambda row: judge(row, label, program, sandbox_program), wanted):
             print(line, why, sep="\n" if why else "", flush=True)
             print(line, file=results)
