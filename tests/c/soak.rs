@@ -151,11 +151,11 @@ impl Soak {
             .args(mistake)
             .env("CLOPOS_CA_FILE", ca_file)
             .env("CLOPOS_TEST_STEADY_URL", steady.url())
-            // Memory that a thread keeps for its next need counts as used otherwise, and each arena has
-            // pages of its own that are half full.
+            // Memory that a thread keeps for its next need counts as used otherwise, and so do the stacks
+            // that the C library keeps for the next threads; each arena has pages of its own that are half full.
             .env(
                 "GLIBC_TUNABLES",
-                "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1",
+                "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0",
             )
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
