@@ -120,7 +120,6 @@ impl Client {
     /// [`Status::WouldWait`]).
     pub fn get_token(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let shared = &self.shared;
-        let patience = shared.patience(timeout);
         let now = shared.clock().now();
         let fresh = shared.cache.load().filter(|token| !token.wants_a_look(now));
         if let Some(token) = fresh.and_then(Token::living) {
@@ -138,14 +137,16 @@ impl Client {
             Some(token) => {
                 // With a token in hand nobody waits for the pace, and nobody waits so long for an
                 // answer that nothing of the token is left.
-                let patience = patience.but_not_after(now + token.expires_in() / 2);
+                let patience = shared
+                    .patience(timeout)
+                    .but_not_after(now + token.expires_in() / 2);
                 shared
                     .check_pace(Patience::None)
                     .and_then(|()| shared.ask(patience, landings))
                     // The old token, if it still lives, is better than none.
                     .or_else(|error| shared.living().ok_or(error))
             }
-            None => shared.ask(patience, landings),
+            None => shared.ask(shared.patience(timeout), landings),
         }
     }
 
@@ -286,6 +287,7 @@ impl Shared {
         })
     }
 
+    /// Takes the log's lock: only for a call that has no fresh token.
     fn patience(&self, timeout: Option<Duration>) -> Patience {
         // What the call would wait for may itself be waiting for this log function to return.
         if self.process().log.is_running_here() {
