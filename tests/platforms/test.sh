@@ -171,7 +171,9 @@ test_that "no field moved since 1.0" keeps_the_layout
 test_that "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
 test_that "a C program signs in with the static library" signs_in_statically
 test_that "the doctor signs in" doctor_signs_in
-test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment
+# Not under qemu: it ends with an assertion of its own when a program with threads forks.
+[[ ${runner[0]:-} = qemu-* ]] ||
+    test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment
 test_that "it builds with a panic on purpose" build_planted
 test_that "a panic is contained" run_program "$planted" "$work/windows/smoke" panic
 if [[ $target = armv7-* ]]; then
