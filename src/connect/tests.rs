@@ -810,6 +810,23 @@ fn one_record_holds_head_and_body_and_the_second_connection_resumes() {
     }
 }
 
+/// A server of localhost that speaks only these versions, and gives so many tickets at once in TLS 1.3.
+fn server_of(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    tickets: usize,
+) -> Arc<ServerConfig> {
+    let config = authority.server(&localhost());
+    let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(config.cert_resolver.clone());
+    limited.ticketer = config.ticketer.clone();
+    limited.send_tls13_tickets = tickets;
+    Arc::new(limited)
+}
+
 /// Some servers do so: one whose context was made for client certificates, one that lost the extended
 /// master secret.
 #[test]
@@ -817,16 +834,8 @@ fn a_refused_session_is_not_offered_again() {
     let authority = Authority::new();
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for refuse in [&[21_u8, 3, 3, 0, 2, 2, 40][..], &[]] {
-            let config = authority.server(&localhost());
-            let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
-                .with_protocol_versions(versions)
-                .unwrap()
-                .with_no_client_auth()
-                .with_cert_resolver(config.cert_resolver.clone());
-            limited.ticketer = config.ticketer.clone();
             // More than are kept.
-            limited.send_tls13_tickets = 8;
-            let limited = Arc::new(limited);
+            let limited = server_of(&authority, versions, 8);
             let (sender, seen) = mpsc::channel();
             let mut connections = 0;
             let address = serve(move |mut stream| {
@@ -862,15 +871,7 @@ fn a_session_that_brought_silence_or_a_broken_connection_is_not_offered_again() 
     let authority = Authority::new();
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for is_silent in [true, false] {
-            let config = authority.server(&localhost());
-            let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
-                .with_protocol_versions(versions)
-                .unwrap()
-                .with_no_client_auth()
-                .with_cert_resolver(config.cert_resolver.clone());
-            limited.ticketer = config.ticketer.clone();
-            limited.send_tls13_tickets = 2;
-            let limited = Arc::new(limited);
+            let limited = server_of(&authority, versions, 2);
             let (sender, seen) = mpsc::channel();
             let mut connections = 0;
             let address = serve(move |mut stream| {
