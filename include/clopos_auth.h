@@ -112,6 +112,18 @@
 #define CLOPOS_AUTH_VERSION "1.1.0"
 #define CLOPOS_AUTH_VERSION_NUMBER 0x010100
 
+/* How the functions of this library are called, and yours that it calls, whatever the compiler's default
+ * is (/Gz and /Gr of Visual Studio change it). Put it before the name of a function that you hand over:
+ *
+ *     static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
+ *
+ * Since 1.1. */
+#if defined(_WIN32)
+#define CLOPOS_AUTH_CALL __cdecl
+#else
+#define CLOPOS_AUTH_CALL
+#endif
+
 
 /**
  * As `timeout_ms`: the time that `clopos_auth_config_set_timeout_ms()` set, by default 30 000 ms.
@@ -431,7 +443,7 @@ typedef struct clopos_auth_error {
  * `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
  * managed runtime), free the client first.
  */
-typedef void (*clopos_auth_log_fn)(int32_t level, const char *line, void *user);
+typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *line, void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -441,26 +453,30 @@ extern "C" {
  * Wipes and frees a token. NULL is allowed and does nothing. Pass each token exactly once, and
  * nothing that is not from this library: unlike a client, a token is a real address.
  */
-void clopos_auth_token_free(struct clopos_auth_token *token);
+void CLOPOS_AUTH_CALL
+clopos_auth_token_free(struct clopos_auth_token *token);
 
 /**
  * Frees an error. NULL is allowed and does nothing. Pass each error exactly once, and nothing that
  * is not from this library.
  */
-void clopos_auth_error_free(struct clopos_auth_error *error);
+void CLOPOS_AUTH_CALL
+clopos_auth_error_free(struct clopos_auth_error *error);
 
 /**
  * Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
  * `clopos_auth_client_new()` takes NULL for the defaults. Any thread. Free it with
  * `clopos_auth_config_free()`.
  */
-struct clopos_auth_config *clopos_auth_config_new(void);
+struct clopos_auth_config *CLOPOS_AUTH_CALL
+clopos_auth_config_new(void);
 
 /**
  * Frees settings. NULL, and a handle that was already freed, do nothing. Clients that were made with
  * them are not affected.
  */
-void clopos_auth_config_free(struct clopos_auth_config *config);
+void CLOPOS_AUTH_CALL
+clopos_auth_config_free(struct clopos_auth_config *config);
 
 /**
  * Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
@@ -472,9 +488,10 @@ void clopos_auth_config_free(struct clopos_auth_config *config);
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_base_url(struct clopos_auth_config *config,
-                                                   const char *base_url,
-                                                   struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_base_url(struct clopos_auth_config *config,
+                                const char *base_url,
+                                struct clopos_auth_error **err);
 
 /**
  * How long a call may take in all when its `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to
@@ -482,9 +499,10 @@ clopos_auth_status clopos_auth_config_set_base_url(struct clopos_auth_config *co
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_timeout_ms(struct clopos_auth_config *config,
-                                                     uint32_t timeout_ms,
-                                                     struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_timeout_ms(struct clopos_auth_config *config,
+                                  uint32_t timeout_ms,
+                                  struct clopos_auth_error **err);
 
 /**
  * How long one attempt may take, from name resolution to the last byte of the answer: 1 to
@@ -492,9 +510,10 @@ clopos_auth_status clopos_auth_config_set_timeout_ms(struct clopos_auth_config *
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_attempt_timeout_ms(struct clopos_auth_config *config,
-                                                             uint32_t attempt_timeout_ms,
-                                                             struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_attempt_timeout_ms(struct clopos_auth_config *config,
+                                          uint32_t attempt_timeout_ms,
+                                          struct clopos_auth_error **err);
 
 /**
  * How many attempts one exchange may take before its callers get an error: 1 to 10. Default: 3. Only
@@ -502,9 +521,10 @@ clopos_auth_status clopos_auth_config_set_attempt_timeout_ms(struct clopos_auth_
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_max_attempts(struct clopos_auth_config *config,
-                                                       uint32_t max_attempts,
-                                                       struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_max_attempts(struct clopos_auth_config *config,
+                                    uint32_t max_attempts,
+                                    struct clopos_auth_error **err);
 
 /**
  * The most requests that this client sends in any minute, whatever its callers do: 1 to 60.
@@ -513,9 +533,10 @@ clopos_auth_status clopos_auth_config_set_max_attempts(struct clopos_auth_config
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_requests_per_minute(struct clopos_auth_config *config,
-                                                              uint32_t requests_per_minute,
-                                                              struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_requests_per_minute(struct clopos_auth_config *config,
+                                           uint32_t requests_per_minute,
+                                           struct clopos_auth_error **err);
 
 /**
  * Which root certificates are trusted, beside added ones: a CLOPOS_AUTH_ROOTS_* number. Default:
@@ -523,9 +544,10 @@ clopos_auth_status clopos_auth_config_set_requests_per_minute(struct clopos_auth
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_roots(struct clopos_auth_config *config,
-                                                int32_t roots,
-                                                struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_roots(struct clopos_auth_config *config,
+                             int32_t roots,
+                             struct clopos_auth_error **err);
 
 /**
  * Trusts more root certificates: `pem` is the *content* of a PEM file, `pem_len` its length in bytes
@@ -540,10 +562,11 @@ clopos_auth_status clopos_auth_config_set_roots(struct clopos_auth_config *confi
  * Errors: INVALID_ARGUMENT (empty, binary DER, damaged, a private key, no certificate inside),
  * INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_add_ca_pem(struct clopos_auth_config *config,
-                                                 const char *pem,
-                                                 size_t pem_len,
-                                                 struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_add_ca_pem(struct clopos_auth_config *config,
+                              const char *pem,
+                              size_t pem_len,
+                              struct clopos_auth_error **err);
 
 /**
  * What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
@@ -557,9 +580,10 @@ clopos_auth_status clopos_auth_config_add_ca_pem(struct clopos_auth_config *conf
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_proxy(struct clopos_auth_config *config,
-                                                const char *proxy,
-                                                struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_proxy(struct clopos_auth_config *config,
+                             const char *proxy,
+                             struct clopos_auth_error **err);
 
 /**
  * Names the host program in the User-Agent header, before this library's own
@@ -568,9 +592,10 @@ clopos_auth_status clopos_auth_config_set_proxy(struct clopos_auth_config *confi
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_user_agent(struct clopos_auth_config *config,
-                                                     const char *user_agent,
-                                                     struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_user_agent(struct clopos_auth_config *config,
+                                  const char *user_agent,
+                                  struct clopos_auth_error **err);
 
 /**
  * 1 permits "http://" to other hosts than this device: the secret then crosses the network readable
@@ -578,9 +603,10 @@ clopos_auth_status clopos_auth_config_set_user_agent(struct clopos_auth_config *
  *
  * Errors: INVALID_ARGUMENT (neither 0 nor 1), INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_allow_plain_http(struct clopos_auth_config *config,
-                                                           int32_t allow,
-                                                           struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_allow_plain_http(struct clopos_auth_config *config,
+                                        int32_t allow,
+                                        struct clopos_auth_error **err);
 
 /**
  * Sends log lines up to `level` (a CLOPOS_AUTH_LOG_* number: ERROR is least, DEBUG is most) to
@@ -590,11 +616,12 @@ clopos_auth_status clopos_auth_config_set_allow_plain_http(struct clopos_auth_co
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
-clopos_auth_status clopos_auth_config_set_log(struct clopos_auth_config *config,
-                                              int32_t level,
-                                              clopos_auth_log_fn log,
-                                              void *user,
-                                              struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_log(struct clopos_auth_config *config,
+                           int32_t level,
+                           clopos_auth_log_fn log,
+                           void *user,
+                           struct clopos_auth_error **err);
 
 /**
  * Makes a client. Copies all its arguments; sends nothing yet.
@@ -609,13 +636,14 @@ clopos_auth_status clopos_auth_config_set_log(struct clopos_auth_config *config,
  * CLOPOS_AUTH_ROOTS_NONE without an added certificate), INVALID_HANDLE (`config`), PROXY (an unusable
  * URL in the environment), INTERNAL.
  */
-clopos_auth_status clopos_auth_client_new(const char *client_id,
-                                          const char *client_secret,
-                                          const char *brand,
-                                          const char *integrator_id,
-                                          const struct clopos_auth_config *config,
-                                          struct clopos_auth_client **out,
-                                          struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_client_new(const char *client_id,
+                       const char *client_secret,
+                       const char *brand,
+                       const char *integrator_id,
+                       const struct clopos_auth_config *config,
+                       struct clopos_auth_client **out,
+                       struct clopos_auth_error **err);
 
 /**
  * Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
@@ -628,7 +656,8 @@ clopos_auth_status clopos_auth_client_new(const char *client_id,
  * silent name server for some 15 seconds, its thread stays. So 200 clients that are freed then leave up
  * to 200 threads for that time, or a few for each client if it had tried several times.
  */
-void clopos_auth_client_free(struct clopos_auth_client *client);
+void CLOPOS_AUTH_CALL
+clopos_auth_client_free(struct clopos_auth_client *client);
 
 /**
  * Signs in now: always asks the service, or joins a request of this client that is already in the
@@ -642,10 +671,11 @@ void clopos_auth_client_free(struct clopos_auth_client *client);
  *
  * Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
  */
-clopos_auth_status clopos_auth_authenticate(struct clopos_auth_client *client,
-                                            uint32_t timeout_ms,
-                                            struct clopos_auth_token **out,
-                                            struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_authenticate(struct clopos_auth_client *client,
+                         uint32_t timeout_ms,
+                         struct clopos_auth_token **out,
+                         struct clopos_auth_error **err);
 
 /**
  * Gets a token: the cached one while it is fresh, at once and without a lock; else asks the service.
@@ -667,10 +697,11 @@ clopos_auth_status clopos_auth_authenticate(struct clopos_auth_client *client,
  *
  * Errors: every status but OK and BUFFER_TOO_SMALL. Any thread.
  */
-clopos_auth_status clopos_auth_get_token(struct clopos_auth_client *client,
-                                         uint32_t timeout_ms,
-                                         struct clopos_auth_token **out,
-                                         struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_get_token(struct clopos_auth_client *client,
+                      uint32_t timeout_ms,
+                      struct clopos_auth_token **out,
+                      struct clopos_auth_error **err);
 
 /**
  * Copies a token, as `clopos_auth_get_token()` would give it, into the caller's buffer: nothing to
@@ -686,13 +717,14 @@ clopos_auth_status clopos_auth_get_token(struct clopos_auth_client *client,
  * Errors: every status but OK; BUFFER_TOO_SMALL if `cap` is less than `*needed`. Any thread. The
  * caller wipes `buf`.
  */
-clopos_auth_status clopos_auth_copy_token(struct clopos_auth_client *client,
-                                          uint32_t timeout_ms,
-                                          char *buf,
-                                          size_t cap,
-                                          size_t *needed,
-                                          int64_t *expires_at,
-                                          struct clopos_auth_error **err);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_copy_token(struct clopos_auth_client *client,
+                       uint32_t timeout_ms,
+                       char *buf,
+                       size_t cap,
+                       size_t *needed,
+                       int64_t *expires_at,
+                       struct clopos_auth_error **err);
 
 /**
  * Forgets the cached token, because the service refused it (HTTP 401 on another endpoint): the next
@@ -709,8 +741,9 @@ clopos_auth_status clopos_auth_copy_token(struct clopos_auth_client *client,
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
  */
-clopos_auth_status clopos_auth_invalidate(struct clopos_auth_client *client,
-                                          const char *rejected_value);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_invalidate(struct clopos_auth_client *client,
+                       const char *rejected_value);
 
 /**
  * Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
@@ -720,25 +753,29 @@ clopos_auth_status clopos_auth_invalidate(struct clopos_auth_client *client,
  *
  * Errors: INVALID_HANDLE. Any thread, never waits.
  */
-clopos_auth_status clopos_auth_cancel(struct clopos_auth_client *client);
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_cancel(struct clopos_auth_client *client);
 
 /**
  * The name of a status number for a log, without the prefix: "REJECTED". "UNKNOWN" for a number that
  * this version does not have. Never NULL; a constant, not to be freed. Any thread, any time.
  */
-const char *clopos_auth_status_name(int32_t status);
+const char *CLOPOS_AUTH_CALL
+clopos_auth_status_name(int32_t status);
 
 /**
  * The version of the library that is running, "MAJOR.MINOR.PATCH". A constant, not to be freed.
  * CLOPOS_AUTH_VERSION is the version of the header that the program was compiled with.
  */
-const char *clopos_auth_version(void);
+const char *CLOPOS_AUTH_CALL
+clopos_auth_version(void);
 
 /**
  * The version of the library that is running as a number to compare: MAJOR * 0x10000 + MINOR * 0x100
  * + PATCH. Greater or equal to CLOPOS_AUTH_VERSION_NUMBER with the same MAJOR is compatible.
  */
-uint32_t clopos_auth_version_number(void);
+uint32_t CLOPOS_AUTH_CALL
+clopos_auth_version_number(void);
 
 #ifdef __cplusplus
 }  // extern "C"

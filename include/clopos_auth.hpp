@@ -319,7 +319,7 @@ namespace detail {
 struct log_sink : std::enable_shared_from_this<log_sink> {
     explicit log_sink(log_function log) : function(std::move(log)) {}
 
-    static void receive(std::int32_t level, const char *line, void *user) noexcept
+    static void CLOPOS_AUTH_CALL receive(std::int32_t level, const char *line, void *user) noexcept
     {
 #if CLOPOS_AUTH_EXCEPTIONS
         try {

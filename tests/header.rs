@@ -122,9 +122,10 @@ fn read(path: &str) -> String {
 fn generate(root: &Path) -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
     let number = |name: &str| name.parse::<u32>().unwrap();
+    let after_includes = config.after_includes.unwrap_or_default();
     config.after_includes = Some(format!(
         "\n/* The version of this header; clopos_auth_version() tells the library's. */\n\
-         #define CLOPOS_AUTH_VERSION \"{}\"\n#define CLOPOS_AUTH_VERSION_NUMBER {:#08x}\n",
+         #define CLOPOS_AUTH_VERSION \"{}\"\n#define CLOPOS_AUTH_VERSION_NUMBER {:#08x}\n{after_includes}",
         env!("CARGO_PKG_VERSION"),
         number(env!("CARGO_PKG_VERSION_MAJOR")) << 16
             | number(env!("CARGO_PKG_VERSION_MINOR")) << 8
@@ -137,10 +138,37 @@ fn generate(root: &Path) -> String {
     }
     builder.generate().unwrap().write(&mut header);
     // cbindgen can only prefix with the type's whole name.
-    String::from_utf8(header)
+    let header = String::from_utf8(header)
         .unwrap()
         .replace("CLOPOS_AUTH_STATUS_", "CLOPOS_AUTH_")
-        .replace("CLOPOS_AUTH_LOG_LEVEL_", "CLOPOS_AUTH_LOG_")
+        .replace("CLOPOS_AUTH_LOG_LEVEL_", "CLOPOS_AUTH_LOG_");
+    with_calling_convention(&header)
+}
+
+/// Puts CLOPOS_AUTH_CALL before the name of each function and of each type of a function; cbindgen has
+/// no option for that place. The name of a function begins a new line, so that lines stay short.
+fn with_calling_convention(header: &str) -> String {
+    let mut result = String::new();
+    // How far the arguments that follow on lines of their own move to the left.
+    let mut moved = 0;
+    for line in header.lines() {
+        let before = line.split_once('(').map_or("", |(before, _)| before);
+        if before.starts_with("typedef ") {
+            moved = 0;
+            result += &line.replace("(*", "(CLOPOS_AUTH_CALL *");
+        } else if before.starts_with(|first: char| first.is_ascii_lowercase()) {
+            moved = before.rfind("clopos_auth_").unwrap();
+            let (its_type, name) = line.split_at(moved);
+            result += &format!("{its_type}CLOPOS_AUTH_CALL\n{name}");
+        } else if moved > 0 && line.starts_with(&" ".repeat(moved)) {
+            result += &line[moved..];
+        } else {
+            moved = 0;
+            result += line;
+        }
+        result.push('\n');
+    }
+    result
 }
 
 /// In the order in which a reader wants them.

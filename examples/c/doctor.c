@@ -664,7 +664,7 @@ static struct {
     int warning_count;
 } heard;
 
-static void log_line(int32_t level, const char *line, void *user)
+static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
 {
     (void)user;
     if (!heard.client_is_made && level <= CLOPOS_AUTH_LOG_WARN && heard.warning_count < CREDENTIALS)

@@ -27,7 +27,7 @@ static char token[CLOPOS_AUTH_TOKEN_MAX + 1];
 static char ca_pem[64 * 1024];
 static char screen[512]; /* stdout's buffer: without one of ours, it would take one from the heap */
 
-static void log_line(int32_t level, const char *line, void *user)
+static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
 {
     (void)user;
     fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);

@@ -20,7 +20,7 @@
 #define SERVICE_URL "https://integrations.clopos.com"
 
 /* The library calls this from any thread, several at once: one fprintf() is one whole line. */
-static void log_line(int32_t level, const char *line, void *user)
+static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
 {
     (void)user;
     fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);

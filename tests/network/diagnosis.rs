@@ -777,7 +777,7 @@ fn the_doctor_has_an_option_for_every_setting_of_the_library() {
     assert_eq!(help.status.code(), Some(0));
     let help = String::from_utf8(help.stdout).unwrap();
     let setters: Vec<&str> = header
-        .split("clopos_auth_status clopos_auth_config_")
+        .split("clopos_auth_status CLOPOS_AUTH_CALL\nclopos_auth_config_")
         .skip(1)
         .map(|rest| rest.split('(').next().unwrap())
         .collect();
