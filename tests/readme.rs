@@ -1,4 +1,4 @@
-//! What the README and SECURITY.md say is so.
+//! What the documents say is so.
 
 use std::path::Path;
 use std::process::Command;
@@ -159,29 +159,86 @@ fn the_readmes_program_handles_every_outcome_and_frees_everything_once() {
     }
 }
 
-#[test]
-fn every_file_that_the_readme_names_is_there() {
-    let readme = read("README.md");
-    let links = readme
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    let words = quoted(&readme).filter_map(|code| code.split_whitespace().next());
-    let mut count = 0;
-    for path in links.chain(words) {
-        let is_ours = ["examples/", "include/", "src/", "tests/"]
-            .iter()
-            .any(|folder| path.starts_with(folder));
-        if is_ours && !path.contains('…') {
-            assert!(root().join(path).exists(), "{path} is missing");
-            count += 1;
+/// Every document of the project, as a path from its top.
+fn documents() -> Vec<String> {
+    let (mut folders, mut documents) = (vec![root().to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                let from_top = path.strip_prefix(root()).unwrap();
+                documents.push(from_top.to_str().unwrap().to_owned());
+            }
         }
     }
-    assert!(count > 10, "only {count}");
-    // And every part that is run by name.
-    for command in quoted(&readme).filter_map(|code| code.strip_prefix("tests/run.sh ")) {
-        assert!(parts().iter().any(|part| part == command), "{command}");
+    documents
+}
+
+/// The anchors that a reader's browser makes of the headings.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn no_document_has_a_dead_link() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        let folder = root().join(&document).parent().unwrap().to_owned();
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+            .filter(|link| !link.starts_with("https://"));
+        for link in links {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => root().join(&document),
+                path => folder.join(path),
+            };
+            assert!(target.exists(), "{document}: {link} is missing");
+            if !anchor.is_empty() {
+                let target = fs::read_to_string(&target).unwrap();
+                let known = anchors(&target).iter().any(|known| known == anchor);
+                assert!(known, "{document}: {link} has no such heading");
+            }
+            count += 1;
+        }
+        for path in quoted(&text).filter_map(|code| code.split_whitespace().next()) {
+            let is_ours = ["examples/", "include/", "src/", "tests/"]
+                .iter()
+                .any(|folder| path.starts_with(folder));
+            let is_placeholder = path.contains('…')
+                || path
+                    .split('/')
+                    .any(|name| name.bytes().all(|byte| byte.is_ascii_uppercase()));
+            if is_ours && !is_placeholder {
+                assert!(root().join(path).exists(), "{document}: {path} is missing");
+                count += 1;
+            }
+        }
+        // And every part of the tests that is run by name.
+        for command in quoted(&text).filter_map(|code| code.strip_prefix("tests/run.sh ")) {
+            for part in command.split_whitespace() {
+                let is_known = ["all", "--list", "PART…"].contains(&part)
+                    || parts().iter().any(|known| known == part);
+                assert!(is_known, "{document}: {command}");
+            }
+        }
     }
+    assert!(count > 60, "only {count}");
 }
 
 #[test]

@@ -307,7 +307,7 @@ def goals(result):
 
 
 def table(result):
-    """The README's."""
+    """The tables of tests/bench/README.md."""
     lines = ["| | libclopos_auth | libcurl + cJSON | bare rustls |", "|---|---:|---:|---:|"]
 
     def row(what, values):
@@ -383,7 +383,7 @@ def plots(result, folder):
 
 
 def rewrite(path, text):
-    """The README's marked region."""
+    """The marked region of tests/bench/README.md."""
     content = open(path).read()
     start, end = "<!-- bench: written by tests/bench/run.sh -->\n", "<!-- bench: end -->"
     before, rest = content.split(start)
@@ -439,7 +439,7 @@ def main():
              ("" if goal["figure"] <= goal["goal"] else f"; the goal, not reached yet, is {goal['goal']}"))
     plots(result, HERE if arguments.write else os.path.dirname(os.path.abspath(arguments.out)))
     if arguments.write:
-        rewrite(f"{ROOT}/README.md", text)
+        rewrite(f"{HERE}/README.md", text)
 
 
 main()
