@@ -208,8 +208,12 @@ void check_fields(const error &e)
         const std::chrono::seconds most(std::stoi(expected.substr(expected.find('-') + 1)));
         CHECK(e.retry_after() && *e.retry_after() >= least && *e.retry_after() <= most);
     }
-    const bool named = env("EXPECT_REASON") == "CREDENTIALS";
-    CHECK(e.reason() == (named ? clopos_auth::reason::credentials : clopos_auth::reason::unknown));
+    const std::map<std::string, clopos_auth::reason> reasons = {
+        {"UNKNOWN", clopos_auth::reason::unknown},         {"CREDENTIALS", clopos_auth::reason::credentials},
+        {"INTEGRATOR", clopos_auth::reason::integrator},   {"ENVIRONMENT", clopos_auth::reason::environment},
+        {"DISABLED", clopos_auth::reason::disabled},       {"MISSING_FIELD", clopos_auth::reason::missing_field},
+    };
+    CHECK(e.reason() == reasons.at(env("EXPECT_REASON")));
     CHECK(e.server_code().has_value() == !server_code.empty());
     CHECK(e.server_code().value_or("") == server_code);
     CHECK(!e.message().empty() && !contains(e.what(), env("CLOPOS_CLIENT_SECRET")));

@@ -228,8 +228,12 @@ func warnsOfTooMuchCopied() {
 }
 
 var reasons = map[string]cloposauth.Reason{
-	"UNKNOWN":     cloposauth.ReasonUnknown,
-	"CREDENTIALS": cloposauth.ReasonCredentials,
+	"UNKNOWN":       cloposauth.ReasonUnknown,
+	"CREDENTIALS":   cloposauth.ReasonCredentials,
+	"INTEGRATOR":    cloposauth.ReasonIntegrator,
+	"ENVIRONMENT":   cloposauth.ReasonEnvironment,
+	"DISABLED":      cloposauth.ReasonDisabled,
+	"MISSING_FIELD": cloposauth.ReasonMissingField,
 }
 
 func failsAsExpected() {
