@@ -389,6 +389,12 @@ typedef struct clopos_auth_token {
      * Seconds that the token had left when it was handed out, whatever the device's date says.
      */
     int64_t expires_in;
+    /**
+     * The number of the token: the same each time that this token is handed out, never that of another
+     * token in this process, never 0. See `clopos_auth_current()`. Since 1.1: read it only if
+     * `clopos_auth_version_number()` is at least 0x010100.
+     */
+    uint64_t serial;
 } clopos_auth_token;
 
 /**
@@ -431,6 +437,67 @@ typedef struct clopos_auth_error {
 } clopos_auth_error;
 
 /**
+ * What was known of a client when `clopos_auth_get_state()` was called. Made by the library, read-only,
+ * the caller's until `clopos_auth_state_free()`. Independent of the client; any thread may read it. A
+ * later version may add fields at the end: never copy or allocate this struct by its size. Since 1.1.
+ *
+ * The counts are those of this process: in a child of `fork()` they start at 0.
+ */
+typedef struct clopos_auth_state {
+    /**
+     * 1: there is a token that has not expired. 0: there is none.
+     */
+    int32_t has_token;
+    /**
+     * 1: `clopos_auth_get_token()` gives the token without waiting. 0: it waits for a new one first.
+     */
+    int32_t is_fresh;
+    /**
+     * 1: a sign-in is running: a request is under way, or its next attempt is being waited for.
+     */
+    int32_t request_in_flight;
+    /**
+     * Milliseconds until the token expires; -1: there is none.
+     */
+    int64_t expires_in_ms;
+    /**
+     * Milliseconds until the token is due to be replaced, 0 if it is; -1: there is none. The first call that
+     * needs a token after that starts the request.
+     */
+    int64_t refresh_in_ms;
+    /**
+     * Milliseconds until the next request may be sent, as after a failure; 0: at once.
+     */
+    int64_t next_request_in_ms;
+    /**
+     * How the last request that has finished ended, OK if it brought a token and if there was none.
+     * REJECTED also where the service refused that token within a minute, see `clopos_auth_invalidate()`.
+     */
+    clopos_auth_status last_status;
+    /**
+     * The HTTP status of that request's response (of the proxy's, if `last_status` is PROXY); 0 where no
+     * response was received.
+     */
+    int32_t last_http_status;
+    /**
+     * Milliseconds since then; -1: no request has finished yet.
+     */
+    int64_t last_result_age_ms;
+    /**
+     * How many requests were made, also such that did not reach the service.
+     */
+    uint64_t requests;
+    /**
+     * How many of them failed.
+     */
+    uint64_t failures;
+    /**
+     * The message that belongs to `last_status`: one line for a log, never a secret. NULL if that is OK.
+     */
+    const char *last_message;
+} clopos_auth_state;
+
+/**
  * Receives log lines: `level` is a CLOPOS_AUTH_LOG_* number, `line` one NUL-terminated UTF-8 line
  * without a line break, valid during the call, never holding a secret; `user` is what was passed with
  * the function.
@@ -444,6 +511,29 @@ typedef struct clopos_auth_error {
  * managed runtime), free the client first.
  */
 typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *line, void *user);
+
+/**
+ * Told that a call with a timeout of 0 gives something new: `status` is OK if there is a new token,
+ * otherwise what the last request failed with (a CLOPOS_AUTH_* number); `user` is what was passed with
+ * the function. Called once each time that a request of the client has ended, and when a sign-in finds
+ * that it has to wait before it can send one. The token or the error is there already. Not called for
+ * `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
+ *
+ * For event loops: call `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT says that a sign-in is
+ * running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
+ * PostMessage()), and call again at the event. After an error, call again at the next event or after the
+ * error's `retry_after_ms`, whichever comes first: if the sign-in has further attempts, it goes on by
+ * itself (`request_in_flight` of `clopos_auth_get_state()` is 1), else the next call starts another.
+ *
+ * Called from any thread with no lock held. The same rules as for `clopos_auth_log_fn`: it may call this
+ * library, even `clopos_auth_client_free()`; a sign-in waits while it runs, so a call with the same client
+ * never waits inside it; it must not throw, `longjmp` or unwind; it is not called after
+ * `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and `user`
+ * has to outlive it. Several calls may run at once if one takes longer than the next sign-in. Where the
+ * library can start no thread, it runs inside a call of yours: hold no lock around calls that this
+ * function takes as well.
+ */
+typedef void (CLOPOS_AUTH_CALL *clopos_auth_change_fn)(int32_t status, void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -462,6 +552,13 @@ clopos_auth_token_free(struct clopos_auth_token *token);
  */
 void CLOPOS_AUTH_CALL
 clopos_auth_error_free(struct clopos_auth_error *error);
+
+/**
+ * Frees a state. NULL is allowed and does nothing. Pass each state exactly once, and nothing that is
+ * not from this library. Since 1.1.
+ */
+void CLOPOS_AUTH_CALL
+clopos_auth_state_free(struct clopos_auth_state *state);
 
 /**
  * Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
@@ -624,6 +721,19 @@ clopos_auth_config_set_log(struct clopos_auth_config *config,
                            struct clopos_auth_error **err);
 
 /**
+ * Calls `on_change` each time that a request of the client has ended, with `user` passed along: see
+ * `clopos_auth_change_fn`. NULL switches that off, the default; `user` is then ignored. `user` must stay
+ * valid until every client that was made with these settings is freed. Since 1.1.
+ *
+ * Errors: INVALID_HANDLE.
+ */
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_on_change(struct clopos_auth_config *config,
+                                 clopos_auth_change_fn on_change,
+                                 void *user,
+                                 struct clopos_auth_error **err);
+
+/**
  * Makes a client. Copies all its arguments; sends nothing yet.
  *
  * `client_id`, `client_secret`, `brand`, `integrator_id`: as issued by Clopos, NUL-terminated UTF-8,
@@ -648,9 +758,9 @@ clopos_auth_client_new(const char *client_id,
 /**
  * Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
  * was already freed, do nothing. Any thread, also while others are inside calls with this client:
- * those return CANCELLED at once. Waits for nothing but a log function of this client that is running
- * on another thread; after that the log function is never called again. Where several threads free
- * the same client at once, that is true for each of them.
+ * those return CANCELLED at once. Waits for nothing but a log or change function of this client that is
+ * running on another thread; after that neither is called again. Where several threads free the same
+ * client at once, that is true for each of them.
  *
  * A request that is under way is broken off. The system's resolver cannot be: while it looks a name up, with a
  * silent name server for some 15 seconds, its thread stays. So 200 clients that are freed then leave up
@@ -725,6 +835,34 @@ clopos_auth_copy_token(struct clopos_auth_client *client,
                        size_t *needed,
                        int64_t *expires_at,
                        struct clopos_auth_error **err);
+
+/**
+ * The number of the token that `clopos_auth_get_token()` would give now without doing anything else: its
+ * `serial`. 0 if it would do more, since there is no fresh token or it is time to replace it: call it. For
+ * wrappers that keep a token object of their own: while the number is the same, the object is current.
+ * Costs less than `clopos_auth_copy_token()`: no lock, no allocation. Since 1.1.
+ *
+ * `expires_in`: may be NULL; receives the seconds that the token has left, 0 if the number is 0.
+ *
+ * 0 also for a handle that is not valid. Any thread, never waits.
+ */
+uint64_t CLOPOS_AUTH_CALL
+clopos_auth_current(const struct clopos_auth_client *client,
+                    int64_t *expires_in);
+
+/**
+ * What is known of a client at this moment, for a status display, a health check or a report. Never sends
+ * a request, and never waits for one. Since 1.1.
+ *
+ * `out`: receives the state; free it with `clopos_auth_state_free()`. NULL on failure.
+ * `err`: may be NULL; receives an error to free on failure, else NULL.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE, INTERNAL (out of memory). Any thread.
+ */
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_get_state(const struct clopos_auth_client *client,
+                      struct clopos_auth_state **out,
+                      struct clopos_auth_error **err);
 
 /**
  * Forgets the cached token, because the service refused it (HTTP 401 on another endpoint): the next

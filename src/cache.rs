@@ -25,10 +25,13 @@ pub(crate) struct CachedToken {
     generation: u64,
     /// The client that obtained it, see [`ClientCache`].
     owner: u64,
+    /// No other token of this process has this number, and none has 0.
+    serial: u64,
 }
 
 impl CachedToken {
     pub fn new(grant: Grant, lifetime: Lifetime, clock: Clock, owner: u64) -> CachedToken {
+        static SERIALS: AtomicU64 = AtomicU64::new(1);
         let look_again = lifetime.refresh_at.min(lifetime.fresh_until);
         CachedToken {
             grant,
@@ -38,7 +41,13 @@ impl CachedToken {
             look_again_at: AtomicU64::new(look_again.as_nanos()),
             generation: process::generation(),
             owner,
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    #[inline]
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// The time on its clock, by ticks that were read just now.
@@ -81,7 +90,11 @@ impl TokenCache {
     /// The hot path: the token, if it is fresh and nobody needs to think about a refresh. The ticks are
     /// read before the token: the other way round, the one would have to wait for the other.
     #[inline(always)]
-    pub fn read<R>(&self, ticks: Ticks, read: impl FnOnce(&Grant, Duration) -> R) -> Option<R> {
+    pub fn read<R>(
+        &self,
+        ticks: Ticks,
+        read: impl FnOnce(&CachedToken, Duration) -> R,
+    ) -> Option<R> {
         self.read_at(|token| token.now(ticks), read)
     }
 
@@ -89,7 +102,7 @@ impl TokenCache {
     fn read_at<R>(
         &self,
         now: impl FnOnce(&CachedToken) -> Instant,
-        read: impl FnOnce(&Grant, Duration) -> R,
+        read: impl FnOnce(&CachedToken, Duration) -> R,
     ) -> Option<R> {
         let guard = self.0.load();
         let token = guard.as_deref()?;
@@ -97,7 +110,7 @@ impl TokenCache {
         if token.wants_a_look(now) || token.generation != process::generation() {
             return None;
         }
-        Some(read(&token.grant, token.lifetime.ends.since(now)))
+        Some(read(token, token.lifetime.ends.since(now)))
     }
 }
 
@@ -172,6 +185,7 @@ mod tests {
             token_type: "Bearer".into(),
             expires_in: Duration::from_secs(100),
             expires_at: 1_793_939_000,
+            http_status: 200,
         };
         let lifetime = Lifetime {
             proven_at: at(50),
@@ -190,7 +204,7 @@ mod tests {
     fn read(cache: &ClientCache, seconds: u64) -> Option<(String, u64)> {
         cache.cache.read_at(
             |_| at(seconds),
-            |grant, left| (grant.token.expose().to_owned(), left.as_secs()),
+            |token, left| (token.grant.token.expose().to_owned(), left.as_secs()),
         )
     }
 

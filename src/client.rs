@@ -15,17 +15,17 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use crate::cache::{CachedToken, ClientCache, TokenCache};
+use crate::callbacks::Callbacks;
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, Credentials, LogLevel};
 use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
 use crate::freshness::{self, Origin};
 use crate::http::{Exchange, Failed};
 use crate::jitter;
-use crate::log::Logger;
 use crate::pace::{Pace, Trouble};
 use crate::process::{self, PerProcess};
 use crate::protocol::Grant;
-use crate::{Error, Status, Token};
+use crate::{Error, LastResult, State, Status, Token};
 
 /// Signs in to the service and keeps the token. Any number of threads may use one client at any time.
 pub struct Client {
@@ -48,7 +48,7 @@ struct Process {
     flights: Flights<Outcome, Error>,
     pace: Mutex<Paced>,
     exchange: Exchange,
-    log: Logger,
+    callbacks: Callbacks,
 }
 
 /// What a flight comes to.
@@ -56,9 +56,10 @@ type Outcome = Result<Arc<CachedToken>, Error>;
 
 struct Paced {
     pace: Pace,
-    /// Why the last attempt failed, or what happened to its token, for callers who come while the pace
-    /// forbids another.
-    last_error: Option<Error>,
+    /// When and how the last request ended, or that the service has refused its token.
+    last_result: Option<(Instant, Result<u16, Error>)>,
+    requests: u64,
+    failures: u64,
 }
 
 /// How long a call may wait.
@@ -99,7 +100,7 @@ impl Client {
         let process = Process::new(&config)?;
         process.exchange.prepare()?;
         for name in credentials.copied_with_too_much() {
-            process.log.line(
+            process.callbacks.log(
                 LogLevel::Warn,
                 format_args!("{name} begins or ends with a blank or a quote: was too much copied?"),
             );
@@ -175,15 +176,20 @@ impl Client {
         };
         match dropped {
             None => {}
-            Some((None, _)) => process.log.line(
+            Some((None, _)) => process.callbacks.log(
                 LogLevel::Info,
                 format_args!("the cached token was invalidated by the caller"),
             ),
-            Some((Some(wait), _)) => process.log.line(
+            Some((Some(wait), _)) => process.callbacks.log(
                 LogLevel::Error,
                 format_args!("{TOKEN_REFUSED}; next not before {} ms", wait.as_millis()),
             ),
         }
+    }
+
+    /// What is known of the client now. Sends nothing and waits for no request. Since 1.1.
+    pub fn state(&self) -> State {
+        self.shared.state()
     }
 
     /// Makes every call that is waiting return [`Status::Cancelled`]. The client stays usable.
@@ -192,8 +198,8 @@ impl Client {
     }
 
     /// Ends the client: waiting calls return [`Status::Cancelled`], the token and the credentials are
-    /// dropped, connections are closed, the log falls silent. Waits only for a log function that is
-    /// running on another thread. Dropping a client that is not closed does the same.
+    /// dropped, connections are closed, and the functions for log lines and changes are not called any
+    /// more. Waits only for such a function that is running on another thread. Dropping a client that is not closed does the same.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         let shared = &self.shared;
@@ -207,7 +213,7 @@ impl Client {
         shared.cache.clear();
         if let Some(process) = process {
             process.exchange.shut_down();
-            process.log.close();
+            process.callbacks.close();
         }
     }
 }
@@ -236,10 +242,12 @@ impl Process {
             flights: Flights::new(),
             pace: Mutex::new(Paced {
                 pace: Pace::new(config.requests_per_minute),
-                last_error: None,
+                last_result: None,
+                requests: 0,
+                failures: 0,
             }),
             exchange: Exchange::new(config)?,
-            log: Logger::new(config.log.clone()),
+            callbacks: Callbacks::new(config.log.clone(), config.on_change.clone()),
         })
     }
 
@@ -253,14 +261,20 @@ impl Paced {
     fn token_refused(&mut self, now: Instant, token: &CachedToken) -> Option<Duration> {
         let proven_at = token.lifetime.proven_at;
         let wait = self.pace.token_refused(now, proven_at, jitter::draw())?;
-        self.last_error = Some(Error::new(Status::Rejected, TOKEN_REFUSED));
+        self.last_result = Some((now, Err(Error::new(Status::Rejected, TOKEN_REFUSED))));
         Some(wait)
+    }
+
+    /// Why the last request failed, or what happened to its token, for callers who come while the pace
+    /// forbids another.
+    fn last_error(&self) -> Option<&Error> {
+        self.last_result.as_ref()?.1.as_ref().err()
     }
 
     /// The error for a caller who will not wait until `until`.
     fn refusal(&self, config: &Config, now: Instant, until: Instant) -> Error {
-        self.last_error
-            .clone()
+        self.last_error()
+            .cloned()
             .unwrap_or_else(|| match self.pace.trouble(now) {
                 Some(_) => Error::new(Status::Rejected, TOKEN_REFUSED),
                 None => {
@@ -290,7 +304,7 @@ impl Shared {
     /// Takes the log's lock: only for a call that has no fresh token.
     fn patience(&self, timeout: Option<Duration>) -> Patience {
         // What the call would wait for may itself be waiting for this log function to return.
-        if self.process().log.is_running_here() {
+        if self.process().callbacks.is_running_here() {
             return Patience::None;
         }
         match timeout.unwrap_or(self.config.timeout) {
@@ -315,7 +329,7 @@ impl Shared {
         match self.process().flights.board(landings) {
             Boarding::Started(ticket) => {
                 if self.take_off(&ticket, Purpose::RefreshAhead).is_err() {
-                    self.land(&ticket.flight, Err(no_thread()));
+                    self.land(&ticket.flight, Err(self.fail_without_thread()));
                 }
             }
             // If that one failed, it is for the next caller to look again.
@@ -390,7 +404,7 @@ impl Shared {
     fn just_landed(&self) -> Option<Outcome> {
         let now = self.clock().now();
         let paced = self.process().paced();
-        if let Some(error) = &paced.last_error {
+        if let Some(error) = paced.last_error() {
             let wait = paced.pace.next(now).since(now);
             return Some(Err(error.clone().with_retry_after(wait)));
         }
@@ -427,10 +441,29 @@ impl Shared {
     /// does not end it, and nothing ends a name resolution.
     fn fly_here(&self, ticket: &Ticket<Outcome>, patience: Patience) {
         let outcome = match patience {
-            Patience::None => Err(no_thread()),
+            Patience::None => Err(self.fail_without_thread()),
             Patience::Until(deadline) => self.fly(Purpose::Wanted, deadline),
         };
         self.land(&ticket.flight, outcome);
+    }
+
+    /// Where no thread can be started and the caller cannot wait, the attempt has failed. It counts like
+    /// any other: a program that calls again at each change would else call for ever.
+    fn fail_without_thread(&self) -> Error {
+        let no_thread = Error::new(
+            Status::Internal,
+            "the system gave no thread for the request",
+        );
+        match self.clear_to_send() {
+            Err((_, why)) => why,
+            Ok(_) => {
+                let failed = Failed {
+                    error: no_thread,
+                    connected: false,
+                };
+                self.attempt_failed(failed, 1).0
+            }
+        }
     }
 
     /// The exchange with all its attempts, until `deadline` at most. A panic becomes an error, so that
@@ -455,11 +488,13 @@ impl Shared {
                     if next >= deadline || !process.paced().pace.is_worth_waiting(clock.now()) {
                         return Err(why);
                     }
-                    process.log.line(
+                    process.callbacks.log(
                         LogLevel::Debug,
                         format_args!("waiting {} ms: {why}", next.since(clock.now()).as_millis()),
                     );
-                    if !process.flights.delay(next, why, clock) {
+                    let status = why.status();
+                    let announce = || process.callbacks.changed(status);
+                    if !process.flights.delay(next, why, clock, announce) {
                         return Err(cancelled());
                     }
                     continue;
@@ -469,7 +504,7 @@ impl Shared {
                 return Err(cancelled());
             };
             attempts += 1;
-            process.log.line(
+            process.callbacks.log(
                 LogLevel::Debug,
                 format_args!("asking {}, attempt {attempts}", process.exchange.host()),
             );
@@ -480,42 +515,51 @@ impl Shared {
                 .exchange
                 .attempt(&credentials, timeout, may_ask_again);
             let attempt = attempt.and_then(|grant| self.accept(grant, sent, purpose));
-            let Failed { error, connected } = match attempt {
+            let failed = match attempt {
                 Ok(token) => {
                     let mut paced = process.paced();
                     paced.pace.succeeded(token.lifetime.proven_at);
-                    paced.last_error = None;
+                    paced.last_result = Some((clock.now(), Ok(token.grant.http_status)));
                     return Ok(Arc::new(token));
                 }
                 Err(failed) => failed,
             };
-            let trouble = Trouble::of(&error, connected);
-            let error = {
-                let now = clock.now();
-                let mut paced = process.paced();
-                paced
-                    .pace
-                    .failed(now, trouble, error.retry_after, jitter::draw());
-                let wait = paced.pace.next(now).since(now);
-                let error = error.with_retry_after(wait);
-                paced.last_error = Some(error.clone());
-                error
-            };
-            process.log.line(
-                if trouble.passes() {
-                    LogLevel::Warn
-                } else {
-                    LogLevel::Error
-                },
-                format_args!(
-                    "attempt {attempts} failed: {error}; next not before {} ms",
-                    error.retry_after.unwrap_or_default().as_millis()
-                ),
-            );
-            if attempts >= self.config.max_attempts || !trouble.passes() {
+            let (error, passes) = self.attempt_failed(failed, attempts);
+            if attempts >= self.config.max_attempts || !passes {
                 return Err(error);
             }
         }
+    }
+
+    /// Records a failed attempt. Returns its error with the time until the next one, and whether waiting
+    /// can help.
+    fn attempt_failed(&self, failed: Failed, attempts: u32) -> (Error, bool) {
+        let Failed { error, connected } = failed;
+        let trouble = Trouble::of(&error, connected);
+        let process = self.process();
+        let random = jitter::draw();
+        let error = {
+            let now = self.clock().now();
+            let mut paced = process.paced();
+            paced.pace.failed(now, trouble, error.retry_after, random);
+            let wait = paced.pace.next(now).since(now);
+            let error = error.with_retry_after(wait);
+            paced.last_result = Some((now, Err(error.clone())));
+            paced.failures += 1;
+            error
+        };
+        let level = match trouble.passes() {
+            true => LogLevel::Warn,
+            false => LogLevel::Error,
+        };
+        process.callbacks.log(
+            level,
+            format_args!(
+                "attempt {attempts} failed: {error}; next not before {} ms",
+                error.retry_after.unwrap_or_default().as_millis()
+            ),
+        );
+        (error, trouble.passes())
     }
 
     /// Records that a request leaves now, or says when one may.
@@ -527,6 +571,7 @@ impl Shared {
             return Err((next, paced.refusal(&self.config, now, next)));
         }
         paced.pace.sent(now);
+        paced.requests += 1;
         Ok(now)
     }
 
@@ -535,7 +580,7 @@ impl Shared {
     fn accept(&self, grant: Grant, sent: Instant, purpose: Purpose) -> Result<CachedToken, Failed> {
         let process = self.process();
         let origin = match purpose {
-            Purpose::RefreshAhead if process.paced().last_error.is_none() => Origin::Refreshed,
+            Purpose::RefreshAhead if process.paced().last_error().is_none() => Origin::Refreshed,
             _ => Origin::Scrambled,
         };
         let token = self.with_lifetime(grant, sent, origin);
@@ -572,46 +617,80 @@ impl Shared {
         CachedToken::new(grant, lifetime, self.clock().clone(), self.cache.owner())
     }
 
-    /// Ends the flight: keeps the token, tells the waiters, then the log.
+    /// Ends the flight: keeps the token, tells the waiters, then the host's functions.
     fn land(&self, flight: &Flight<Outcome>, outcome: Outcome) {
         let process = self.process();
-        process.flights.land(flight, outcome.clone(), || {
+        let is_open = process.flights.land(flight, outcome.clone(), || {
             if let Ok(token) = &outcome {
                 self.cache.store(token.clone());
             }
         });
+        if !is_open {
+            return;
+        }
         match outcome {
-            Ok(token) => process.log.line(
-                LogLevel::Info,
-                format_args!(
-                    "signed in; the token lives for {} s",
-                    token.left().as_secs()
-                ),
-            ),
-            Err(error) => self.refresh_failed(&error),
+            Ok(token) => {
+                process.callbacks.changed(Status::Ok);
+                process.callbacks.log(
+                    LogLevel::Info,
+                    format_args!(
+                        "signed in; the token lives for {} s",
+                        token.left().as_secs()
+                    ),
+                );
+            }
+            Err(error) => {
+                // Whatever the flight was for: it was a refresh if there is a token.
+                let now = self.clock().now();
+                let current = self.cache.load().filter(|old| now < old.lifetime.ends);
+                if let Some(token) = &current {
+                    token.look_again_at(now + error.retry_after.unwrap_or(RETRY_AFTER_PANIC));
+                }
+                process.callbacks.changed(error.status());
+                if let Some(token) = current {
+                    process.callbacks.log(
+                        LogLevel::Warn,
+                        format_args!(
+                            "the refresh failed: {error}; the current token serves for another {} s",
+                            token.left().as_secs()
+                        ),
+                    );
+                }
+            }
         }
     }
 
-    /// Whatever the flight was for: says what the caller still has, and when it is tried again.
-    fn refresh_failed(&self, error: &Error) {
+    fn state(&self) -> State {
+        let process = self.process();
+        // Before the rest: once it has landed, what it came to is there.
+        let request_in_flight = process.flights.is_flying();
         let now = self.clock().now();
-        let Some(token) = self.cache.load().filter(|old| now < old.lifetime.ends) else {
-            return;
-        };
-        let retry = now + error.retry_after.unwrap_or(RETRY_WITHOUT_THREAD);
-        token.look_again_at(retry);
-        self.process().log.line(
-            LogLevel::Warn,
-            format_args!(
-                "the refresh failed: {error}; the current token serves for another {} s",
-                token.left().as_secs()
-            ),
-        );
+        let paced = process.paced();
+        let last_result = paced.last_result.as_ref().map(|(at, result)| LastResult {
+            age: now.since(*at),
+            http_status: match result {
+                Ok(http_status) => Some(*http_status),
+                Err(error) => error.http_status,
+            },
+            error: result.as_ref().err().cloned(),
+        });
+        let token = self.cache.load().filter(|token| now < token.lifetime.ends);
+        let lifetime = token.map(|token| token.lifetime);
+        State {
+            expires_in: lifetime.map(|lifetime| lifetime.ends.since(now)),
+            is_fresh: lifetime.is_some_and(|lifetime| now < lifetime.fresh_until),
+            refresh_in: lifetime.map(|lifetime| lifetime.refresh_at.since(now)),
+            request_in_flight,
+            next_request_in: paced.pace.next(now).since(now),
+            last_result,
+            requests: paced.requests,
+            failures: paced.failures,
+        }
     }
 }
 
-/// When a refresh that found no thread is tried again.
-const RETRY_WITHOUT_THREAD: Duration = Duration::from_secs(5);
+/// When a refresh is tried again that a panic has ended.
+const RETRY_AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// No allocation: `invalidate` takes none.
 const TOKEN_REFUSED: &str = "the service refused a token within a minute of issuing it: another one would be \
@@ -628,13 +707,6 @@ fn cancelled() -> Error {
     Error::new(
         Status::Cancelled,
         "the call was cancelled, or its client was freed",
-    )
-}
-
-fn no_thread() -> Error {
-    Error::new(
-        Status::Internal,
-        "the system gave no thread for the request",
     )
 }
 
@@ -655,6 +727,7 @@ mod tests {
             token_type: "Bearer".into(),
             expires_in: Duration::from_secs(3600),
             expires_at: 1_793_939_000,
+            http_status: 200,
         };
         let sent = client.shared.clock().now();
         let token = client.shared.with_lifetime(grant, sent, Origin::Refreshed);
@@ -716,7 +789,7 @@ mod tests {
             let mut paced = shared.process().paced();
             paced.pace.sent(now);
             paced.pace.failed(now, Trouble::Service, None, 0);
-            paced.last_error = Some(Error::new(Status::Server, "no"));
+            paced.last_result = Some((now, Err(Error::new(Status::Server, "no"))));
         }
         let Some(Err(error)) = shared.just_landed() else {
             panic!("it failed");

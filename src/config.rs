@@ -11,10 +11,10 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
-use crate::Error;
 use crate::clock::Clock;
 use crate::connect::{ProxyUrl, proxy_from_environment};
 use crate::secret::Secret;
+use crate::{Error, Status};
 
 /// Where the service is, unless a [`Config`] says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://integrations.clopos.com";
@@ -147,6 +147,9 @@ impl LogLevel {
 /// What receives log lines.
 pub(crate) type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
 
+/// What is told how each request ended.
+pub(crate) type ChangeFunction = dyn Fn(Status) + Send + Sync;
+
 /// Where connections go through.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum ProxyChoice {
@@ -180,6 +183,7 @@ pub struct Config {
     pub(crate) user_agent: Box<str>,
     pub(crate) network: Network,
     pub(crate) log: Option<(LogLevel, Arc<LogFunction>)>,
+    pub(crate) on_change: Option<Arc<ChangeFunction>>,
 }
 
 impl Default for Config {
@@ -199,6 +203,7 @@ impl Default for Config {
                 clock: Clock::System,
             },
             log: None,
+            on_change: None,
         }
     }
 }
@@ -319,6 +324,25 @@ impl Config {
     /// Switches logging off again.
     pub fn clear_log(&mut self) -> &mut Config {
         self.log = None;
+        self
+    }
+
+    /// Calls `on_change` each time that a request has ended, and when a sign-in has to wait before it can
+    /// send one: with [`Status::Ok`] when there is a new token, otherwise with the status of the last
+    /// request, which failed. From any thread, with no lock held; the client's methods already give what is
+    /// new. It may call the client, which does not wait then, and is not called after
+    /// [`crate::Client::close`] has returned. Since 1.1.
+    pub fn set_on_change(
+        &mut self,
+        on_change: impl Fn(Status) + Send + Sync + 'static,
+    ) -> &mut Config {
+        self.on_change = Some(Arc::new(on_change));
+        self
+    }
+
+    /// Calls nothing at a change. Since 1.1.
+    pub fn clear_on_change(&mut self) -> &mut Config {
+        self.on_change = None;
         self
     }
 

@@ -148,12 +148,13 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         }
     }
 
-    /// For the one who flies: announces that the next attempt leaves at `until`, and waits for it.
-    /// Returns false if the client was closed meanwhile.
-    pub fn delay(&self, until: Instant, why: E, clock: &Clock) -> bool {
-        let mut state = self.lock();
-        state.delayed = Some((until, why));
+    /// For the one who flies: tells the waiters that the next attempt leaves at `until`, calls `announce`
+    /// without the lock, and waits for that time. Returns false if the client was closed meanwhile.
+    pub fn delay(&self, until: Instant, why: E, clock: &Clock, announce: impl FnOnce()) -> bool {
+        self.lock().delayed = Some((until, why));
         self.changed.notify_all();
+        announce();
+        let mut state = self.lock();
         while !state.closed {
             let left = until.since(clock.now());
             if left.is_zero() {
@@ -165,11 +166,17 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         false
     }
 
+    /// Whether a flight is in the air.
+    pub fn is_flying(&self) -> bool {
+        self.lock().current.is_some()
+    }
+
     /// For the one who flies: ends the flight. `publish` runs before anybody sees the result and only
-    /// if the client is still open; it must not block.
-    pub fn land(&self, flight: &Flight<R>, result: R, publish: impl FnOnce()) {
+    /// if the client is still open; it must not block. Returns whether the client is open.
+    pub fn land(&self, flight: &Flight<R>, result: R, publish: impl FnOnce()) -> bool {
         let mut state = self.lock();
-        if !state.closed {
+        let is_open = !state.closed;
+        if is_open {
             publish();
         }
         let landed_before = flight.set(result).is_err();
@@ -180,6 +187,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         // Every waiter wakes at every landing, and wants the lock at once.
         drop(state);
         self.changed.notify_all();
+        is_open
     }
 
     /// Sends every waiter away. The flight goes on, for those who come later.

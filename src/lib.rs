@@ -31,6 +31,7 @@
 #![warn(missing_docs)]
 
 mod cache;
+mod callbacks;
 mod client;
 #[doc(hidden)]
 pub mod clock;
@@ -46,7 +47,6 @@ pub mod freshness;
 pub mod fuzzing;
 mod http;
 mod jitter;
-mod log;
 #[doc(hidden)]
 pub mod pace;
 mod process;
@@ -54,6 +54,7 @@ mod protocol;
 mod reason;
 mod sanitize;
 mod secret;
+mod state;
 mod status;
 mod token;
 
@@ -61,6 +62,7 @@ pub use client::Client;
 pub use config::{Config, Credentials, DEFAULT_BASE_URL, LogLevel, Roots};
 pub use error::Error;
 pub use reason::Reason;
+pub use state::{LastResult, State};
 pub use status::Status;
 pub use token::Token;
 

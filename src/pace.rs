@@ -74,7 +74,9 @@ impl Trouble {
         match error.status() {
             Status::Proxy if !error.is_retryable() => Trouble::Broken,
             Status::Dns | Status::Proxy => Trouble::Unreachable,
-            Status::Connect | Status::Timeout if !connected => Trouble::Unreachable,
+            Status::Connect | Status::Timeout | Status::Internal if !connected => {
+                Trouble::Unreachable
+            }
             Status::RateLimited => Trouble::RateLimited,
             Status::Tls | Status::Clock | Status::Protocol => Trouble::Broken,
             Status::Rejected => Trouble::Rejected,
@@ -270,6 +272,7 @@ mod tests {
             (Status::Proxy, false, Trouble::Unreachable),
             (Status::Server, true, Trouble::Service),
             (Status::Internal, true, Trouble::Service),
+            (Status::Internal, false, Trouble::Unreachable),
             (Status::RateLimited, true, Trouble::RateLimited),
             (Status::Tls, true, Trouble::Broken),
             (Status::Clock, true, Trouble::Broken),

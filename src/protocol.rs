@@ -36,6 +36,8 @@ pub(crate) struct Grant {
     pub expires_in: Duration,
     /// Unix seconds on the server's clock.
     pub expires_at: i64,
+    /// Of the response.
+    pub http_status: u16,
 }
 
 /// What matters of a response in addition to its body.
@@ -277,6 +279,7 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
         token_type: token_type.expose().into(),
         expires_in: Duration::from_secs(expires_in.unsigned_abs()),
         expires_at: expires_at.min(MAX_EXPIRES_AT),
+        http_status: head.http_status,
     })
 }
 

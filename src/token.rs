@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::CachedToken;
-use crate::protocol::Grant;
 
 /// A token that was valid when it was handed out. Cheap to clone; the text is wiped when the last
 /// clone and the client's own copy are gone.
@@ -47,8 +46,9 @@ impl Token {
         self.expires_in
     }
 
-    pub(crate) fn grant(&self) -> &Grant {
-        &self.cached.grant
+    /// Its number: no other token that this process receives has the same, and none has 0. Since 1.1.
+    pub fn serial(&self) -> u64 {
+        self.cached.serial()
     }
 }
 

@@ -8,12 +8,12 @@ mod support;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clopos_auth::{Client, Config};
+use clopos_auth::{Client, Config, Status};
 use clopos_sandbox::Fault;
 
 use support::*;
@@ -81,6 +81,26 @@ fn a_child_does_not_inherit_the_wait_for_the_next_attempt() {
     assert!(client.get_token(None).is_err());
     let child = Child::fork(|| text_of(client.get_token(None)));
     assert_is_own(&bench, &child.found(), "");
+}
+
+#[test]
+fn the_state_of_a_child_is_its_own() {
+    let bench = Bench::start();
+    let client = bench.client(&bench.config());
+    let parents = client.get_token(None).unwrap().serial();
+    let child = Child::fork(|| {
+        let (before, own) = (client.state(), client.get_token(None));
+        let (after, own) = (client.state(), own.unwrap().serial());
+        format!(
+            "{} {} {} {}",
+            before.requests,
+            before.last_result.is_none() && before.expires_in.is_none(),
+            after.requests,
+            own != parents
+        )
+    });
+    assert_eq!(child.found(), "0 true 1 true");
+    assert_eq!(client.state().requests, 1);
 }
 
 #[test]
@@ -189,6 +209,41 @@ fn where_no_thread_can_be_started_a_call_that_may_not_wait_says_so() {
         "!INTERNAL: the system gave no thread for the request"
     );
     assert_eq!(bench.requests(), 0);
+}
+
+/// It is announced on the thread of the call. A program that calls again at each change gets the error
+/// with a time to wait, and does not call for ever.
+#[test]
+fn where_no_thread_can_be_started_a_call_that_may_not_wait_is_a_failed_attempt() {
+    let bench = Bench::start();
+    let mut config = bench.config();
+    let called = Arc::new(AtomicUsize::new(0));
+    let calls = called.clone();
+    let found: Arc<OnceLock<Client>> = Arc::default();
+    let in_function = found.clone();
+    config.set_on_change(move |status| {
+        let error = in_function.get().unwrap().get_token(NOW).err();
+        if status == Status::Internal && error.is_some_and(|error| error.retry_after().is_some()) {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let client = found.get_or_init(|| bench.client(&config));
+    let found = without_threads(|| {
+        let error = client.get_token(NOW).unwrap_err();
+        let state = client.state();
+        format!(
+            "{} {} {} {} {}",
+            called.load(Ordering::SeqCst),
+            error
+                .retry_after()
+                .is_some_and(|wait| wait > 100 * MS && wait <= SECOND),
+            state.requests,
+            state.failures,
+            text_of(client.get_token(None)).starts_with('!'),
+        )
+    });
+    assert_eq!(found, "1 true 1 1 false");
+    assert_eq!(bench.requests(), 1);
 }
 
 #[test]

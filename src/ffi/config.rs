@@ -30,6 +30,27 @@ pub struct clopos_auth_config {
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
+/// Told that a call with a timeout of 0 gives something new: `status` is OK if there is a new token,
+/// otherwise what the last request failed with (a CLOPOS_AUTH_* number); `user` is what was passed with
+/// the function. Called once each time that a request of the client has ended, and when a sign-in finds
+/// that it has to wait before it can send one. The token or the error is there already. Not called for
+/// `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
+///
+/// For event loops: call `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT says that a sign-in is
+/// running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
+/// PostMessage()), and call again at the event. After an error, call again at the next event or after the
+/// error's `retry_after_ms`, whichever comes first: if the sign-in has further attempts, it goes on by
+/// itself (`request_in_flight` of `clopos_auth_get_state()` is 1), else the next call starts another.
+///
+/// Called from any thread with no lock held. The same rules as for `clopos_auth_log_fn`: it may call this
+/// library, even `clopos_auth_client_free()`; a sign-in waits while it runs, so a call with the same client
+/// never waits inside it; it must not throw, `longjmp` or unwind; it is not called after
+/// `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and `user`
+/// has to outlive it. Several calls may run at once if one takes longer than the next sign-in. Where the
+/// library can start no thread, it runs inside a call of yours: hold no lock around calls that this
+/// function takes as well.
+pub type clopos_auth_change_fn = Option<unsafe extern "C" fn(status: i32, user: *mut c_void)>;
+
 static CONFIGS: Table<Mutex<Config>, ()> = Table::new(Kind::Config);
 
 /// A copy of the settings behind a handle; NULL stands for the defaults.
@@ -318,10 +339,10 @@ pub unsafe extern "C" fn clopos_auth_config_set_log(
     unsafe {
         set(config, err, |config| {
             match log {
-                Some(log) => {
-                    let target = LogTarget { log, user };
+                Some(function) => {
+                    let target = Target { function, user };
                     config.set_log(LogLevel::from_number(level)?, move |level, line| {
-                        target.call(level, line)
+                        target.log(level, line)
                     })
                 }
                 None => config.clear_log(),
@@ -331,23 +352,57 @@ pub unsafe extern "C" fn clopos_auth_config_set_log(
     }
 }
 
+/// Calls `on_change` each time that a request of the client has ended, with `user` passed along: see
+/// `clopos_auth_change_fn`. NULL switches that off, the default; `user` is then ignored. `user` must stay
+/// valid until every client that was made with these settings is freed. Since 1.1.
+///
+/// Errors: INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_on_change(
+    config: *mut clopos_auth_config,
+    on_change: clopos_auth_change_fn,
+    user: *mut c_void,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            match on_change {
+                Some(function) => {
+                    let target = Target { function, user };
+                    config.set_on_change(move |status| target.changed(status))
+                }
+                None => config.clear_on_change(),
+            };
+            Ok(())
+        })
+    }
+}
+
 /// A C function with its user pointer.
-struct LogTarget {
-    log: unsafe extern "C" fn(i32, *const c_char, *mut c_void),
+struct Target<F> {
+    function: F,
     user: *mut c_void,
 }
 
-// SAFETY: the function's contract, stated at clopos_auth_log_fn, is to be called from any thread; the
-// pointer is only passed to it.
-unsafe impl Send for LogTarget {}
+// SAFETY: the contract of both types of function is to be called from any thread; the pointer is only
+// passed to them.
+unsafe impl<F: Send> Send for Target<F> {}
 // SAFETY: as above.
-unsafe impl Sync for LogTarget {}
+unsafe impl<F: Sync> Sync for Target<F> {}
 
-impl LogTarget {
-    fn call(&self, level: LogLevel, line: &str) {
+impl Target<unsafe extern "C" fn(i32, *const c_char, *mut c_void)> {
+    fn log(&self, level: LogLevel, line: &str) {
         // Lines have no NUL: texts of the server come without control characters.
         let Ok(line) = CString::new(line) else { return };
         // SAFETY: the contract of clopos_auth_log_fn; `line` lives until the call returns.
-        unsafe { (self.log)(level as i32, line.as_ptr(), self.user) }
+        unsafe { (self.function)(level as i32, line.as_ptr(), self.user) }
+    }
+}
+
+impl Target<unsafe extern "C" fn(i32, *mut c_void)> {
+    fn changed(&self, status: Status) {
+        // SAFETY: the contract of clopos_auth_change_fn.
+        unsafe { (self.function)(status as i32, self.user) }
     }
 }

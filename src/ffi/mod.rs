@@ -27,6 +27,7 @@ mod version;
 pub use client::*;
 pub use config::*;
 pub use object::{
-    clopos_auth_error, clopos_auth_error_free, clopos_auth_token, clopos_auth_token_free,
+    clopos_auth_error, clopos_auth_error_free, clopos_auth_state, clopos_auth_state_free,
+    clopos_auth_token, clopos_auth_token_free,
 };
 pub use version::*;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use zeroize::optimization_barrier;
 
-use crate::protocol::Grant;
-use crate::{Error, Reason, Status};
+use crate::cache::CachedToken;
+use crate::{Error, Reason, State, Status};
 
 /// A token. Made by the library, read-only, the caller's until `clopos_auth_token_free()`, which wipes
 /// it. Independent of the client: it stays readable after the client is freed, and any thread may
@@ -31,6 +31,10 @@ pub struct clopos_auth_token {
     pub expires_at: i64,
     /// Seconds that the token had left when it was handed out, whatever the device's date says.
     pub expires_in: i64,
+    /// The number of the token: the same each time that this token is handed out, never that of another
+    /// token in this process, never 0. See `clopos_auth_current()`. Since 1.1: read it only if
+    /// `clopos_auth_version_number()` is at least 0x010100.
+    pub serial: u64,
 }
 
 /// Why a call failed. Made by the library, read-only, the caller's until `clopos_auth_error_free()`.
@@ -55,6 +59,42 @@ pub struct clopos_auth_error {
     /// Why the service refused the sign-in, if `status` is REJECTED: for people and reports. Since 1.1:
     /// read it only if `clopos_auth_version_number()` is at least 0x010100.
     pub reason: Reason,
+}
+
+/// What was known of a client when `clopos_auth_get_state()` was called. Made by the library, read-only,
+/// the caller's until `clopos_auth_state_free()`. Independent of the client; any thread may read it. A
+/// later version may add fields at the end: never copy or allocate this struct by its size. Since 1.1.
+///
+/// The counts are those of this process: in a child of `fork()` they start at 0.
+#[repr(C)]
+pub struct clopos_auth_state {
+    /// 1: there is a token that has not expired. 0: there is none.
+    pub has_token: i32,
+    /// 1: `clopos_auth_get_token()` gives the token without waiting. 0: it waits for a new one first.
+    pub is_fresh: i32,
+    /// 1: a sign-in is running: a request is under way, or its next attempt is being waited for.
+    pub request_in_flight: i32,
+    /// Milliseconds until the token expires; -1: there is none.
+    pub expires_in_ms: i64,
+    /// Milliseconds until the token is due to be replaced, 0 if it is; -1: there is none. The first call that
+    /// needs a token after that starts the request.
+    pub refresh_in_ms: i64,
+    /// Milliseconds until the next request may be sent, as after a failure; 0: at once.
+    pub next_request_in_ms: i64,
+    /// How the last request that has finished ended, OK if it brought a token and if there was none.
+    /// REJECTED also where the service refused that token within a minute, see `clopos_auth_invalidate()`.
+    pub last_status: Status,
+    /// The HTTP status of that request's response (of the proxy's, if `last_status` is PROXY); 0 where no
+    /// response was received.
+    pub last_http_status: i32,
+    /// Milliseconds since then; -1: no request has finished yet.
+    pub last_result_age_ms: i64,
+    /// How many requests were made, also such that did not reach the service.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// The message that belongs to `last_status`: one line for a log, never a secret. NULL if that is OK.
+    pub last_message: *const c_char,
 }
 
 /// An object, and behind it the bytes of its texts. The size is the library's own and stays behind
@@ -139,7 +179,8 @@ impl Drop for TokenObject {
 }
 
 /// Holds NULL if there is no memory.
-pub(super) fn new_token(grant: &Grant, left: Duration) -> TokenObject {
+pub(super) fn new_token(token: &CachedToken, left: Duration) -> TokenObject {
+    let grant = &token.grant;
     let value = grant.token.expose();
     let object = allocate([value, &grant.token_type], |[text, token_type]| {
         clopos_auth_token {
@@ -148,6 +189,7 @@ pub(super) fn new_token(grant: &Grant, left: Duration) -> TokenObject {
             token_type,
             expires_at: grant.expires_at,
             expires_in: whole_seconds(left),
+            serial: token.serial(),
         }
     });
     TokenObject(object)
@@ -158,29 +200,61 @@ pub(super) fn new_error(error: &Error) -> *mut clopos_auth_error {
     let code = error.server_code();
     allocate(
         [error.message(), code.unwrap_or_default()],
-        |[message, server_code]| {
-            clopos_auth_error {
-                status: error.status(),
-                http_status: error.http_status().map_or(0, i32::from),
-                retryable: i32::from(error.is_retryable()),
-                retry_after_ms: error.retry_after().map_or(-1, |wait| {
-                    // Rounded up: who waits this long must not come too early.
-                    i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
-                }),
-                server_code: if code.is_some() {
-                    server_code
-                } else {
-                    ptr::null()
-                },
-                message,
-                reason: error.reason(),
-            }
+        |[message, server_code]| clopos_auth_error {
+            status: error.status(),
+            http_status: error.http_status().map_or(0, i32::from),
+            retryable: i32::from(error.is_retryable()),
+            retry_after_ms: error.retry_after().map_or(-1, wait_ms),
+            server_code: if code.is_some() {
+                server_code
+            } else {
+                ptr::null()
+            },
+            message,
+            reason: error.reason(),
         },
     )
 }
 
-fn whole_seconds(time: Duration) -> i64 {
+/// NULL if there is no memory.
+pub(super) fn new_state(state: &State) -> *mut clopos_auth_state {
+    let last = state.last_result.as_ref();
+    let error = last.and_then(|last| last.error.as_ref());
+    let http_status = last.and_then(|last| last.http_status);
+    let message = error.map(Error::message);
+    allocate([message.unwrap_or_default()], |[last_message]| {
+        clopos_auth_state {
+            has_token: state.expires_in.is_some().into(),
+            is_fresh: state.is_fresh.into(),
+            request_in_flight: state.request_in_flight.into(),
+            expires_in_ms: state.expires_in.map_or(-1, whole_ms),
+            refresh_in_ms: state.refresh_in.map_or(-1, wait_ms),
+            next_request_in_ms: wait_ms(state.next_request_in),
+            last_status: error.map_or(Status::Ok, Error::status),
+            last_http_status: http_status.map_or(0, i32::from),
+            last_result_age_ms: last.map_or(-1, |last| whole_ms(last.age)),
+            requests: state.requests,
+            failures: state.failures,
+            last_message: if message.is_some() {
+                last_message
+            } else {
+                ptr::null()
+            },
+        }
+    })
+}
+
+pub(super) fn whole_seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn whole_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Rounded up: who waits this long must not come too early.
+fn wait_ms(wait: Duration) -> i64 {
+    i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
 /// Wipes and frees a token. NULL is allowed and does nothing. Pass each token exactly once, and
@@ -197,4 +271,12 @@ pub unsafe extern "C" fn clopos_auth_token_free(token: *mut clopos_auth_token) {
 pub unsafe extern "C" fn clopos_auth_error_free(error: *mut clopos_auth_error) {
     // SAFETY: the caller's contract, as documented.
     unsafe { free(error) }
+}
+
+/// Frees a state. NULL is allowed and does nothing. Pass each state exactly once, and nothing that is
+/// not from this library. Since 1.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_state_free(state: *mut clopos_auth_state) {
+    // SAFETY: the caller's contract, as documented.
+    unsafe { free(state) }
 }

@@ -38,6 +38,15 @@ static void library_copy(char *buf, size_t cap)
         die("copy_token", error);
 }
 
+static void library_current(char *buf, size_t cap)
+{
+    int64_t left;
+    (void)buf;
+    (void)cap;
+    if (clopos_auth_current(client, &left) == 0)
+        die("current", NULL);
+}
+
 static void library_get(char *buf, size_t cap)
 {
     clopos_auth_token *token = NULL;
@@ -94,8 +103,8 @@ struct way {
 
 static const struct way ways[] = {
     {"copy_token", library_copy}, {"mutex, copied into a buffer", mutex_copy},
-    {"get_token + token_free", library_get}, {"mutex, malloc + free", mutex_get},
-    {"clock + copy, nothing shared", floor_copy},
+    {"current", library_current}, {"get_token + token_free", library_get},
+    {"mutex, malloc + free", mutex_get}, {"clock + copy, nothing shared", floor_copy},
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 

@@ -79,9 +79,10 @@ static void fail(const char *moment, const char *what, const char *came)
     X(token_free) X(error_free) X(config_new) X(config_free) X(config_set_base_url)                  \
     X(config_set_timeout_ms) X(config_set_attempt_timeout_ms) X(config_set_max_attempts)             \
     X(config_set_requests_per_minute) X(config_set_roots) X(config_add_ca_pem) X(config_set_proxy)   \
-    X(config_set_user_agent) X(config_set_allow_plain_http) X(config_set_log) X(client_new)          \
-    X(client_free) X(authenticate) X(get_token) X(copy_token) X(invalidate) X(cancel)                \
-    X(status_name) X(version) X(version_number)
+    X(config_set_user_agent) X(config_set_allow_plain_http) X(config_set_log)                        \
+    X(config_set_on_change) X(client_new) X(client_free) X(authenticate) X(get_token) X(copy_token)  \
+    X(current) X(get_state) X(state_free) X(invalidate) X(cancel) X(status_name) X(version)          \
+    X(version_number)
 
 #define FIELD(name) __typeof__(&clopos_auth_##name) name;
 static struct functions { FUNCTIONS(FIELD) } api;
@@ -156,6 +157,12 @@ static void note_line(int32_t level, const char *line, void *user)
     (void)level;
     (void)user;
     REQUIRE("a log line", *line != '\0');
+}
+
+static void note_change(int32_t status, void *user)
+{
+    (void)user;
+    REQUIRE("a change", status != CLOPOS_AUTH_CANCELLED);
 }
 
 /* The URL of a server that accepts and never answers; it stays open until the process ends. */
@@ -242,6 +249,7 @@ static clopos_auth_client *new_client(const char *moment, clopos_auth_log_fn log
         OK(config_add_ca_pem(config, pem, length, &error));
     }
     OK(config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, has_log ? log : NULL, user, &error));
+    OK(config_set_on_change(config, note_change, NULL, &error));
     OK(client_new(getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
                   getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error));
     api.config_free(config);
@@ -287,8 +295,14 @@ static void ask_with_time(const char *moment, clopos_auth_client *client)
 static void use(const char *moment, clopos_auth_client *client)
 {
     const int32_t invalid = CLOPOS_AUTH_INVALID_HANDLE;
+    clopos_auth_state *state = NULL;
+    clopos_auth_error *error = NULL;
+    int64_t left = -1;
 
     ask_with_time(moment, client);
+    OK(get_state(client, &state, &error));
+    REQUIRE(moment, (api.current(client, &left) != 0) == (state->is_fresh != 0) && left >= 0);
+    api.state_free(state);
     ask(moment, client, 0, CLOPOS_AUTH_WOULD_WAIT,
         has_request || is_inside_log_of(client) ? CLOPOS_AUTH_WOULD_WAIT : CLOPOS_AUTH_OK);
     expect(moment, "invalidate", api.invalidate(client, "another"), NULL, CLOPOS_AUTH_OK);
@@ -296,6 +310,8 @@ static void use(const char *moment, clopos_auth_client *client)
     expect(moment, "cancel", api.cancel(client), NULL, CLOPOS_AUTH_OK);
     api.client_free(client);
     ask(moment, client, 20000, invalid, invalid);
+    expect(moment, "get_state", api.get_state(client, &state, &error), &error, invalid);
+    REQUIRE(moment, state == NULL && api.current(client, NULL) == 0);
     expect(moment, "invalidate", api.invalidate(client, NULL), NULL, invalid);
     expect(moment, "cancel", api.cancel(client), NULL, invalid);
     api.client_free(client);

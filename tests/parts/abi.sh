@@ -61,7 +61,7 @@ check "abidiff sees no change since ${record%/*}" abidiff "$record" "$work/inter
 check "abidiff would see a field that moved" \
     changed '/"http_status"/!s/layout-offset-in-bits="192"/layout-offset-in-bits="200"/' 'offset changed'
 check "abidiff would see a struct that grew" \
-    changed 's/(name="clopos_auth_token" size-in-bits=)"320"/\1"384"/' 'size changed'
+    changed 's/(name="clopos_auth_token" size-in-bits=)"384"/\1"448"/' 'size changed'
 check "abidiff would see a function that went" \
     changed '/elf-symbol name="clopos_auth_cancel"/d;/function-decl name="clopos_auth_cancel"/,/<\/function-decl>/d' \
     'Removed function'

@@ -362,7 +362,7 @@ fn a_delay_sends_away_who_cannot_wait_and_keeps_who_can() {
             came
         });
         let patient = start(&client, move |client| client.wait(&patient, MUCH_LATER));
-        assert!(client.flights.delay(LATER, (), &client.clock));
+        assert!(client.flights.delay(LATER, (), &client.clock, || {}));
         assert!(client.flights.lock().delayed.is_none());
         client.flights.land(&ticket.flight, Ok(1), || {});
         assert_eq!(hasty.join().unwrap(), Came::Delayed);
@@ -382,7 +382,7 @@ fn a_close_ends_a_delay_and_all_who_wait_for_its_end() {
         let (ticket, [waiter]) = client.take_off();
         let waiter = start(&client, move |client| client.wait(&waiter, MUCH_LATER));
         let closer = start(&client, Client::close);
-        assert!(!client.flights.delay(LATER, (), &client.clock));
+        assert!(!client.flights.delay(LATER, (), &client.clock, || {}));
         assert_eq!(waiter.join().unwrap(), Came::Cancelled);
         closer.join().unwrap();
         client

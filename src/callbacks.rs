@@ -1,5 +1,5 @@
-//! Log lines to the host program: one line each, never with a lock held, never with a secret, and
-//! never after [`Logger::close`] has returned.
+//! The host program's two functions, for log lines and for changes: called with no lock held, and never
+//! after [`Callbacks::close`] has returned.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -7,11 +7,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::config::{LogFunction, LogLevel};
+use crate::Status;
+use crate::config::{ChangeFunction, LogFunction, LogLevel};
 
-/// The log of one client.
-pub(crate) struct Logger {
-    sink: Option<(LogLevel, Arc<LogFunction>)>,
+/// The functions of one client. They share the count of running calls: if each had its own, a log
+/// function and a change function that close the client at the same time would wait for each other.
+pub(crate) struct Callbacks {
+    log: Option<(LogLevel, Arc<LogFunction>)>,
+    on_change: Option<Arc<ChangeFunction>>,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -19,14 +22,14 @@ pub(crate) struct Logger {
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// The thread of each function that is running, so that one may close its own logger.
+    /// The thread of each call that is running, so that one may close its own client.
     running: Vec<u64>,
-    /// The threads of those that have closed it.
+    /// The threads of those calls that have closed it.
     closing: Vec<u64>,
 }
 
 /// A number of this thread that no other has. Without a destructor: `exit` ends those of thread-locals
-/// before it calls what a program has registered with `atexit`, and from there a log may be closed.
+/// before it calls what a program has registered with `atexit`, and from there a client may be closed.
 fn this_thread() -> u64 {
     static THREADS: AtomicU64 = AtomicU64::new(1);
     thread_local! {
@@ -41,18 +44,22 @@ fn this_thread() -> u64 {
     })
 }
 
-impl Logger {
-    pub fn new(sink: Option<(LogLevel, Arc<LogFunction>)>) -> Logger {
-        Logger {
-            sink,
+impl Callbacks {
+    pub fn new(
+        log: Option<(LogLevel, Arc<LogFunction>)>,
+        on_change: Option<Arc<ChangeFunction>>,
+    ) -> Callbacks {
+        Callbacks {
+            log,
+            on_change,
             state: Mutex::default(),
             idle: Condvar::new(),
         }
     }
 
-    /// Passes a line on, if anybody wants lines of this level.
-    pub fn line(&self, level: LogLevel, line: fmt::Arguments<'_>) {
-        let Some((limit, function)) = &self.sink else {
+    /// Passes a line to the log function, if it takes lines of this level. The line holds no secret.
+    pub fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        let Some((limit, log)) = &self.log else {
             return;
         };
         if level > *limit {
@@ -61,16 +68,28 @@ impl Logger {
         let Some(_running) = Running::enter(self) else {
             return;
         };
-        function(level, &line.to_string());
+        log(level, &line.to_string());
     }
 
-    /// Whether the function is running on this thread.
+    /// Tells the change function what a call that does not wait would say now.
+    pub fn changed(&self, status: Status) {
+        let Some(on_change) = &self.on_change else {
+            return;
+        };
+        let Some(_running) = Running::enter(self) else {
+            return;
+        };
+        on_change(status);
+    }
+
+    /// Whether one of the functions is running on this thread.
     pub fn is_running_here(&self) -> bool {
-        self.sink.is_some() && self.lock().running.contains(&this_thread())
+        let has_any = self.log.is_some() || self.on_change.is_some();
+        has_any && self.lock().running.contains(&this_thread())
     }
 
-    /// Ends the log: when this returns, the function is not running on any other thread and will not
-    /// be called again. Called by the function itself, it waits for nothing that waits for it.
+    /// When this returns, no function is running on any other thread, and none will be called again.
+    /// Called inside one of them, it waits for no function that has called it as well.
     pub fn close(&self) {
         let this_thread = this_thread();
         let mut state = self.lock();
@@ -96,17 +115,17 @@ impl Logger {
     }
 }
 
-/// A running function, counted until it returns or panics.
-struct Running<'a>(&'a Logger);
+/// A running call of a function, counted until it returns or panics.
+struct Running<'a>(&'a Callbacks);
 
 impl Running<'_> {
-    fn enter(logger: &Logger) -> Option<Running<'_>> {
-        let mut state = logger.lock();
+    fn enter(callbacks: &Callbacks) -> Option<Running<'_>> {
+        let mut state = callbacks.lock();
         if state.closed {
             return None;
         }
         state.running.push(this_thread());
-        Some(Running(logger))
+        Some(Running(callbacks))
     }
 }
 
@@ -132,8 +151,8 @@ mod tests {
     fn logger(
         level: LogLevel,
         function: impl Fn(LogLevel, &str) + Send + Sync + 'static,
-    ) -> Arc<Logger> {
-        Arc::new(Logger::new(Some((level, Arc::new(function)))))
+    ) -> Arc<Callbacks> {
+        Arc::new(Callbacks::new(Some((level, Arc::new(function))), None))
     }
 
     #[test]
@@ -142,18 +161,18 @@ mod tests {
         let log = logger(LogLevel::Warn, move |level, line| {
             lines.send((level, line.to_owned())).unwrap();
         });
-        log.line(LogLevel::Info, format_args!("nobody wants this"));
-        log.line(LogLevel::Warn, format_args!("line {}", 1));
-        log.line(LogLevel::Error, format_args!("line {}", 2));
+        log.log(LogLevel::Info, format_args!("nobody wants this"));
+        log.log(LogLevel::Warn, format_args!("line {}", 1));
+        log.log(LogLevel::Error, format_args!("line {}", 2));
         log.close();
-        log.line(LogLevel::Error, format_args!("too late"));
+        log.log(LogLevel::Error, format_args!("too late"));
         drop(log);
         let expected = [
             (LogLevel::Warn, "line 1".to_owned()),
             (LogLevel::Error, "line 2".to_owned()),
         ];
         assert_eq!(received.iter().collect::<Vec<_>>(), expected);
-        Logger::new(None).line(LogLevel::Error, format_args!("to nobody"));
+        Callbacks::new(None, None).log(LogLevel::Error, format_args!("to nobody"));
     }
 
     #[test]
@@ -169,7 +188,7 @@ mod tests {
         });
         let logging = thread::spawn({
             let log = log.clone();
-            move || log.line(LogLevel::Info, format_args!("a line"))
+            move || log.log(LogLevel::Info, format_args!("a line"))
         });
         start.recv().unwrap();
         let closing = thread::spawn({
@@ -189,7 +208,7 @@ mod tests {
 
     #[test]
     fn two_functions_that_close_their_own_log_at_once_do_not_wait_for_each_other() {
-        static LOG: OnceLock<Arc<Logger>> = OnceLock::new();
+        static LOG: OnceLock<Arc<Callbacks>> = OnceLock::new();
         let both = std::sync::Barrier::new(2);
         let log = LOG.get_or_init(|| {
             logger(LogLevel::Debug, move |_, _| {
@@ -197,15 +216,36 @@ mod tests {
                 LOG.get().expect("it is logging").close();
             })
         });
-        let others = thread::spawn(|| log.line(LogLevel::Info, format_args!("one")));
-        log.line(LogLevel::Info, format_args!("two"));
+        let others = thread::spawn(|| log.log(LogLevel::Info, format_args!("one")));
+        log.log(LogLevel::Info, format_args!("two"));
         others.join().unwrap();
         assert!(log.state.lock().unwrap().running.is_empty());
     }
 
     #[test]
+    fn a_log_function_and_a_change_function_that_close_at_once_do_not_wait_for_each_other() {
+        static BOTH: OnceLock<Arc<Callbacks>> = OnceLock::new();
+        static INSIDE: std::sync::Barrier = std::sync::Barrier::new(2);
+        fn close() {
+            INSIDE.wait();
+            BOTH.get().expect("it is calling").close();
+        }
+        let both = BOTH.get_or_init(|| {
+            Arc::new(Callbacks::new(
+                Some((LogLevel::Debug, Arc::new(|_, _: &str| close()))),
+                Some(Arc::new(|_| close())),
+            ))
+        });
+        let other = thread::spawn(|| both.changed(Status::Ok));
+        both.log(LogLevel::Info, format_args!("a line"));
+        other.join().unwrap();
+        both.changed(Status::Server);
+        assert!(both.state.lock().unwrap().running.is_empty());
+    }
+
+    #[test]
     fn a_function_that_closes_its_own_log_is_waited_for_by_who_closes_it_from_outside() {
-        static LOG: OnceLock<Arc<Logger>> = OnceLock::new();
+        static LOG: OnceLock<Arc<Callbacks>> = OnceLock::new();
         static ENDED: AtomicUsize = AtomicUsize::new(0);
         let (started, start) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
@@ -222,9 +262,9 @@ mod tests {
             })
         });
         thread::scope(|scope| {
-            scope.spawn(|| log.line(LogLevel::Info, format_args!("runs")));
+            scope.spawn(|| log.log(LogLevel::Info, format_args!("runs")));
             start.recv().unwrap();
-            scope.spawn(|| log.line(LogLevel::Warn, format_args!("closes")));
+            scope.spawn(|| log.log(LogLevel::Warn, format_args!("closes")));
             while !log.state.lock().unwrap().closed {
                 thread::yield_now();
             }
@@ -243,7 +283,7 @@ mod tests {
     fn a_function_that_panics_does_not_keep_the_log_open() {
         let log = logger(LogLevel::Debug, |_, _| std::panic::panic_any(()));
         let logging = log.clone();
-        let came = thread::spawn(move || logging.line(LogLevel::Info, format_args!("a line")));
+        let came = thread::spawn(move || logging.log(LogLevel::Info, format_args!("a line")));
         assert!(came.join().is_err());
         log.close();
     }
