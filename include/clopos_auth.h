@@ -577,7 +577,7 @@ clopos_auth_config_free(struct clopos_auth_config *config);
 
 /**
  * Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
- * or fragment; "/open-api/v2/auth" is added. Default: "https://integrations.clopos.com". Plain
+ * or fragment; the path of the sign-in is added (see `clopos_auth_config_set_auth_path()`). Default: "https://integrations.clopos.com". Plain
  * "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
  * `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
  * `clopos_auth_client_new()`. Without that permission it connects to loopback addresses only,
@@ -589,6 +589,19 @@ clopos_auth_status CLOPOS_AUTH_CALL
 clopos_auth_config_set_base_url(struct clopos_auth_config *config,
                                 const char *base_url,
                                 struct clopos_auth_error **err);
+
+/**
+ * The path of the sign-in, which is added to the base URL: 1 to 256 bytes, beginning with one "/", percent-encoded
+ * as in a URL, without query or fragment. Default: "/open-api/v2/auth". Set it if the service has moved the
+ * sign-in: PROTOCOL with `http_status` 404, 410 or 3xx says so, and its message names the path. It cannot
+ * name another host; `clopos_auth_config_set_base_url()` does. Since 1.1.
+ *
+ * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+ */
+clopos_auth_status CLOPOS_AUTH_CALL
+clopos_auth_config_set_auth_path(struct clopos_auth_config *config,
+                                 const char *auth_path,
+                                 struct clopos_auth_error **err);
 
 /**
  * How long a call may take in all when its `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to

@@ -360,6 +360,9 @@ public:
     /* Where the service is: "https://HOST[:PORT][/PREFIX]". */
     config &base_url(text url) { return set(clopos_auth_config_set_base_url, url.c_str()); }
 
+    /* The path of the sign-in, after the base URL; "/open-api/v2/auth" unless set. Since 1.1. */
+    config &auth_path(text path) { return set(clopos_auth_config_set_auth_path, path.c_str()); }
+
     /* How long a call may take in all where it is not told otherwise. */
     config &timeout(std::chrono::milliseconds timeout)
     {

@@ -18,9 +18,12 @@ use crate::{Error, Status};
 
 /// Where the service is, unless a [`Config`] says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://integrations.clopos.com";
+/// The path of the sign-in, unless a [`Config`] sets another one.
+pub const DEFAULT_AUTH_PATH: &str = "/open-api/v2/auth";
 
 const MAX_CREDENTIAL_BYTES: usize = 1024;
 pub(crate) const MAX_URL_BYTES: usize = 2048;
+const MAX_AUTH_PATH_BYTES: usize = 256;
 const MAX_USER_AGENT_BYTES: usize = 256;
 pub(crate) const MAX_PEM_BYTES: usize = 1024 * 1024;
 
@@ -176,6 +179,7 @@ pub(crate) struct Network {
 #[derive(Clone)]
 pub struct Config {
     pub(crate) base_url: Uri,
+    pub(crate) auth_path: Box<str>,
     pub(crate) timeout: Duration,
     pub(crate) attempt_timeout: Duration,
     pub(crate) max_attempts: u32,
@@ -190,6 +194,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             base_url: Uri::from_static(DEFAULT_BASE_URL),
+            auth_path: DEFAULT_AUTH_PATH.into(),
             timeout: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
             max_attempts: 3,
@@ -216,10 +221,18 @@ impl Config {
         Config::default()
     }
 
-    /// Where the service is: `https://HOST[:PORT][/PREFIX]`, to which `/open-api/v2/auth` is added.
+    /// Where the service is: `https://HOST[:PORT][/PREFIX]`, to which the path of the sign-in is added.
     /// Whether plain `http://` is acceptable is decided when the client is made.
     pub fn set_base_url(&mut self, url: &str) -> Result<&mut Config, Error> {
         self.base_url = parse_base_url(url)?;
+        Ok(self)
+    }
+
+    /// The path of the sign-in, after the base URL: 1 to 256 bytes, beginning with one `/`; default
+    /// [`DEFAULT_AUTH_PATH`]. For a service that has moved the sign-in. Since 1.1.
+    pub fn set_auth_path(&mut self, path: &str) -> Result<&mut Config, Error> {
+        check_auth_path(path)?;
+        self.auth_path = path.into();
         Ok(self)
     }
 
@@ -379,7 +392,7 @@ impl Config {
             )));
         }
         let base = self.base_url.to_string();
-        format!("{}/open-api/v2/auth", base.trim_end_matches('/'))
+        format!("{}{}", base.trim_end_matches('/'), self.auth_path)
             .parse()
             .map_err(|error| Error::invalid_argument(format!("base_url: {error}")))
     }
@@ -389,6 +402,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("base_url", &self.base_url)
+            .field("auth_path", &self.auth_path)
             .field("timeout", &self.timeout)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("max_attempts", &self.max_attempts)
@@ -460,6 +474,29 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
         return Err(bad("has a query or a fragment"));
     }
     Ok(uri)
+}
+
+/// A path as RFC 3986 writes it. It is added behind the host, so it cannot name another one; two slashes at
+/// the beginning would name one where the path stands alone.
+fn check_auth_path(path: &str) -> Result<(), Error> {
+    check_text("auth_path", path, MAX_AUTH_PATH_BYTES)?;
+    let is_in_path = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&b);
+    let is_escape = |after: &str| {
+        let mut digits = after.bytes().map(|b| b.is_ascii_hexdigit());
+        digits.next() == Some(true) && digits.next() == Some(true)
+    };
+    let problem = if !path.starts_with('/') || path.starts_with("//") {
+        "does not begin with one \"/\""
+    } else if path.contains(['?', '#']) {
+        "has a query or a fragment"
+    } else if !path.bytes().all(is_in_path) || !path.split('%').skip(1).all(is_escape) {
+        "has a character that must be percent-encoded in a path"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid_argument(format!(
+        "auth_path {problem}; expected a path such as \"{DEFAULT_AUTH_PATH}\""
+    )))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::DEFAULT_AUTH_PATH;
 use crate::Error;
-use crate::protocol::{self, Head};
+use crate::protocol::{self, Asked, Head};
 use crate::secret::Secret;
 
 /// What an HTTP date stands for.
@@ -41,7 +42,12 @@ pub fn parse_response(
     secret: &str,
 ) -> Result<Granted, Error> {
     let secret = Secret::new(secret);
-    let grant = protocol::parse_response(&head(response), response.body, unix_now, host, &secret)?;
+    let asked = Asked {
+        host,
+        path: DEFAULT_AUTH_PATH,
+        secret: &secret,
+    };
+    let grant = protocol::parse_response(&head(response), response.body, unix_now, asked)?;
     Ok(Granted {
         token: grant.token.expose().into(),
         token_type: grant.token_type.into(),

@@ -18,7 +18,7 @@ use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
 use crate::config::{Config, Credentials, Network};
 use crate::connect::{self, Failure, Notes};
-use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES};
+use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
 use crate::secret::{SecretBuffer, Wiped};
 use crate::{Error, Status};
 
@@ -173,8 +173,11 @@ impl Exchange {
             &answer.head(),
             body.as_slice(),
             self.network.clock.unix_seconds(),
-            &self.host,
-            &credentials.client_secret,
+            Asked {
+                host: &self.host,
+                path: self.url.path(),
+                secret: &credentials.client_secret,
+            },
         )?;
         if answer.has_transfer_encoding_of_its_own() {
             return Err(Error {

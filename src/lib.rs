@@ -59,7 +59,7 @@ mod status;
 mod token;
 
 pub use client::Client;
-pub use config::{Config, Credentials, DEFAULT_BASE_URL, LogLevel, Roots};
+pub use config::{Config, Credentials, DEFAULT_AUTH_PATH, DEFAULT_BASE_URL, LogLevel, Roots};
 pub use error::Error;
 pub use reason::Reason;
 pub use state::{LastResult, State};

@@ -51,6 +51,14 @@ pub(crate) struct Head<'a> {
     pub rate_limit_reset: Vec<&'a str>,
 }
 
+/// What was asked, for the texts of errors: whom, for what, and what must not be in them.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub host: &'a str,
+    pub path: &'a str,
+    pub secret: &'a Secret,
+}
+
 /// The request body, in memory that is wiped and was never moved.
 pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
     #[derive(Serialize)]
@@ -143,14 +151,14 @@ struct Fields<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Reads a response. `host` and `secret` serve the error text: what is named in it, what must not be.
+/// Reads a response.
 pub(crate) fn parse_response(
     head: &Head,
     body: &[u8],
     unix_now: i64,
-    host: &str,
-    secret: &Secret,
+    asked: Asked,
 ) -> Result<Grant, Error> {
+    let host = asked.host;
     let http_status = head.http_status;
     let fields = parse_fields(body);
     let success = match &fields {
@@ -164,19 +172,19 @@ pub(crate) fn parse_response(
             Ok(grant) => return Ok(grant),
             Err(problem) => protocol_error(host, &problem),
         },
-        (Ok(fields), Some("false")) => refusal(fields, head, host, secret),
+        (Ok(fields), Some("false")) => refusal(fields, head, asked),
         // The service's schema of errors, unlike its pages, has no `success`.
         (Ok(fields), None) if is_text(fields.error) && fields.token.is_none() => {
-            refusal(fields, head, host, secret)
+            refusal(fields, head, asked)
         }
         (Ok(_), None) if is_2xx => protocol_error(host, "the answer has no \"success\" field"),
         (Ok(_), Some(_)) if is_2xx => protocol_error(host, "\"success\" is neither true nor false"),
         (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
-            refusal(fields, head, host, secret)
+            refusal(fields, head, asked)
         }
-        (Ok(_), _) => foreign_error(head, host, "the JSON is not one of the service"),
+        (Ok(_), _) => foreign_error(head, asked, "the JSON is not one of the service"),
         (Err(problem), _) if is_2xx => protocol_error(host, problem),
-        (Err(problem), _) => foreign_error(head, host, problem),
+        (Err(problem), _) => foreign_error(head, asked, problem),
     };
     Err(Error {
         http_status: Some(http_status),
@@ -193,18 +201,21 @@ pub(crate) fn protocol_error(host: &str, problem: &str) -> Error {
 }
 
 /// An HTTP error whose body is not the service's: of a gateway, a proxy or a login page.
-fn foreign_error(head: &Head, host: &str, problem: &str) -> Error {
+fn foreign_error(head: &Head, asked: Asked, problem: &str) -> Error {
     let status = match status_for(head.http_status) {
         // Only the service itself can refuse credentials.
         Status::Rejected => Status::Protocol,
         status => status,
     };
-    let http_status = head.http_status;
-    let message = format!(
-        "{host} answered HTTP {http_status}{}; {problem}",
-        note(head)
-    );
-    Error::new(status, message)
+    let (host, http_status) = (asked.host, head.http_status);
+    let what = moved(head, "", asked).unwrap_or_else(|| {
+        let note = match http_status {
+            511 => ", this network asks for a login: open any web site on it",
+            _ => "",
+        };
+        format!("{host} answered HTTP {http_status}{note}")
+    });
+    Error::new(status, format!("{what}; {problem}"))
 }
 
 fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>> {
@@ -384,15 +395,15 @@ fn status_for(http_status: u16) -> Status {
     }
 }
 
-fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
+fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
     let token = fields
         .token
         .and_then(|raw| header_text(raw, MAX_TOKEN_BYTES));
-    let secrets: Vec<&Secret> = [secret].into_iter().chain(&token).collect();
+    let secrets: Vec<&Secret> = [asked.secret].into_iter().chain(&token).collect();
     let text = |raw: Option<&RawValue>| sanitize(&unescape(raw?)?, &secrets);
     let (server_code, server_message) = (text(fields.error), text(fields.message));
 
-    let http_status = head.http_status;
+    let (host, http_status) = (asked.host, head.http_status);
     let status = status_for(http_status);
     let (what, reason) = match status {
         Status::Rejected => {
@@ -411,7 +422,8 @@ fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
         .as_deref()
         .map(|code| format!(", {code}"))
         .unwrap_or_default();
-    let mut message = format!("{host} {what} (HTTP {http_status}{code}{})", note(head));
+    let mut message = moved(head, &code, asked)
+        .unwrap_or_else(|| format!("{host} {what} (HTTP {http_status}{code})"));
     if status == Status::Rejected {
         message = format!("{message}: {}", reason.advice());
     }
@@ -425,11 +437,35 @@ fn refusal(fields: &Fields, head: &Head, host: &str, secret: &Secret) -> Error {
     }
 }
 
-fn note(head: &Head) -> &'static str {
-    match (head.http_status, head.location) {
-        (300..400, Some(_)) => ", a redirect, which is never followed: a secret goes nowhere else",
-        (511, _) => ", this network asks for a login: open any web site on it",
-        _ => "",
+/// What is said of an answer that means that the sign-in is elsewhere. `None` for every other one.
+fn moved(head: &Head, code: &str, asked: Asked) -> Option<String> {
+    let Asked { host, path, .. } = asked;
+    let http_status = head.http_status;
+    match (http_status, head.location) {
+        (300..400, Some(location)) => {
+            let target = shown_target(location, asked.secret);
+            let target = target.as_deref().unwrap_or("another place");
+            Some(format!(
+                "{host} redirects {path} to {target} (HTTP {http_status}{code}): redirects are not \
+                 followed, so that no other host sees the secret; if the service has moved, set its new \
+                 base_url or auth_path"
+            ))
+        }
+        (404 | 410, _) => Some(format!(
+            "{host} has no sign-in at {path} (HTTP {http_status}{code}): check base_url, and if the service \
+             has moved the sign-in, set auth_path"
+        )),
+        _ => None,
+    }
+}
+
+/// Where a redirect points, without its query and its fragment, which may hold a session. `None` if it has a
+/// user name or nothing that can be shown.
+fn shown_target(location: &str, secret: &Secret) -> Option<Box<str>> {
+    let target = location.split(['?', '#']).next()?;
+    match target.contains('@') {
+        true => None,
+        false => sanitize(target, &[secret]),
     }
 }
 
@@ -439,6 +475,14 @@ mod tests {
 
     const NOW: i64 = 1_767_848_732;
     const DATE: &str = "Thu, 08 Jan 2026 05:05:32 GMT";
+
+    fn asked(secret: &Secret) -> Asked<'_> {
+        Asked {
+            host: "host",
+            path: "/auth",
+            secret,
+        }
+    }
 
     fn read(http_status: u16, body: &str) -> Result<Grant, Error> {
         read_dated(http_status, Some(DATE), body)
@@ -451,7 +495,7 @@ mod tests {
             ..Head::default()
         };
         let secret = Secret::new("hunter2");
-        parse_response(&head, body.as_bytes(), NOW, "host", &secret)
+        parse_response(&head, body.as_bytes(), NOW, asked(&secret))
     }
 
     #[test]

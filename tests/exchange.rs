@@ -156,6 +156,60 @@ fn the_host_program_may_name_itself_and_the_service_may_have_a_prefix() {
 }
 
 #[test]
+fn the_request_goes_to_the_path_that_is_set() {
+    let bench = Bench::with(|settings| settings.auth_path = "/gateway/v3/sign-in".into());
+    for (prefix, path) in [
+        ("", "/gateway/v3/sign-in"),
+        ("/", "/gateway/v3/sign-in"),
+        ("/gateway", "/v3/sign-in"),
+        ("/gateway/", "/v3/sign-in"),
+    ] {
+        let mut config = single(&bench);
+        config
+            .set_base_url(&format!("{}{prefix}", bench.sandbox.url()))
+            .and_then(|config| config.set_auth_path(path))
+            .unwrap();
+        noted(bench.client(&config).get_token(None)).unwrap();
+        let request = bench.sandbox.last_request().unwrap();
+        assert_eq!(request.path, "/gateway/v3/sign-in");
+    }
+}
+
+#[test]
+fn no_path_leads_to_another_host() {
+    let (bench, thief) = (Bench::start(), Bench::start());
+    let port = thief.sandbox.port();
+    let mut sent = 0;
+    for path in [
+        format!("//127.0.0.1:{port}/"),
+        format!("/\\127.0.0.1:{port}/"),
+        format!("\\\\127.0.0.1:{port}/"),
+        format!("@127.0.0.1:{port}/"),
+        format!(":pass@127.0.0.1:{port}/"),
+        format!(".127.0.0.1:{port}/"),
+        format!("http://127.0.0.1:{port}/"),
+        format!("/@127.0.0.1:{port}/"),
+        format!("/..//127.0.0.1:{port}/"),
+        format!("/.//127.0.0.1:{port}/"),
+        format!("/%2f127.0.0.1:{port}/"),
+        format!("/http://127.0.0.1:{port}/"),
+        format!("/\t/127.0.0.1:{port}/"),
+    ] {
+        let mut config = single(&bench);
+        if let Err(error) = config.set_auth_path(&path) {
+            assert_eq!(error.status(), Status::InvalidArgument, "{path}");
+            continue;
+        }
+        let error = failed(noted(bench.client(&config).get_token(None)));
+        assert_eq!(error.http_status(), Some(404), "{path}");
+        assert_eq!(bench.sandbox.last_request().unwrap().path, path);
+        sent += 1;
+    }
+    assert_eq!(sent, 5);
+    assert_eq!(thief.sandbox.connections(), 0);
+}
+
+#[test]
 fn the_longest_settings_that_are_taken_reach_the_service() {
     let bench = Bench::start();
     let mut config = single(&bench);
@@ -164,14 +218,16 @@ fn the_longest_settings_that_are_taken_reach_the_service() {
     config
         .set_user_agent(&"t".repeat(256))
         .and_then(|config| config.set_base_url(&url))
+        .and_then(|config| config.set_auth_path(&format!("/{}", "p".repeat(255))))
         .unwrap();
     let longest = "\"\\".repeat(512);
     let credentials = Credentials::new(&longest, &longest, &longest, &longest).unwrap();
     let error = failed(bench.client_for(credentials, &config).get_token(None));
     assert_eq!(error.http_status(), Some(404));
     let request = bench.sandbox.last_request().unwrap();
-    assert!(request.path.ends_with("aaa/open-api/v2/auth"));
-    assert!(url.ends_with(request.path.strip_suffix("/open-api/v2/auth").unwrap()));
+    let (prefix, path) = request.path.rsplit_once('/').unwrap();
+    assert!(url.ends_with(prefix) && prefix.ends_with("aaa"));
+    assert_eq!(path.len(), 255);
     assert!(request.body.len() > 8192);
 }
 
@@ -564,7 +620,11 @@ fn no_redirect_is_followed_so_no_other_host_ever_sees_the_secret() {
                 let error = refused(attempt(&bench), "redirect");
                 assert_eq!(error.status(), Status::Protocol);
                 assert_eq!(error.http_status(), Some(http_status));
-                assert!(error.message().contains("redirect"), "{error}");
+                let words = format!(
+                    "redirects {AUTH_PATH} to {}{AUTH_PATH}",
+                    target.sandbox.url()
+                );
+                assert!(error.message().contains(&words), "{error}");
                 assert_eq!(bench.requests(), before + 1);
             }
         }
@@ -585,6 +645,58 @@ fn a_redirect_that_carries_a_good_answer_is_still_none() {
         );
         assert_eq!(error.status(), Status::Protocol, "{error}");
     }
+}
+
+#[test]
+fn a_sign_in_that_has_moved_is_an_error_that_says_where_and_what_to_set() {
+    let moved_to = |location| answered_moved(308, &[("location", location)]);
+    for (error, words) in [
+        (
+            answered_moved(404, &[]),
+            "has no sign-in at /open-api/v2/auth",
+        ),
+        (
+            answered_moved(410, &[]),
+            "has no sign-in at /open-api/v2/auth",
+        ),
+        (
+            moved_to("/v3/auth"),
+            "redirects /open-api/v2/auth to /v3/auth (HTTP 308, moved)",
+        ),
+        (
+            moved_to("https://open-api.clopos.com/auth?session=5e55#top"),
+            "redirects /open-api/v2/auth to https://open-api.clopos.com/auth (HTTP 308, moved)",
+        ),
+        // What may hold a password or the secret is not shown.
+        (
+            moved_to("https://user:5e55@host/"),
+            "to another place (HTTP",
+        ),
+        (moved_to("?5e55"), "to another place (HTTP"),
+        (
+            moved_to(&format!("https://host/{CLIENT_SECRET}")),
+            "to https://host/*** (HTTP",
+        ),
+    ] {
+        assert_eq!(error.status(), Status::Protocol, "{error}");
+        let text = error.message();
+        assert!(text.contains(words) && text.contains("auth_path"), "{text}");
+        assert!(!text.contains("5e55"), "{text}");
+    }
+}
+
+/// The same for the service's JSON and for a web page.
+fn answered_moved(http_status: u16, headers: &[(&str, &str)]) -> Error {
+    let bench = Bench::start();
+    let json = br#"{"success":false,"error":"moved"}"#;
+    let page = refused(answered(&bench, http_status, headers, b"<html>"), "a page");
+    let error = refused(answered(&bench, http_status, headers, json), "JSON");
+    assert_eq!(error.server_code(), Some("moved"));
+    assert_eq!(error.http_status(), Some(http_status));
+    let plain = error.message().replacen(", moved", "", 1);
+    assert!(page.message().starts_with(&plain), "{page}");
+    assert!(page.message().contains("web page"), "{page}");
+    error
 }
 
 // ---------------------------------------------------------------------------------------------

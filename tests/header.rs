@@ -39,7 +39,7 @@ fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
         .iter()
         .flat_map(|name| enumerators(&header, name))
         .collect();
-    assert!(settings.len() >= 11 && constants.len() >= 26);
+    assert!(settings.len() >= 12 && constants.len() >= 26);
     let names = |source: &str, name: &str| identifiers(source).filter(|word| *word == name).count();
     for wrapper in INCLUDING {
         let source = read(wrapper);

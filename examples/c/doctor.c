@@ -467,7 +467,7 @@ static void report_ends(clopos_auth_status status, const clopos_auth_error *erro
 
 enum {
     CLIENT_ID, CLIENT_SECRET, BRAND, INTEGRATOR_ID, CREDENTIALS,
-    BASE_URL = CREDENTIALS, PROXY, ROOTS, CA_FILE, TIMEOUT_MS, ATTEMPT_TIMEOUT_MS, MAX_ATTEMPTS,
+    BASE_URL = CREDENTIALS, AUTH_PATH, PROXY, ROOTS, CA_FILE, TIMEOUT_MS, ATTEMPT_TIMEOUT_MS, MAX_ATTEMPTS,
     REQUESTS_PER_MINUTE, USER_AGENT, ALLOW_PLAIN_HTTP, LOG_LEVEL, SETTINGS
 };
 
@@ -484,6 +484,7 @@ static struct setting {
     {"brand", NULL, NULL, NULL},
     {"integrator-id", NULL, NULL, NULL},
     {"base-url", "URL", "where the service is (" DEFAULT_BASE_URL ")", NULL},
+    {"auth-path", "PATH", "the path of the sign-in (/open-api/v2/auth)", NULL},
     {"proxy", "PROXY", "environment (the default), none or http://HOST:PORT", NULL},
     {"roots", "ROOTS", "bundled (the default), system or none", NULL},
     {"ca-file", "FILE", "a PEM file with certificates to trust, beside the roots", NULL},
@@ -726,6 +727,8 @@ static clopos_auth_status apply(clopos_auth_config *config, int which, const cha
     switch (which) {
     case BASE_URL:
         return clopos_auth_config_set_base_url(config, value, error);
+    case AUTH_PATH:
+        return clopos_auth_config_set_auth_path(config, value, error);
     case PROXY:
         return clopos_auth_config_set_proxy(config, value, error);
     case ROOTS: {
@@ -1257,7 +1260,7 @@ static void why_no_answer_of_the_service(char *out, size_t size, const place *se
         say(out, size, "correct the base URL, or sign in to this network's login page: %s leads elsewhere "
             "(%s)", service->host, words);
     else if (http_status == 404 || http_status == 405 || http_status == 410)
-        say(out, size, "correct the base URL: there is no such service at %s (%s)", service->host, words);
+        say(out, size, "correct the base URL or the path of the sign-in: there is no such service at %s (%s)", service->host, words);
     else
         say(out, size, "find out what answers in the place of %s: a login page of this network (open any web "
             "site and look), a gateway or a firewall (%s)", service->host, words);

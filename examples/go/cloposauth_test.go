@@ -48,6 +48,7 @@ func TestSettingsThatTheLibraryRefusesAreErrors(t *testing.T) {
 		"client_id":           func(c *cloposauth.Config) { c.ClientID = "" },
 		"client_secret":       func(c *cloposauth.Config) { c.ClientSecret = cloposauth.NewSecret("b\x00") },
 		"base_url":            func(c *cloposauth.Config) { c.BaseURL = "ftp://host" },
+		"auth_path":           func(c *cloposauth.Config) { c.AuthPath = "//host/auth" },
 		"timeout_ms":          func(c *cloposauth.Config) { c.Timeout = -time.Second },
 		"attempt_timeout_ms":  func(c *cloposauth.Config) { c.AttemptTimeout = 24 * 365 * time.Hour },
 		"max_attempts":        func(c *cloposauth.Config) { c.MaxAttempts = 1<<32 + 1 },

@@ -55,6 +55,7 @@ type Config struct {
 	IntegratorID string
 
 	BaseURL           string        // default: DefaultBaseURL
+	AuthPath          string        // the path of the sign-in, after BaseURL; default: "/open-api/v2/auth"
 	Timeout           time.Duration // how long a call may take whose context has no deadline; default: 30 s
 	AttemptTimeout    time.Duration // how long one attempt may take; default: 10 s
 	MaxAttempts       int           // of one exchange; default: 3
@@ -94,6 +95,9 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 	}{
 		{c.BaseURL != "", func() C.clopos_auth_status {
 			return C.clopos_auth_config_set_base_url(config, pointer(terminated(c.BaseURL)), &e)
+		}},
+		{c.AuthPath != "", func() C.clopos_auth_status {
+			return C.clopos_auth_config_set_auth_path(config, pointer(terminated(c.AuthPath)), &e)
 		}},
 		{true, func() C.clopos_auth_status {
 			return C.clopos_auth_config_set_timeout_ms(config, milliseconds(c.timeout()), &e)

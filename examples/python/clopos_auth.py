@@ -244,6 +244,7 @@ def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(_find_library())
     functions: Dict[str, List[Any]] = {
         "config_set_base_url": [c_char_p],
+        "config_set_auth_path": [c_char_p],
         "config_set_timeout_ms": [c_uint32],
         "config_set_attempt_timeout_ms": [c_uint32],
         "config_set_max_attempts": [c_uint32],
@@ -424,6 +425,7 @@ class Client:
         integrator_id: str,
         *,
         base_url: Optional[str] = None,
+        auth_path: Optional[str] = None,
         timeout: Optional[float] = None,
         attempt_timeout: Optional[float] = None,
         max_attempts: Optional[int] = None,
@@ -447,6 +449,8 @@ class Client:
         try:
             if base_url is not None:
                 _call("config_set_base_url", config, _text(base_url))
+            if auth_path is not None:
+                _call("config_set_auth_path", config, _text(auth_path))
             if timeout is not None:
                 _call("config_set_timeout_ms", config, _milliseconds(timeout))
             if attempt_timeout is not None:

@@ -107,7 +107,7 @@ pub extern "C" fn clopos_auth_config_free(config: *mut clopos_auth_config) {
 }
 
 /// Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
-/// or fragment; "/open-api/v2/auth" is added. Default: "https://integrations.clopos.com". Plain
+/// or fragment; the path of the sign-in is added (see `clopos_auth_config_set_auth_path()`). Default: "https://integrations.clopos.com". Plain
 /// "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
 /// `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
 /// `clopos_auth_client_new()`. Without that permission it connects to loopback addresses only,
@@ -124,6 +124,28 @@ pub unsafe extern "C" fn clopos_auth_config_set_base_url(
     unsafe {
         set(config, err, |config| {
             config.set_base_url(text("base_url", base_url)?).map(drop)
+        })
+    }
+}
+
+/// The path of the sign-in, which is added to the base URL: 1 to 256 bytes, beginning with one "/", percent-encoded
+/// as in a URL, without query or fragment. Default: "/open-api/v2/auth". Set it if the service has moved the
+/// sign-in: PROTOCOL with `http_status` 404, 410 or 3xx says so, and its message names the path. It cannot
+/// name another host; `clopos_auth_config_set_base_url()` does. Since 1.1.
+///
+/// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clopos_auth_config_set_auth_path(
+    config: *mut clopos_auth_config,
+    auth_path: *const c_char,
+    err: *mut *mut clopos_auth_error,
+) -> Status {
+    // SAFETY: the caller's contract.
+    unsafe {
+        set(config, err, |config| {
+            config
+                .set_auth_path(text("auth_path", auth_path)?)
+                .map(drop)
         })
     }
 }

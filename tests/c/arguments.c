@@ -47,6 +47,8 @@ static void null_in_any_argument_of_a_setter_is_an_invalid_argument(void)
 
     CHECK_BLAMES("base_url", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
                  clopos_auth_config_set_base_url(config, NULL, &err));
+    CHECK_BLAMES("auth_path", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
+                 clopos_auth_config_set_auth_path(config, NULL, &err));
     CHECK_BLAMES("proxy", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
                  clopos_auth_config_set_proxy(config, NULL, &err));
     CHECK_BLAMES("user_agent", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
@@ -79,6 +81,7 @@ static void null_as_a_config_is_an_invalid_handle_in_every_setter(void)
     const int32_t invalid = CLOPOS_AUTH_INVALID_HANDLE;
 
     CHECK_FAILS(invalid, &err, clopos_auth_config_set_base_url(NULL, "https://host", &err));
+    CHECK_FAILS(invalid, &err, clopos_auth_config_set_auth_path(NULL, "/auth", &err));
     CHECK_FAILS(invalid, &err, clopos_auth_config_set_timeout_ms(NULL, 1, &err));
     CHECK_FAILS(invalid, &err, clopos_auth_config_set_attempt_timeout_ms(NULL, 1, &err));
     CHECK_FAILS(invalid, &err, clopos_auth_config_set_max_attempts(NULL, 1, &err));
@@ -122,6 +125,7 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     const int32_t stale = CLOPOS_AUTH_INVALID_HANDLE;
 
     CHECK(clopos_auth_config_set_base_url(config, "", NULL) == invalid);
+    CHECK(clopos_auth_config_set_auth_path(config, "", NULL) == invalid);
     CHECK(clopos_auth_config_set_timeout_ms(config, 0, NULL) == invalid);
     CHECK(clopos_auth_config_set_attempt_timeout_ms(config, 0, NULL) == invalid);
     CHECK(clopos_auth_config_set_max_attempts(config, 0, NULL) == invalid);
@@ -174,6 +178,7 @@ static void refuse_text_everywhere(clopos_auth_config *config, const char *text)
                  clopos_auth_client_new("c", "s", "b", text, NULL, &client, &err));
     CHECK(client == NULL);
     CHECK_BLAMES("base_url", invalid, &err, clopos_auth_config_set_base_url(config, text, &err));
+    CHECK_BLAMES("auth_path", invalid, &err, clopos_auth_config_set_auth_path(config, text, &err));
     CHECK_BLAMES("proxy", invalid, &err, clopos_auth_config_set_proxy(config, text, &err));
     CHECK_BLAMES("user_agent", invalid, &err,
                  clopos_auth_config_set_user_agent(config, text, &err));

@@ -76,7 +76,7 @@ static void fail(const char *moment, const char *what, const char *came)
 
 /* ---- The library ---- */
 #define FUNCTIONS(X)                                                                                 \
-    X(token_free) X(error_free) X(config_new) X(config_free) X(config_set_base_url)                  \
+    X(token_free) X(error_free) X(config_new) X(config_free) X(config_set_base_url) X(config_set_auth_path) \
     X(config_set_timeout_ms) X(config_set_attempt_timeout_ms) X(config_set_max_attempts)             \
     X(config_set_requests_per_minute) X(config_set_roots) X(config_add_ca_pem) X(config_set_proxy)   \
     X(config_set_user_agent) X(config_set_allow_plain_http) X(config_set_log)                        \
@@ -237,6 +237,7 @@ static clopos_auth_client *new_client(const char *moment, clopos_auth_log_fn log
         fclose(file);
     REQUIRE(moment, config != NULL);
     OK(config_set_base_url(config, has_request ? silent_url() : getenv("CLOPOS_BASE_URL"), &error));
+    OK(config_set_auth_path(config, "/open-api/v2/auth", &error));
     OK(config_set_timeout_ms(config, 20000, &error));
     OK(config_set_attempt_timeout_ms(config, 20000, &error));
     OK(config_set_max_attempts(config, 2, &error));

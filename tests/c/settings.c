@@ -93,6 +93,27 @@ static void a_base_url_is_https_with_a_host_and_nothing_odd(void)
     clopos_auth_config_free(config);
 }
 
+static void a_path_of_the_sign_in_is_taken_as_a_url_has_it_and_names_no_host(void)
+{
+    static const char *const good[] = {"/", "/open-api/v3/auth", "/auth/", "/a//b", "/%C3%A7", "/a@b:c;d=(e)"};
+    static const char *const bad[] = {"open-api/v2/auth", "//host/auth", "/\\host/auth", "\\\\host",
+                                      "@host/auth", "https://host/auth", "/auth?query", "/auth#fragment",
+                                      "/a b", " /auth", "/auth\n", "/\x7f", "/\xc3\xa7", "/%", "/%2", "/%g0",
+                                      "/{auth}", "/<auth>", "/\"auth\""};
+    clopos_auth_config *config = clopos_auth_config_new();
+    clopos_auth_error *err = NULL;
+    size_t i;
+
+    for (i = 0; i < sizeof good / sizeof *good; i++)
+        CHECK_OK(&err, clopos_auth_config_set_auth_path(config, good[i], &err));
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        printf("%s\n", bad[i]);
+        CHECK_BLAMES("auth_path", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
+                     clopos_auth_config_set_auth_path(config, bad[i], &err));
+    }
+    clopos_auth_config_free(config);
+}
+
 static void long_settings_are_taken_up_to_their_limit(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
@@ -101,7 +122,15 @@ static void long_settings_are_taken_up_to_their_limit(void)
     char *too_long_url = long_text(2049);
     char *longest_agent = long_text(256);
     char *too_long_agent = long_text(257);
+    char *longest_path = long_text(256);
+    char *too_long_path = long_text(257);
 
+    *longest_path = *too_long_path = '/';
+    CHECK_OK(&err, clopos_auth_config_set_auth_path(config, longest_path, &err));
+    CHECK_BLAMES("auth_path", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
+                 clopos_auth_config_set_auth_path(config, too_long_path, &err));
+    free(longest_path);
+    free(too_long_path);
     memcpy(longest_url, "https://host/", 13);
     memcpy(too_long_url, "https://host/", 13);
     CHECK_OK(&err, clopos_auth_config_set_base_url(config, longest_url, &err));
@@ -221,6 +250,7 @@ const test SETTING_TESTS[] = {
     TEST(numbers_are_taken_from_their_least_to_their_greatest),
     TEST(only_the_headers_numbers_name_roots_and_levels_and_permissions),
     TEST(a_base_url_is_https_with_a_host_and_nothing_odd),
+    TEST(a_path_of_the_sign_in_is_taken_as_a_url_has_it_and_names_no_host),
     TEST(long_settings_are_taken_up_to_their_limit),
     TEST(plain_http_leaves_this_device_only_with_permission),
     TEST(only_pem_certificates_are_taken_as_roots),

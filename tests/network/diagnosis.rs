@@ -485,7 +485,7 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         (
             "a wrong path",
             answering(404, "<h1>Not found</h1>"),
-            "To fix: correct the base URL: there is no such service at localhost",
+            "To fix: correct the base URL or the path of the sign-in: there is no such service at localhost",
             REFUSED,
             16,
         ),

@@ -189,6 +189,11 @@ namespace Clopos.Auth
             IntPtr error;
             using var baseUrl = new NativeText(settings.BaseUrl);
             Native.Check(Native.clopos_auth_config_set_base_url(config, baseUrl, out error), error);
+            if (settings.AuthPath is string path)
+            {
+                using var authPath = new NativeText(path);
+                Native.Check(Native.clopos_auth_config_set_auth_path(config, authPath, out error), error);
+            }
             Native.Check(Native.clopos_auth_config_set_timeout_ms(
                 config, Native.Milliseconds(settings.Timeout), out error), error);
             Native.Check(Native.clopos_auth_config_set_attempt_timeout_ms(

@@ -61,6 +61,9 @@ namespace Clopos.Auth
         /// <summary>"https://HOST[:PORT][/PREFIX]".</summary>
         public string BaseUrl { get; set; } = DefaultBaseUrl;
 
+        /// <summary>The path of the sign-in, after the base URL; null: "/open-api/v2/auth".</summary>
+        public string? AuthPath { get; set; }
+
         /// <summary>How long a call may take that says nothing else.</summary>
         public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(30);
 

@@ -153,6 +153,10 @@ namespace Clopos.Auth
             ConfigHandle config, NativeText baseUrl, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        internal static extern CloposAuthStatus clopos_auth_config_set_auth_path(
+            ConfigHandle config, NativeText authPath, out IntPtr error);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_config_set_timeout_ms(
             ConfigHandle config, uint timeoutMs, out IntPtr error);
 

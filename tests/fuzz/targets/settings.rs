@@ -1,4 +1,4 @@
-//! Sets texts: the base URL, the proxy, the user agent, one in a line, and makes a client with what
+//! Sets texts: the base URL, the proxy, the user agent and the path, one in a line, and makes a client with what
 //! was accepted.
 #![no_main]
 
@@ -11,7 +11,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let mut lines = input.split('\n');
-    let [url, proxy, user_agent] = [(); 3].map(|()| lines.next().unwrap_or(""));
+    let [url, proxy, user_agent, path] = [(); 4].map(|()| lines.next().unwrap_or(""));
     let mut config = Config::new();
 
     let accepted = check(&config.set_base_url(url).map(drop));
@@ -29,6 +29,9 @@ fuzz_target!(|input: &[u8]| {
     }
     let accepted = check(&config.set_user_agent(user_agent).map(drop));
     assert!(!accepted || user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+
+    let accepted = check(&config.set_auth_path(path).map(drop));
+    assert!(!accepted || path.starts_with('/') && !path.starts_with("//"));
 
     let credentials = Credentials::new("a", "b", "c", "d").expect("they are fine");
     config.set_allow_plain_http(true);

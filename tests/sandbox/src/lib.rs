@@ -88,8 +88,16 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on, or a name that cannot be in a certificate.
+    /// An address that cannot be listened on, a name that cannot be in a certificate, or a path that
+    /// is not a path.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        let path = &settings.auth_path;
+        if !path.starts_with('/') || path.contains(['{', '}', '?', '#']) || path == VENUES_PATH {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "auth_path: not a path",
+            ));
+        }
         let service_listener = TcpListener::bind(settings.listen)?;
         let control_listener = TcpListener::bind(settings.control)?;
         let (service, control) = (

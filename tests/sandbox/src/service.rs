@@ -24,7 +24,7 @@ use crate::script::Step;
 use crate::settings::Settings;
 use crate::state::{Recorded, State};
 
-/// Where tokens are asked for.
+/// Where tokens are asked for, unless [`Settings::auth_path`] says otherwise.
 pub const AUTH_PATH: &str = "/open-api/v2/auth";
 /// An endpoint that wants a token.
 pub const VENUES_PATH: &str = "/open-api/v2/venues";
@@ -40,8 +40,9 @@ pub(crate) struct Connection {
 }
 
 pub(crate) fn router(state: Arc<State>) -> Router {
+    let auth_path = state.settings.lock().auth_path.clone();
     Router::new()
-        .route(AUTH_PATH, post(auth))
+        .route(&auth_path, post(auth))
         .route(VENUES_PATH, get(venues))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -54,7 +55,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 async fn record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let at = Instant::now();
     let (parts, body) = request.into_parts();
-    if parts.uri.path() == AUTH_PATH {
+    if parts.uri.path() == state.settings.lock().auth_path {
         state.auth_requests.add_one();
     }
     let body = to_bytes(body, MAX_BODY).await;

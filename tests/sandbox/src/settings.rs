@@ -10,8 +10,8 @@ use serde_json::Value;
 /// How the sandbox listens, what it presents and what it answers.
 ///
 /// Start from [`Settings::default`] and change fields. Those that shape the listener (`listen`,
-/// `control`, `tls`, `certificate`, `names`) are read once, at start; the others may change while
-/// it runs, with [`Sandbox::update`](crate::Sandbox::update).
+/// `control`, `auth_path`, `tls`, `certificate`, `names`) are read once, at start; the others may
+/// change while it runs, with [`Sandbox::update`](crate::Sandbox::update).
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct Settings {
@@ -24,6 +24,10 @@ pub struct Settings {
     /// Address of the control port, always plain HTTP
     #[arg(long, value_name = "ADDR", default_value_t = Settings::default().control)]
     pub control: SocketAddr,
+
+    /// Where the service takes sign-ins; at every other path it has nothing
+    #[arg(long, value_name = "PATH", default_value_t = Settings::default().auth_path)]
+    pub auth_path: String,
 
     /// Serve plain HTTP, without TLS
     #[arg(long = "no-tls", action = ArgAction::SetFalse)]
@@ -94,6 +98,7 @@ impl Default for Settings {
         Settings {
             listen: any_port,
             control: any_port,
+            auth_path: crate::AUTH_PATH.into(),
             tls: true,
             certificate: Certificate::Valid,
             names: ["localhost", "127.0.0.1", "::1"].map(String::from).to_vec(),

@@ -37,7 +37,7 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn help_names_the_credentials_and_every_setting() {
     let help = String::from_utf8(output(&["--help"]).stdout).expect("UTF-8");
-    let flags = "--ca-file --fault --list-faults --listen --control --no-tls --certificate --name \
+    let flags = "--ca-file --fault --list-faults --listen --control --auth-path --no-tls --certificate --name \
         --lifetime --latency-ms --clock-offset --requests-per-minute --no-rate-limit-headers \
         --rate-limit-reset --retry-after --expires-in --expires-at --redirect-to";
     for flag in flags.split_whitespace().chain([CLIENT_ID, CLIENT_SECRET]) {

@@ -160,6 +160,25 @@ fn other_paths_and_methods_are_refused_with_the_failure_body() {
 }
 
 #[test]
+fn sign_ins_are_taken_at_another_path_if_asked_and_only_there() {
+    let sandbox = start_with(|settings| settings.auth_path = "/v3/sign-in".into());
+    assert_failure(&ask(&sandbox, &credentials()), 404, "not_found");
+    assert_eq!(sandbox.auth_requests(), 0);
+    let agent = agent(sandbox.ca_pem());
+    let post = agent.post(sandbox.url() + "/v3/sign-in");
+    let response = read(post.send(credentials().to_string()));
+    assert_eq!(response.body()["success"], true);
+    assert_eq!(sandbox.auth_requests(), 1);
+    for path in ["v3", "/{v3}", "/v3?", VENUES_PATH] {
+        let settings = Settings {
+            auth_path: path.into(),
+            ..Settings::default()
+        };
+        assert!(Sandbox::start(settings).is_err(), "{path}");
+    }
+}
+
+#[test]
 fn a_body_over_64_kib_is_refused() {
     let response = ask(&start(), &with("brand", "x".repeat(64 * 1024)));
     assert_failure(&response, 413, "validation_error");

@@ -198,6 +198,8 @@ static void all_settings(void)
     clopos_auth_error *error = NULL;
     clopos_auth_client *client;
 
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_auth_path(config, "/open-api/v2/auth", &error), &error,
+           NULL);
     expect(CLOPOS_AUTH_OK, clopos_auth_config_set_attempt_timeout_ms(config, 5000, &error), &error,
            NULL);
     expect(CLOPOS_AUTH_OK, clopos_auth_config_set_requests_per_minute(config, 20, &error), &error,

@@ -161,7 +161,8 @@ void signs_in()
 void all_settings()
 {
     config settings = config_from_environment();
-    settings.attempt_timeout(5s)
+    settings.auth_path("/open-api/v2/auth")
+        .attempt_timeout(5s)
         .requests_per_minute(20)
         .user_agent("Till/4.2")
         .proxy("none")

@@ -290,6 +290,7 @@ internal static class Behaviours
     private static void AllSettings()
     {
         CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.AuthPath = "/open-api/v2/auth";
         settings.AttemptTimeout = TimeSpan.FromSeconds(5);
         settings.RequestsPerMinute = 20;
         settings.UserAgent = "Till/4.2";

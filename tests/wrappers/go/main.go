@@ -202,6 +202,7 @@ func keepsNoCopyOfTheSecret() {
 
 func allSettings() {
 	config := configFromEnvironment()
+	config.AuthPath = "/open-api/v2/auth"
 	config.AttemptTimeout = 5 * time.Second
 	config.RequestsPerMinute = 20
 	config.UserAgent = "Till/4.2"

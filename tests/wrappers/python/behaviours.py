@@ -141,6 +141,7 @@ def walk(error):
 
 def all_settings():
     with client_from_environment(
+        auth_path="/open-api/v2/auth",
         attempt_timeout=5,
         requests_per_minute=20,
         user_agent="Till/4.2",
