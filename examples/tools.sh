@@ -16,14 +16,14 @@ apt_install() {
     echo "installing $*" >&2
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
-    # Somebody else may be installing something.
-    local patient=(-o DPkg::Lock::Timeout=600)
+    # Somebody else may be installing something: another of these scripts, or apt itself.
+    local patient=(flock /var/lib/apt/lists apt-get -o DPkg::Lock::Timeout=600)
     if [ -z "${apt_is_up_to_date:-}" ]; then
         # A source that cannot be reached may be one that is not needed.
-        apt-get "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
-        apt_is_up_to_date=1
+        "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
+        export apt_is_up_to_date=1 # once is enough for a whole run of the tests
     fi
-    if ! apt-get "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
+    if ! "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         return 1

@@ -32,6 +32,8 @@ LEAST_FREE_MB=2048
 # first_comment PART: what the part proves. Its lines "# needs: PART..." name parts that have to run before it.
 first_comment() { sed -n '2s/^# //p' "tests/parts/$1.sh"; }
 needs() { sed -n 's/^# needs: //p' "tests/parts/$1.sh"; }
+# Its lines "# ahead: COMMAND" name what it installs or builds first, and what can as well be done before.
+ahead() { sed -n 's/^# ahead: //p' "tests/parts/$1.sh"; }
 
 usage() {
     echo "$1; there are: all ${ALL[*]}" >&2
@@ -93,7 +95,8 @@ done
 add_to_plan "$@"
 
 work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+ahead=
+trap '[ -z "$ahead" ] || kill -- "-$ahead" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 # What the tests must never log or say, and what they did log and say. A test program appends every log
 # line and error text to a file of its own in the one, and every secret and token to the other.
@@ -107,6 +110,13 @@ if ! need_rust || ! fetch_crates; then
     echo "0 passed, 1 failed"
     exit 1
 fi
+# Beside the parts, in the time that these leave idle. Nobody looks at how it ends: the part that needs it runs the same
+# command again, which then has nothing left to do, or waits for the first, or fails there.
+for part in "${plan[@]}"; do ahead "$part"; done >"$work/ahead"
+set -m # in a process group of its own, so that all of it can be ended
+nice -n 19 tests/ahead.sh "$work/ahead" >/dev/null 2>&1 </dev/null &
+ahead=$!
+set +m
 for part in "${plan[@]}"; do
     run_part "$part"
 done

@@ -5,20 +5,22 @@
 # shellcheck disable=SC2154 # tools.sh knows the root
 toolchains=$root/target/toolchains
 
-# fetch NAME COMMAND...: runs COMMAND with a new folder's path at its end, which becomes NAME's folder.
-fetch() {
-    local folder
-    [ ! -e "$toolchains/$1" ] || return 0
+# fetch NAME COMMAND...: runs COMMAND with a new folder's path at its end, which becomes NAME's folder. Whoever wants the
+# same meanwhile waits.
+fetch() (
+    [ ! -e "$toolchains/$1" ] || exit 0
+    mkdir -p "$toolchains" && exec 9>"$toolchains/$1.lock" && { ! type -P flock >/dev/null || flock 9; } || exit
+    [ ! -e "$toolchains/$1" ] || exit 0
     echo "fetching $1 into ${toolchains#"$root"/}" >&2
-    mkdir -p "$toolchains" && folder=$(mktemp -d "$toolchains/new.XXXXXX") || return
+    folder=$(mktemp -d "$toolchains/new.XXXXXX") || exit
     if "${@:2}" "$folder" >"$folder.log" 2>&1 && mv -T "$folder" "$toolchains/$1"; then
         rm -f "$folder.log"
-        return
+        exit
     fi
     cat "$folder.log" >&2
     rm -rf "$folder" "$folder.log"
-    [ -e "$toolchains/$1" ] # somebody else was faster
-}
+    exit 1
+)
 
 # from_pypi PACKAGE... FOLDER
 from_pypi() {

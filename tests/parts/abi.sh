@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # what programs have compiled in stays: numbers, fields, functions
+# ahead: need abidiff abigail-tools
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the headers compile without a warning: C99 to C17 and C++11 to C++20, gcc and clang
+# ahead: need clang clang
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # what cargo-c installs, used by programs that find it with pkg-config and CMake
+# ahead: need_cargo_c
+# ahead: need cmake cmake make
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 # shellcheck source=tests/install/programs.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the Rust tests: policies, client, network, sandbox, header, documents
+# ahead: need_network_tools
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

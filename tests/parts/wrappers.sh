@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # one list of behaviours, in every language
+# ahead: need_dotnet
+# ahead: need_mono
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
