@@ -24,9 +24,9 @@ notices_a_moved_field() {
         ! same_layout "$work/moved" >"$work/moved/fields" && grep -F 'clopos_auth_token.value was 0' "$work/moved/fields"
 }
 
-# The interface as the compiler's debug information tells it.
+# The interface as the compiler's debug information tells it. Why "--examples": see build_sandbox.
 read_interface() {
-    cargo build --lib --config profile.dev.package.clopos_auth.debug=2 && abidw --no-show-locs --no-corpus-path --no-comp-dir-path \
+    cargo build --lib --examples --config profile.dev.package.clopos_auth.debug=2 && abidw --no-show-locs --no-corpus-path --no-comp-dir-path \
         --out-file "$work/library.abi" "$(target_directory)/debug/libclopos_auth.so" &&
         tests/abi/reduce.py "$work/library.abi" "$work/interface.abi"
 }

@@ -3,5 +3,7 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-RUSTDOCFLAGS="-D warnings" check "the documentation builds without a warning" cargo doc --no-deps --workspace
+# Why "--examples": see build_sandbox in examples/tools.sh.
+RUSTDOCFLAGS="-D warnings" check "the documentation builds without a warning" \
+    cargo doc --no-deps --workspace --lib --examples
 check "the examples in the documentation compile" cargo test --doc --workspace

@@ -5,7 +5,7 @@
 
 need_go || skip_all "Go is missing"
 built build_library
-built cargo build -p clopos-sandbox
+built build_sandbox
 target=$(target_directory)
 export CGO_CFLAGS=-I$root/include CGO_LDFLAGS=-L$target/release LD_LIBRARY_PATH=$target/release
 export CLOPOS_SANDBOX=$target/debug/clopos-sandbox

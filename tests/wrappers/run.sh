@@ -13,7 +13,7 @@
 [ $# != 0 ] || { echo "usage: $0 LANGUAGE[-VARIANT]..." >&2; exit 2; }
 
 built build_library
-built cargo build -p clopos-sandbox
+built build_sandbox
 export CLOPOS_AUTH_INCLUDE=$root/include CLOPOS_AUTH_LIBRARIES
 CLOPOS_AUTH_LIBRARIES=$(target_directory)/release
 export LD_LIBRARY_PATH=$CLOPOS_AUTH_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
