@@ -1,4 +1,6 @@
 using System;
+using System.Diagnostics;
+using System.IO;
 using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
@@ -18,30 +20,55 @@ namespace Clopos.Auth
     /// string venues = await http.GetStringAsync(CloposAuthSettings.DefaultBaseUrl + "/open-api/v2/venues");
     /// </code>
     /// </example>
-    public sealed class CloposAuthClient : IDisposable
+    [DebuggerDisplay("{BaseUrl}")]
+    public sealed class CloposAuthClient : ICloposTokenSource, IDisposable
     {
+        private const string ClosedMeanwhile = "the client was closed during the call";
+
         private readonly ClientHandle client;
-        private readonly TimeSpan timeout;
-        private readonly SharedCall tokens;
-        private readonly SharedCall signIns;
-        private volatile bool hadToken;
+        private readonly Callbacks callbacks;
+        private readonly uint timeoutMs;
+
+        /// <summary>The newest token, as its completed task: nothing is allocated for it again.</summary>
+        private Task<CloposToken>? kept;
 
         /// <summary>Makes a client. Sends nothing yet.</summary>
+        /// <exception cref="CloposAuthException">A setting is not valid; the message names it.</exception>
+        /// <exception cref="IOException"><see cref="CloposAuthSettings.CaFile"/> cannot be read.</exception>
+        /// <exception cref="DllNotFoundException">The native library cannot be loaded; the message says where
+        /// it was looked for.</exception>
         public CloposAuthClient(CloposAuthSettings settings)
         {
             if (settings is null)
             {
                 throw new ArgumentNullException(nameof(settings));
             }
+            callbacks = new Callbacks(this, settings.Log);
             client = Open(settings);
-            timeout = settings.Timeout;
+            callbacks.Client = client.Key;
+            timeoutMs = Native.Milliseconds(settings.Timeout);
             BaseUrl = new Uri(settings.BaseUrl);
-            tokens = new SharedCall(patience => Call(Native.clopos_auth_get_token, patience));
-            signIns = new SharedCall(patience => Call(Native.clopos_auth_authenticate, patience));
         }
 
+        /// <summary>
+        /// Each sign-in raises it once when it has ended, also one that replaces the token ahead of time. Raised on
+        /// a thread of the library, with no lock held and after the tasks that waited have been completed:
+        /// a handler may call this client, also <see cref="Dispose"/>, and may take its time, but must not
+        /// wait for one of the client's tasks. What it throws is dropped, and the other handlers are
+        /// called. Not raised after <see cref="Dispose"/> has returned, which waits for a handler that
+        /// is running on another thread.
+        /// </summary>
+        public event EventHandler<CloposAuthChangedEventArgs>? Changed;
+
         /// <summary>The version of the native library that is running, "1.0.0".</summary>
-        public static string NativeVersion => Native.Text(Native.clopos_auth_version()) ?? "";
+        public static string NativeVersion
+        {
+            get
+            {
+                Native.Load();
+                return Native.Text(Native.clopos_auth_version()) ?? "";
+            }
+        }
 
         /// <summary>Where the service is.</summary>
         public Uri BaseUrl { get; }
@@ -50,7 +77,7 @@ namespace Clopos.Auth
         /// Gets the current token: the cached one while it is fresh, at once; else it asks the service.
         /// Call it before every request instead of keeping a token.
         /// </summary>
-        public CloposToken GetToken() => GetToken(timeout);
+        public CloposToken GetToken() => GetToken(timeoutMs);
 
         /// <summary>
         /// The same with a bound for the whole call. Zero never waits: there is a token, or
@@ -58,64 +85,42 @@ namespace Clopos.Auth
         /// <see cref="Timeout.InfiniteTimeSpan"/> is as long as it takes.
         /// </summary>
         /// <exception cref="ArgumentOutOfRangeException">Any other negative time.</exception>
-        public CloposToken GetToken(TimeSpan timeout) =>
-            Call(Native.clopos_auth_get_token, Native.Patience(timeout)).Get();
+        public CloposToken GetToken(TimeSpan timeout) => GetToken(Native.TimeoutMs(timeout));
 
         /// <summary>
-        /// The same without a thread that waits. Cancelling ends this call only; the request goes on, for
-        /// later calls.
+        /// The same without a thread that waits, however many tasks do. While the token is fresh, the task is
+        /// completed when this returns, and costs no allocation. Cancelling ends this call only; the request
+        /// goes on, for later calls.
         /// </summary>
+        /// <remarks>A Task and not a ValueTask: one that is kept beside its token costs as little, .NET
+        /// Standard 2.0 has no ValueTask without a package, and programs for 1.0 take a Task.</remarks>
+        /// <exception cref="OperationCanceledException">It was cancelled.</exception>
         public Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default) =>
-            GetTokenAsync(timeout, cancellationToken);
+            GetTokenAsync(timeoutMs, cancellationToken);
 
         /// <summary>The same with a bound for the whole call, as in <see cref="GetToken(TimeSpan)"/>.</summary>
         /// <exception cref="ArgumentOutOfRangeException">A time that <see cref="GetToken(TimeSpan)"/> does
         /// not take.</exception>
         public Task<CloposToken> GetTokenAsync(
             TimeSpan timeout, CancellationToken cancellationToken = default) =>
-            GetTokenAsync(Native.Patience(timeout), cancellationToken);
-
-        private async Task<CloposToken> GetTokenAsync(uint patience, CancellationToken cancellationToken)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            var deadline = new Deadline(patience);
-            // Before the first token a look at the cache would only start a request, which may have failed by
-            // the time that this call waits for it.
-            if (hadToken || patience == 0 || client.IsClosed)
-            {
-                Result cached = Call(Native.clopos_auth_get_token, 0);
-                // Who has time, and sees it run out right here, has waited.
-                bool waits = patience > 0 && cached.Failure is CloposAuthException failure &&
-                    failure.Status == CloposAuthStatus.WouldWait;
-                if (!waits && !deadline.AllowsAfter(cached))
-                {
-                    return cached.Get();
-                }
-            }
-            Result result = await tokens.WaitAsync(deadline, cancellationToken).ConfigureAwait(false);
-            if (result.Failure is ObjectDisposedException) // it was open when this call began
-            {
-                throw new CloposAuthException(
-                    CloposAuthStatus.Cancelled, "the client was closed during the call");
-            }
-            return result.Get();
-        }
+            GetTokenAsync(Native.TimeoutMs(timeout), cancellationToken);
 
         /// <summary>
         /// Signs in now, whatever is cached, or joins a request that is already under way: for a button
         /// that tests the credentials. The new token replaces the cached one.
         /// </summary>
-        public CloposToken Authenticate() =>
-            Call(Native.clopos_auth_authenticate, Native.Milliseconds(timeout)).Get();
+        public CloposToken Authenticate() => Call(Native.clopos_auth_authenticate, timeoutMs).Get();
 
         /// <summary>The same without a thread that waits. Cancelling ends this call only.</summary>
-        public async Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default)
+        public Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default) =>
+            WaitAsync(Native.clopos_auth_authenticate, callbacks.SignIns, timeoutMs, cancellationToken);
+
+        /// <summary>What this client has and what its last request came to. Never sends or waits.</summary>
+        public CloposAuthState GetState()
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            Result result = await signIns
-                .WaitAsync(new Deadline(Native.Milliseconds(timeout)), cancellationToken)
-                .ConfigureAwait(false);
-            return result.Get();
+            CloposAuthState state = Native.State(client.Key);
+            GC.KeepAlive(client);
+            return state;
         }
 
         /// <summary>
@@ -129,29 +134,64 @@ namespace Clopos.Auth
                 throw new ArgumentNullException(nameof(refused));
             }
             using var value = new NativeText(refused.Value.Reveal());
-            Native.Check(Native.clopos_auth_invalidate(client, value), IntPtr.Zero);
+            Native.Check(Native.clopos_auth_invalidate(client.Key, value), IntPtr.Zero);
+            GC.KeepAlive(client);
         }
 
         /// <summary>
         /// Makes every call that is waiting now fail with <see cref="CloposAuthStatus.Cancelled"/>. The
         /// client stays usable.
         /// </summary>
-        public void Cancel() => Native.Check(Native.clopos_auth_cancel(client), IntPtr.Zero);
+        public void Cancel()
+        {
+            Native.Check(Native.clopos_auth_cancel(client.Key), IntPtr.Zero);
+            GC.KeepAlive(client);
+            callbacks.Cancel("the call was cancelled");
+        }
 
         /// <summary>
         /// Wipes the native library's token and secret. Calls that are waiting fail with
         /// <see cref="CloposAuthStatus.Cancelled"/>. Disposing again does nothing; but of several threads
-        /// that dispose a client at once, each waits until its log function is not called any more.
+        /// that dispose a client at once, each waits until its log function and handlers of
+        /// <see cref="Changed"/> are not called any more.
         /// </summary>
-        public void Dispose() => client.FreeNow();
-
-        private static ClientHandle Open(CloposAuthSettings settings)
+        public void Dispose()
         {
+            callbacks.Cancel(ClosedMeanwhile); // at once: a handler may take its time
+            client.Free();
+            callbacks.Cancel(ClosedMeanwhile); // who began to wait meanwhile
+            kept = null;
+        }
+
+        /// <summary>Raises <see cref="Changed"/>.</summary>
+        internal void OnChanged(CloposAuthStatus status)
+        {
+            if (!(Changed is EventHandler<CloposAuthChangedEventArgs> all))
+            {
+                return;
+            }
+            var change = new CloposAuthChangedEventArgs(status);
+            foreach (EventHandler<CloposAuthChangedEventArgs> handler in all.GetInvocationList())
+            {
+                try
+                {
+                    handler(this, change);
+                }
+                catch (Exception)
+                {
+                    // The next one is called all the same.
+                }
+            }
+        }
+
+        private ClientHandle Open(CloposAuthSettings settings)
+        {
+            Native.Load();
             using var id = new NativeText(settings.ClientId);
             using var secret = new NativeText(settings.ClientSecret?.Reveal());
             using var brand = new NativeText(settings.Brand);
             using var integrator = new NativeText(settings.IntegratorId);
-            var log = default(GCHandle);
+            GCHandle reference = GCHandle.Alloc(callbacks);
             try
             {
                 using ConfigHandle config = Native.clopos_auth_config_new();
@@ -160,26 +200,20 @@ namespace Clopos.Auth
                     throw new CloposAuthException(CloposAuthStatus.Internal, "no memory for the settings");
                 }
                 Configure(config, settings);
-                if (settings.Log is Action<CloposLogLevel, string> function)
-                {
-                    log = GCHandle.Alloc(function);
-                    Native.Check(Native.SetLog(config, settings.LogLevel, log, out IntPtr failure), failure);
-                }
+                CloposLogLevel? level = settings.Log is null ? (CloposLogLevel?)null : settings.LogLevel;
+                Native.SetCallbacks(config, level, reference);
                 CloposAuthStatus status = Native.clopos_auth_client_new(
-                    id, secret, brand, integrator, config, out ClientHandle client, out IntPtr error);
+                    id, secret, brand, integrator, config, out ClientHandle made, out IntPtr error);
                 Native.Check(status, error);
-                if (log.IsAllocated)
-                {
-                    client.OwnLog(log);
-                    log = default;
-                }
-                return client;
+                made.Own(reference);
+                reference = default;
+                return made;
             }
             finally
             {
-                if (log.IsAllocated)
+                if (reference.IsAllocated)
                 {
-                    log.Free(); // there is no client
+                    reference.Free(); // there is no client
                 }
             }
         }
@@ -203,10 +237,16 @@ namespace Clopos.Auth
             Native.Check(Native.clopos_auth_config_set_requests_per_minute(
                 config, unchecked((uint)settings.RequestsPerMinute), out error), error);
             Native.Check(Native.clopos_auth_config_set_roots(config, settings.Roots, out error), error);
-            if (settings.CaPem is byte[] pem)
+            foreach (byte[]? pem in new[]
             {
-                Native.Check(Native.clopos_auth_config_add_ca_pem(
-                    config, pem, (UIntPtr)pem.Length, out error), error);
+                settings.CaPem, settings.CaFile is null ? null : File.ReadAllBytes(settings.CaFile),
+            })
+            {
+                if (pem != null)
+                {
+                    Native.Check(Native.clopos_auth_config_add_ca_pem(
+                        config, pem, (UIntPtr)pem.Length, out error), error);
+                }
             }
             using var proxy = new NativeText(settings.Proxy?.Reveal());
             Native.Check(Native.clopos_auth_config_set_proxy(config, proxy, out error), error);
@@ -219,20 +259,89 @@ namespace Clopos.Auth
                 config, settings.AllowPlainHttp ? 1 : 0, out error), error);
         }
 
-        private Result Call(Native.TokenFunction function, uint patience)
+        private CloposToken GetToken(uint timeoutMs) =>
+            Cached()?.Result ?? Call(Native.clopos_auth_get_token, timeoutMs).Get();
+
+        private Task<CloposToken> GetTokenAsync(uint timeoutMs, CancellationToken cancellationToken) =>
+            cancellationToken.IsCancellationRequested
+                ? Task.FromCanceled<CloposToken>(cancellationToken)
+                : Cached() ??
+                    WaitAsync(Native.clopos_auth_get_token, callbacks.Tokens, timeoutMs, cancellationToken);
+
+        /// <summary>The kept token, if it is the one that the library would hand out.</summary>
+        private unsafe Task<CloposToken>? Cached()
         {
-            try
+            if (!(kept is Task<CloposToken> current))
             {
-                CloposAuthStatus status = function(client, patience, out IntPtr token, out IntPtr error);
-                if (token != IntPtr.Zero)
-                {
-                    hadToken = true;
-                }
-                return new Result(Native.Token(token), Native.Failure(status, error));
+                return null;
             }
-            catch (ObjectDisposedException)
+            long seconds;
+            ulong serial = Native.clopos_auth_current(client.Key, &seconds);
+            GC.KeepAlive(client);
+            CloposToken token = current.Result;
+            if (serial != token.Serial)
             {
-                return new Result(null, new ObjectDisposedException(nameof(CloposAuthClient)));
+                return null;
+            }
+            TimeSpan expiresIn = Native.Seconds(seconds);
+            if (token.ExpiresIn != expiresIn) // once a second
+            {
+                kept = current = Task.FromResult(token.With(expiresIn));
+            }
+            return current;
+        }
+
+        private Result Call(Native.TokenFunction function, uint timeoutMs)
+        {
+            Result result = Native.Call(function, client.Key, timeoutMs);
+            GC.KeepAlive(client);
+            if (result.Failure is null)
+            {
+                kept = Task.FromResult(result.Get());
+            }
+            return result;
+        }
+
+        /// <summary>What the native call would do with this timeout, without a thread that waits.</summary>
+        private async Task<CloposToken> WaitAsync(
+            Native.TokenFunction function, Waiters waiters, uint timeoutMs, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var deadline = new Deadline(timeoutMs);
+            for (bool hasWaited = false; ; hasWaited = true)
+            {
+                Task<Result> change = waiters.Next(); // before the call
+                Result result = Call(function, 0);
+                uint? wait = deadline.WaitAfter(result);
+                if (timeoutMs == 0 || wait is null)
+                {
+                    if (hasWaited && result.Failure is ObjectDisposedException)
+                    {
+                        throw new CloposAuthException(CloposAuthStatus.Cancelled, ClosedMeanwhile);
+                    }
+                    return result.Get();
+                }
+                if (wait == 0 && result.IsWouldWait)
+                {
+                    throw new CloposAuthException(
+                        CloposAuthStatus.Timeout, "the time for this call ran out; the request goes on",
+                        isRetryable: true);
+                }
+                using (var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
+                {
+                    var delay = (int)Math.Min(wait.Value, int.MaxValue);
+                    await Task.WhenAny(change, Task.Delay(delay, ended.Token)).ConfigureAwait(false);
+                    ended.Cancel(); // the delay's timer
+                }
+                if (change.IsCompleted)
+                {
+                    result = await change.ConfigureAwait(false);
+                    if (!result.IsWouldWait)
+                    {
+                        return result.Get();
+                    }
+                }
+                cancellationToken.ThrowIfCancellationRequested();
             }
         }
     }

@@ -1,4 +1,5 @@
 using System;
+using System.Text;
 
 namespace Clopos.Auth
 {
@@ -9,10 +10,19 @@ namespace Clopos.Auth
     /// </summary>
     public sealed class CloposAuthException : Exception
     {
-        internal CloposAuthException(CloposAuthStatus status, string message)
+        /// <summary>A failure; a program makes one only in its tests.</summary>
+        public CloposAuthException(
+            CloposAuthStatus status, string message, int httpStatus = 0, bool isRetryable = false,
+            TimeSpan? retryAfter = null, string? serverCode = null,
+            CloposAuthReason reason = CloposAuthReason.Unknown)
             : base(NameOf(status) + ": " + message)
         {
             Status = status;
+            HttpStatus = httpStatus;
+            IsRetryable = isRetryable;
+            RetryAfter = retryAfter;
+            ServerCode = serverCode;
+            Reason = reason;
         }
 
         /// <summary>What kind of failure it is.</summary>
@@ -22,21 +32,33 @@ namespace Clopos.Auth
         public string StatusName => NameOf(Status);
 
         /// <summary>The HTTP status of the response; 0 where there was none.</summary>
-        public int HttpStatus { get; internal set; }
+        public int HttpStatus { get; }
 
         /// <summary>Whether the same call may succeed later without anybody changing anything.</summary>
-        public bool IsRetryable { get; internal set; }
+        public bool IsRetryable { get; }
 
         /// <summary>How long until the next call can lead to a request, where that is known.</summary>
-        public TimeSpan? RetryAfter { get; internal set; }
+        public TimeSpan? RetryAfter { get; }
 
         /// <summary>The service's own identifier of the failure, if it gave one.</summary>
-        public string? ServerCode { get; internal set; }
+        public string? ServerCode { get; }
 
         /// <summary>Why the service refused the credentials, if it did.</summary>
-        public CloposAuthReason Reason { get; internal set; }
+        public CloposAuthReason Reason { get; }
 
-        private static string NameOf(CloposAuthStatus status) =>
-            Native.Text(Native.clopos_auth_status_name(status)) ?? "";
+        // clopos_auth_status_name(), without the native library.
+        private static string NameOf(CloposAuthStatus status)
+        {
+            if (!Enum.IsDefined(typeof(CloposAuthStatus), status))
+            {
+                return "UNKNOWN";
+            }
+            var name = new StringBuilder();
+            foreach (char letter in status.ToString())
+            {
+                name.Append(char.IsUpper(letter) && name.Length != 0 ? "_" : "").Append(char.ToUpperInvariant(letter));
+            }
+            return name.ToString();
+        }
     }
 }

@@ -1,8 +1,10 @@
 using System;
+using System.Diagnostics;
 
 namespace Clopos.Auth
 {
-    /// <summary>Which root certificates are trusted, beside <see cref="CloposAuthSettings.CaPem"/>.</summary>
+    /// <summary>Which root certificates are trusted, in addition to those of
+    /// <see cref="CloposAuthSettings.CaPem"/> and <see cref="CloposAuthSettings.CaFile"/>.</summary>
     public enum CloposRoots
     {
         /// <summary>Mozilla's, compiled into the library.</summary>
@@ -11,7 +13,7 @@ namespace Clopos.Auth
         /// <summary>The system's.</summary>
         System = 1,
 
-        /// <summary>None: with <see cref="CloposAuthSettings.CaPem"/>, pinning to it.</summary>
+        /// <summary>No others: this is pinning to them.</summary>
         None = 2,
     }
 
@@ -31,11 +33,25 @@ namespace Clopos.Auth
         Debug = 4,
     }
 
-    /// <summary>Who signs in, and how. <c>clopos_auth.h</c> tells the limits of each setting.</summary>
+    /// <summary>Who signs in, and how. <c>clopos_auth.h</c> gives the limits of each setting.</summary>
+    /// <example>
+    /// From a configuration file, with log lines for an ILogger:
+    /// <code>
+    /// var settings = configuration.GetSection("Clopos").Get&lt;CloposAuthSettings>();
+    /// settings.Log = (level, line) => logger.Log((LogLevel)(5 - (int)level), "{Line}", line);
+    /// </code>
+    /// </example>
+    [DebuggerDisplay("{Brand} at {BaseUrl}")]
     public sealed class CloposAuthSettings
     {
         /// <summary>Where the service is, unless <see cref="BaseUrl"/> says otherwise.</summary>
         public const string DefaultBaseUrl = "https://integrations.clopos.com";
+
+        /// <summary>Settings without credentials, for configuration binding.</summary>
+        public CloposAuthSettings()
+            : this("", "", "", "")
+        {
+        }
 
         /// <summary>Settings for these credentials, as issued by Clopos.</summary>
         public CloposAuthSettings(string clientId, CloposSecret clientSecret, string brand, string integratorId)
@@ -47,16 +63,16 @@ namespace Clopos.Auth
         }
 
         /// <summary>The client id.</summary>
-        public string ClientId { get; }
+        public string ClientId { get; set; }
 
         /// <summary>The client secret.</summary>
-        public CloposSecret ClientSecret { get; }
+        public CloposSecret ClientSecret { get; set; }
 
         /// <summary>The brand.</summary>
-        public string Brand { get; }
+        public string Brand { get; set; }
 
         /// <summary>The integrator id.</summary>
-        public string IntegratorId { get; }
+        public string IntegratorId { get; set; }
 
         /// <summary>"https://HOST[:PORT][/PREFIX]".</summary>
         public string BaseUrl { get; set; } = DefaultBaseUrl;
@@ -81,6 +97,9 @@ namespace Clopos.Auth
 
         /// <summary>More root certificates: the content of a PEM file.</summary>
         public byte[]? CaPem { get; set; }
+
+        /// <summary>A PEM file with more root certificates, read when a client is made.</summary>
+        public string? CaFile { get; set; }
 
         /// <summary>"environment", "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]".</summary>
         public CloposSecret Proxy { get; set; } = "environment";

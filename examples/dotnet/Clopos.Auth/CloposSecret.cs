@@ -1,12 +1,17 @@
+using System;
+using System.ComponentModel;
 using System.Diagnostics;
+using System.Globalization;
 
 namespace Clopos.Auth
 {
     /// <summary>
     /// A text that is not shown: it has no property or field that a serialiser, a logger or a record
-    /// would write. Only <see cref="Reveal"/> gives it. A <see cref="string"/> becomes one by itself.
+    /// would write. Only <see cref="Reveal"/> gives it. A <see cref="string"/> becomes one by itself, also
+    /// one of a configuration file.
     /// </summary>
     [DebuggerDisplay("***")]
+    [TypeConverter(typeof(FromText))]
     public sealed class CloposSecret
     {
         [DebuggerBrowsable(DebuggerBrowsableState.Never)]
@@ -23,5 +28,16 @@ namespace Clopos.Auth
 
         /// <summary>Always "***".</summary>
         public override string ToString() => "***";
+
+        /// <summary>For configuration binding. Does not convert back.</summary>
+        private sealed class FromText : TypeConverter
+        {
+            public override bool CanConvertFrom(ITypeDescriptorContext? context, Type? source) =>
+                source == typeof(string);
+
+            public override object ConvertFrom(
+                ITypeDescriptorContext? context, CultureInfo? culture, object? value) =>
+                new CloposSecret((string)value!);
+        }
     }
 }

@@ -12,34 +12,51 @@ namespace Clopos.Auth
     /// service refuses that token, asks for a new one and sends the request once more; its body is held
     /// in memory for that. Where there is no new one, the caller gets the refusal itself, and so it does
     /// for every other 401: a new token would not help. Requests to other hosts pass through without a
-    /// token. Redirects of the handler that sends are switched off: .NET would take the token along.
+    /// token. Redirects of the handler that sends are switched off before the first request: .NET would take
+    /// the token along.
     /// </summary>
+    /// <example>
+    /// With IHttpClientFactory:
+    /// <code>
+    /// services.AddSingleton&lt;ICloposTokenSource>(_ => new CloposAuthClient(settings));
+    /// services.AddTransient&lt;CloposTokenHandler>();
+    /// services.AddHttpClient("clopos").AddHttpMessageHandler&lt;CloposTokenHandler>();
+    /// </code>
+    /// </example>
     public sealed class CloposTokenHandler : DelegatingHandler
     {
-        private const string Header = "x-token";
+        private const string TokenHeader = "x-token";
+        private const string VenueHeader = "x-venue";
 
-        private readonly CloposAuthClient client;
+        private readonly ICloposTokenSource source;
+        private readonly object gate = new object();
+        private volatile bool isReady;
 
-        /// <summary>A handler that sends requests by itself.</summary>
-        public CloposTokenHandler(CloposAuthClient client)
-            : this(client, new HttpClientHandler())
-        {
-        }
+        /// <summary>A handler that sends requests with the <see cref="DelegatingHandler.InnerHandler"/> that it
+        /// has been given before the first one, as by IHttpClientFactory, else by itself.</summary>
+        public CloposTokenHandler(ICloposTokenSource source) =>
+            this.source = source ?? throw new ArgumentNullException(nameof(source));
 
         /// <summary>
         /// A handler that sends requests with another one, which has sent none yet: its redirects can be
         /// switched off only before that.
         /// </summary>
-        public CloposTokenHandler(CloposAuthClient client, HttpMessageHandler innerHandler)
-            : base(WithoutRedirects(innerHandler))
+        public CloposTokenHandler(ICloposTokenSource source, HttpMessageHandler innerHandler)
+            : this(source)
         {
-            this.client = client ?? throw new ArgumentNullException(nameof(client));
+            InnerHandler = innerHandler ?? throw new ArgumentNullException(nameof(innerHandler));
+            Prepare();
         }
+
+        /// <summary>The venue that requests to the service are about, in the header <c>x-venue</c>; a request
+        /// that has this header keeps its own. Null: the venue of the token.</summary>
+        public string? Venue { get; set; }
 
         /// <inheritdoc/>
         protected override async Task<HttpResponseMessage> SendAsync(
             HttpRequestMessage request, CancellationToken cancellationToken)
         {
+            Prepare();
             if (!IsForTheService(request.RequestUri))
             {
                 return await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
@@ -48,7 +65,11 @@ namespace Clopos.Auth
             {
                 await request.Content.LoadIntoBufferAsync().ConfigureAwait(false);
             }
-            CloposToken token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
+            if (Venue != null && !request.Headers.Contains(VenueHeader))
+            {
+                request.Headers.Add(VenueHeader, Venue);
+            }
+            CloposToken token = await source.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             HttpResponseMessage response = await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
             try
             {
@@ -56,8 +77,8 @@ namespace Clopos.Auth
                 {
                     return response;
                 }
-                client.Invalidate(token);
-                token = await client.GetTokenAsync(cancellationToken).ConfigureAwait(false);
+                source.Invalidate(token);
+                token = await source.GetTokenAsync(cancellationToken).ConfigureAwait(false);
             }
             catch (Exception none) when (none is CloposAuthException || none is ObjectDisposedException)
             {
@@ -84,9 +105,27 @@ namespace Clopos.Auth
             return body.Contains("Invalid token") || body.Contains("Token expired");
         }
 
+        // Once, before the first request.
+        private void Prepare()
+        {
+            if (isReady)
+            {
+                return;
+            }
+            lock (gate)
+            {
+                if (!isReady)
+                {
+                    InnerHandler ??= new HttpClientHandler();
+                    SwitchRedirectsOff(InnerHandler);
+                    isReady = true;
+                }
+            }
+        }
+
         // A sender that follows redirects and cannot be told not to is refused; one of other people's that has no
         // such switch follows none.
-        private static HttpMessageHandler WithoutRedirects(HttpMessageHandler innerHandler)
+        private static void SwitchRedirectsOff(HttpMessageHandler innerHandler)
         {
             HttpMessageHandler? sender = innerHandler;
             while (sender is DelegatingHandler delegating)
@@ -95,7 +134,7 @@ namespace Clopos.Auth
             }
             if (sender is null)
             {
-                throw new ArgumentNullException(nameof(innerHandler), "there is no handler that sends");
+                throw new ArgumentException("there is no handler that sends", nameof(innerHandler));
             }
             if (sender is HttpClientHandler known)
             {
@@ -104,7 +143,7 @@ namespace Clopos.Auth
                 {
                     known.AllowAutoRedirect = false;
                 }
-                return innerHandler;
+                return;
             }
             // .NET Standard does not know SocketsHttpHandler and WinHttpHandler: they have it under these names.
             Type type = sender.GetType();
@@ -119,27 +158,26 @@ namespace Clopos.Auth
             {
                 follows.SetValue(sender, false);
             }
-            return innerHandler;
         }
 
         private async Task<HttpResponseMessage> SendAsync(
             HttpRequestMessage request, CloposToken token, CancellationToken cancellationToken)
         {
-            request.Headers.Remove(Header);
-            request.Headers.Add(Header, token.Value.Reveal());
+            request.Headers.Remove(TokenHeader);
+            request.Headers.Add(TokenHeader, token.Value.Reveal());
             try
             {
                 return await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
             }
             finally
             {
-                request.Headers.Remove(Header); // who logs the request afterwards does not log the token
+                request.Headers.Remove(TokenHeader); // who logs the request afterwards does not log the token
             }
         }
 
         private bool IsForTheService(Uri? target) =>
             target != null && target.IsAbsoluteUri && Uri.Compare(
-                target, client.BaseUrl, UriComponents.SchemeAndServer, UriFormat.Unescaped,
+                target, source.BaseUrl, UriComponents.SchemeAndServer, UriFormat.Unescaped,
                 StringComparison.OrdinalIgnoreCase) == 0;
     }
 }

@@ -1,6 +1,9 @@
 using System;
 using System.Collections.Concurrent;
+using System.IO;
+using System.Linq;
 using System.Runtime.InteropServices;
+using System.Security;
 using System.Text;
 using System.Threading;
 using Microsoft.Win32.SafeHandles;
@@ -8,20 +11,70 @@ using Microsoft.Win32.SafeHandles;
 namespace Clopos.Auth
 {
     /// <summary>clopos_auth.h. Texts from the library are read here: .NET's marshalling would free what is
-    /// the library's. Those for it are <see cref="NativeText"/>s.</summary>
+    /// the library's. Those for it are <see cref="NativeText"/>s. A client is passed as its key: one that is
+    /// out of date is a status.</summary>
+    [SuppressUnmanagedCodeSecurity] // .NET Framework would walk the stack at each call
     internal static class Native
     {
         private const string Library = "clopos_auth";
 
-        /// <summary>Kept for ever: the library may call it as long as there is a client.</summary>
+        // The library may call them as long as there is a client, so the collector must not take them.
         private static readonly LogFunction OnLogLine = LogLine;
+        private static readonly ChangeFunction OnChange = Changed;
+
+        private static bool isLoaded;
 
         [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
-        internal delegate void LogFunction(int level, IntPtr line, IntPtr user);
+        private delegate void LogFunction(int level, IntPtr line, IntPtr user);
+
+        [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+        private delegate void ChangeFunction(int status, IntPtr user);
 
         /// <summary>clopos_auth_get_token or clopos_auth_authenticate.</summary>
         internal delegate CloposAuthStatus TokenFunction(
-            ClientHandle client, uint timeoutMs, out IntPtr token, out IntPtr error);
+            IntPtr client, uint timeoutMs, out IntPtr token, out IntPtr error);
+
+        /// <summary>Loads the library; says where it was looked for if that fails.</summary>
+        internal static void Load()
+        {
+            if (isLoaded)
+            {
+                return;
+            }
+            uint version;
+            try
+            {
+                version = clopos_auth_version_number();
+            }
+            catch (Exception failure) when (failure is DllNotFoundException || failure is BadImageFormatException)
+            {
+                throw new DllNotFoundException(WhereItLooked(failure.Message), failure);
+            }
+            if (version < 0x010100)
+            {
+                throw new DllNotFoundException(
+                    $"the native library {Library} is {Text(clopos_auth_version())}; this needs 1.1.0 or newer");
+            }
+            isLoaded = true;
+        }
+
+        private static string WhereItLooked(string why)
+        {
+            string file = RuntimeInformation.IsOSPlatform(OSPlatform.Windows) ? Library + ".dll"
+                : RuntimeInformation.IsOSPlatform(OSPlatform.OSX) ? "lib" + Library + ".dylib"
+                : "lib" + Library + ".so";
+            // CoreCLR's list, with the folders of packages.
+            string folders = AppDomain.CurrentDomain.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
+            var looked = folders.Split(Path.PathSeparator)
+                .Concat(new[] { AppDomain.CurrentDomain.BaseDirectory, Path.GetDirectoryName(typeof(Native).Assembly.Location) })
+                .Where(folder => !string.IsNullOrEmpty(folder))
+                .Select(folder => Path.Combine(folder, file))
+                .Distinct()
+                .Select(path => path + (File.Exists(path) ? " (it is there, but for another system or processor?)" : ""));
+            return $"the native library {file} could not be loaded into this {IntPtr.Size * 8}-bit process. Looked for: " +
+                $"{string.Join(", ", looked)}; and where the system looks (PATH on Windows, LD_LIBRARY_PATH and " +
+                $"/usr/lib on Linux). The runtime says: {why}";
+        }
 
         /// <summary>The text at an address, or null.</summary>
         internal static string? Text(IntPtr address)
@@ -45,8 +98,8 @@ namespace Clopos.Auth
             return milliseconds >= 0 && milliseconds < uint.MaxValue ? (uint)milliseconds : uint.MaxValue - 1;
         }
 
-        /// <summary>The same for the time of a call, with .NET's word for "for ever".</summary>
-        internal static uint Patience(TimeSpan timeout) =>
+        /// <summary>The same for the timeout of a call, which may be infinite.</summary>
+        internal static uint TimeoutMs(TimeSpan timeout) =>
             timeout >= TimeSpan.Zero || timeout == Timeout.InfiniteTimeSpan
                 ? Milliseconds(timeout)
                 : throw new ArgumentOutOfRangeException(nameof(timeout), timeout, "a negative time");
@@ -75,21 +128,12 @@ namespace Clopos.Auth
                 }
                 if (error == IntPtr.Zero)
                 {
-                    return new CloposAuthException(status, "no more is known");
+                    return new CloposAuthException(status, "no details: memory ran out");
                 }
                 var detail = Marshal.PtrToStructure<ErrorLayout>(error);
-                return new CloposAuthException(status, Text(detail.Message) ?? "")
-                {
-                    HttpStatus = detail.HttpStatus,
-                    IsRetryable = detail.Retryable != 0,
-                    RetryAfter = detail.RetryAfterMs < 0
-                        ? (TimeSpan?)null
-                        : TimeSpan.FromMilliseconds(detail.RetryAfterMs),
-                    ServerCode = Text(detail.ServerCode),
-                    Reason = clopos_auth_version_number() >= 0x010100
-                        ? (CloposAuthReason)Marshal.ReadInt32(error, Marshal.SizeOf<ErrorLayout>())
-                        : CloposAuthReason.Unknown,
-                };
+                return new CloposAuthException(
+                    status, Text(detail.Message) ?? "", detail.HttpStatus, detail.Retryable != 0,
+                    Time(detail.RetryAfterMs), Text(detail.ServerCode), (CloposAuthReason)detail.Reason);
             }
             finally
             {
@@ -112,7 +156,8 @@ namespace Clopos.Auth
                     Text(content.TokenType) ?? "",
                     // The last second of the last year that .NET has.
                     DateTimeOffset.FromUnixTimeSeconds(Math.Min(content.ExpiresAt, 253402300799)),
-                    TimeSpan.FromSeconds(content.ExpiresIn));
+                    Seconds(content.ExpiresIn),
+                    content.Serial);
             }
             finally
             {
@@ -120,22 +165,82 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Sets a log function; <paramref name="user"/> is a GCHandle of an
-        /// Action&lt;CloposLogLevel, string&gt;.</summary>
-        internal static CloposAuthStatus SetLog(
-            ConfigHandle config, CloposLogLevel level, GCHandle user, out IntPtr error) =>
-            clopos_auth_config_set_log(config, level, OnLogLine, GCHandle.ToIntPtr(user), out error);
+        /// <summary>Calls a function for a token; with a timeout of 0 it does not wait.</summary>
+        internal static Result Call(TokenFunction function, IntPtr client, uint timeoutMs)
+        {
+            CloposAuthStatus status = function(client, timeoutMs, out IntPtr token, out IntPtr error);
+            return new Result(Token(token), Failure(status, error));
+        }
+
+        /// <summary>Whole seconds. <see cref="TimeSpan.FromSeconds"/> would compute with a double.</summary>
+        internal static TimeSpan Seconds(long seconds) => new TimeSpan(seconds * TimeSpan.TicksPerSecond);
+
+        internal static CloposAuthState State(IntPtr client)
+        {
+            CloposAuthStatus status = clopos_auth_get_state(client, out IntPtr state, out IntPtr error);
+            Check(status, error);
+            try
+            {
+                var content = Marshal.PtrToStructure<StateLayout>(state);
+                return new CloposAuthState
+                {
+                    HasToken = content.HasToken != 0,
+                    IsFresh = content.IsFresh != 0,
+                    RequestInFlight = content.RequestInFlight != 0,
+                    ExpiresIn = Time(content.ExpiresInMs),
+                    RefreshIn = Time(content.RefreshInMs),
+                    NextRequestIn = Time(content.NextRequestInMs) ?? TimeSpan.Zero,
+                    LastStatus = (CloposAuthStatus)content.LastStatus,
+                    LastHttpStatus = content.LastHttpStatus,
+                    LastResultAge = Time(content.LastResultAgeMs),
+                    Requests = (long)content.Requests,
+                    Failures = (long)content.Failures,
+                    LastMessage = Text(content.LastMessage),
+                };
+            }
+            finally
+            {
+                clopos_auth_state_free(state);
+            }
+        }
+
+        /// <summary>Milliseconds from the library, where a negative number is none.</summary>
+        private static TimeSpan? Time(long milliseconds) =>
+            milliseconds < 0 ? (TimeSpan?)null : new TimeSpan(milliseconds * TimeSpan.TicksPerMillisecond);
+
+        /// <summary>Lets the library call back; <paramref name="user"/> is a GCHandle of a
+        /// <see cref="Callbacks"/>. Without a level it gets no log lines.</summary>
+        internal static void SetCallbacks(ConfigHandle config, CloposLogLevel? level, GCHandle user)
+        {
+            IntPtr address = GCHandle.ToIntPtr(user);
+            Check(clopos_auth_config_set_on_change(config, OnChange, address, out IntPtr error), error);
+            if (level is CloposLogLevel least)
+            {
+                Check(clopos_auth_config_set_log(config, least, OnLogLine, address, out error), error);
+            }
+        }
 
         private static void LogLine(int level, IntPtr line, IntPtr user)
         {
             try
             {
-                var log = (Action<CloposLogLevel, string>)GCHandle.FromIntPtr(user).Target;
-                log((CloposLogLevel)level, Text(line) ?? "");
+                ((Callbacks)GCHandle.FromIntPtr(user).Target).LogLine((CloposLogLevel)level, Text(line) ?? "");
             }
             catch (Exception)
             {
                 // It must not reach the library's frames, and nobody else is there.
+            }
+        }
+
+        private static void Changed(int status, IntPtr user)
+        {
+            try
+            {
+                ((Callbacks)GCHandle.FromIntPtr(user).Target).Changed((CloposAuthStatus)status);
+            }
+            catch (Exception)
+            {
+                // As above.
             }
         }
 
@@ -197,6 +302,10 @@ namespace Clopos.Auth
             ConfigHandle config, CloposLogLevel level, LogFunction log, IntPtr user, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        private static extern CloposAuthStatus clopos_auth_config_set_on_change(
+            ConfigHandle config, ChangeFunction onChange, IntPtr user, out IntPtr error);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_client_new(
             NativeText clientId, NativeText clientSecret, NativeText brand, NativeText integratorId,
             ConfigHandle config, out ClientHandle client, out IntPtr error);
@@ -206,20 +315,27 @@ namespace Clopos.Auth
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_authenticate(
-            ClientHandle client, uint timeoutMs, out IntPtr token, out IntPtr error);
+            IntPtr client, uint timeoutMs, out IntPtr token, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern CloposAuthStatus clopos_auth_get_token(
-            ClientHandle client, uint timeoutMs, out IntPtr token, out IntPtr error);
+            IntPtr client, uint timeoutMs, out IntPtr token, out IntPtr error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern CloposAuthStatus clopos_auth_invalidate(ClientHandle client, NativeText rejected);
+        internal static extern CloposAuthStatus clopos_auth_invalidate(IntPtr client, NativeText rejected);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern CloposAuthStatus clopos_auth_cancel(ClientHandle client);
+        internal static extern CloposAuthStatus clopos_auth_cancel(IntPtr client);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern IntPtr clopos_auth_status_name(CloposAuthStatus status);
+        internal static extern unsafe ulong clopos_auth_current(IntPtr client, long* expiresIn);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        private static extern CloposAuthStatus clopos_auth_get_state(
+            IntPtr client, out IntPtr state, out IntPtr error);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        private static extern void clopos_auth_state_free(IntPtr state);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern IntPtr clopos_auth_version();
@@ -241,6 +357,7 @@ namespace Clopos.Auth
             public IntPtr TokenType;
             public long ExpiresAt;
             public long ExpiresIn;
+            public ulong Serial;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -252,7 +369,24 @@ namespace Clopos.Auth
             public long RetryAfterMs;
             public IntPtr ServerCode;
             public IntPtr Message;
-            // An int32_t follows, the reason, but not in the memory of a library older than 1.1.
+            public int Reason;
+        }
+
+        [StructLayout(LayoutKind.Sequential)]
+        private struct StateLayout
+        {
+            public int HasToken;
+            public int IsFresh;
+            public int RequestInFlight;
+            public long ExpiresInMs;
+            public long RefreshInMs;
+            public long NextRequestInMs;
+            public int LastStatus;
+            public int LastHttpStatus;
+            public long LastResultAgeMs;
+            public ulong Requests;
+            public ulong Failures;
+            public IntPtr LastMessage;
         }
     }
 
@@ -271,21 +405,21 @@ namespace Clopos.Auth
         }
     }
 
-    /// <summary>A clopos_auth_client, and what its log function refers to.</summary>
+    /// <summary>A clopos_auth_client, and what the library calls back.</summary>
     internal sealed class ClientHandle : SafeHandleZeroOrMinusOneIsInvalid
     {
-        /// <summary>The clients that have a log function. Keys are enough: a stale one does no harm.</summary>
-        private static readonly ConcurrentDictionary<IntPtr, bool> Logging =
+        /// <summary>Keys are enough: one that is out of date does no harm.</summary>
+        private static readonly ConcurrentDictionary<IntPtr, bool> Open =
             new ConcurrentDictionary<IntPtr, bool>();
 
-        private GCHandle log;
+        private GCHandle callbacks;
 
         static ClientHandle()
         {
             // The library's threads must not come into a runtime that is ending: Mono would wait for them
             // for ever.
-            AppDomain.CurrentDomain.ProcessExit += (_, arguments) => FallSilent();
-            AppDomain.CurrentDomain.DomainUnload += (_, arguments) => FallSilent();
+            AppDomain.CurrentDomain.ProcessExit += (_, arguments) => FreeAll();
+            AppDomain.CurrentDomain.DomainUnload += (_, arguments) => FreeAll();
         }
 
         private ClientHandle()
@@ -293,52 +427,39 @@ namespace Clopos.Auth
         {
         }
 
-        /// <summary>Hands over what the log function refers to. It is freed after the client: until then
-        /// the library may call the function.</summary>
-        internal void OwnLog(GCHandle function)
+        /// <summary>What the library knows the client by.</summary>
+        internal IntPtr Key => handle;
+
+        /// <summary>Hands over what the library calls back. It is freed after the client: until then the
+        /// library may call it.</summary>
+        internal void Own(GCHandle callbacks)
         {
-            log = function;
-            Logging[handle] = true;
+            this.callbacks = callbacks;
+            Open[handle] = true;
         }
 
-        /// <summary>Frees the client although other threads are inside its calls, which ends these;
-        /// disposing alone would wait for them. Freeing it once more does nothing.</summary>
-        internal void FreeNow()
+        /// <summary>Frees the client. When this returns, the library calls nothing back on another thread,
+        /// whichever thread freed it first.</summary>
+        internal void Free()
         {
-            bool kept = false;
-            try
-            {
-                DangerousAddRef(ref kept);
-                Native.clopos_auth_client_free(handle);
-            }
-            catch (ObjectDisposedException)
-            {
-                // It is closed already.
-            }
-            finally
-            {
-                if (kept)
-                {
-                    DangerousRelease();
-                }
-            }
+            Native.clopos_auth_client_free(handle);
             Dispose();
         }
 
         protected override bool ReleaseHandle()
         {
             Native.clopos_auth_client_free(handle);
-            if (log.IsAllocated)
+            if (callbacks.IsAllocated)
             {
-                Logging.TryRemove(handle, out _);
-                log.Free();
+                Open.TryRemove(handle, out _);
+                callbacks.Free();
             }
             return true;
         }
 
-        private static void FallSilent()
+        private static void FreeAll()
         {
-            foreach (IntPtr client in Logging.Keys)
+            foreach (IntPtr client in Open.Keys)
             {
                 Native.clopos_auth_client_free(client);
             }

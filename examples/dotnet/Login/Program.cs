@@ -51,7 +51,7 @@ internal static class Program
         };
         if (Variable("CLOPOS_CA_FILE") is string caFile)
         {
-            settings.CaPem = File.ReadAllBytes(caFile);
+            settings.CaFile = caFile;
             settings.Roots = CloposRoots.None;
         }
         return settings;

@@ -45,6 +45,13 @@ internal static class Cached
         var ways = new (string Name, Action Call)[]
         {
             ("GetToken", () => client.GetToken()),
+            ("GetTokenAsync", () =>
+            {
+                if (!client.GetTokenAsync().IsCompleted)
+                {
+                    throw new InvalidOperationException("it waits");
+                }
+            }),
             ("lock, no copy", () =>
             {
                 lock (gate)

@@ -1,6 +1,7 @@
 // Runs one row of ../behaviours.md.
 
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Globalization;
@@ -32,17 +33,27 @@ internal static class Behaviours
         ["deadline"] = Deadline,
         ["cancelled"] = Cancelled,
         ["cancelled_by_the_language"] = CancelledByTheLanguage,
+        ["waits_without_a_thread"] = WaitsWithoutAThread,
         ["closed_while_in_use"] = ClosedWhileInUse,
         ["used_after_close"] = UsedAfterClose,
         ["closed_by_its_log_function"] = ClosedByItsLogFunction,
         ["a_second_close_waits"] = ASecondCloseWaits,
         ["ends_without_close"] = EndsWithoutClose,
+        ["announces_a_token"] = AnnouncesAToken,
+        ["announces_a_failure"] = AnnouncesAFailure,
+        ["change_function_that_fails"] = ChangeFunctionThatFails,
+        ["change_function_that_closes"] = ChangeFunctionThatCloses,
+        ["change_function_that_is_slow"] = ChangeFunctionThatIsSlow,
+        ["state"] = State,
+        ["nothing_printed"] = NothingPrinted,
+        ["fake"] = Fake,
         ["expired_and_refreshed"] = ExpiredAndRefreshed,
         ["recovers_from_a_401"] = RecoversFromA401,
         ["helper_gets_another_token"] = HelperGetsAnotherToken,
         ["helper_hands_a_refusal_back"] = HelperHandsARefusalBack,
         ["helper_keeps_a_good_token"] = HelperKeepsAGoodToken,
         ["helper_keeps_the_token_from_others"] = HelperKeepsTheTokenFromOthers,
+        ["helper_sends_the_venue"] = HelperSendsTheVenue,
         ["sixty_four_threads"] = SixtyFourThreads,
         ["no_leak"] = NoLeak,
     };
@@ -127,6 +138,7 @@ internal static class Behaviours
             Env("CLOPOS_INTEGRATOR_ID")!)
         {
             BaseUrl = Env("CLOPOS_BASE_URL")!,
+            AuthPath = Env("CLOPOS_AUTH_PATH"), // the row auth_path
             Log = Log,
             LogLevel = CloposLogLevel.Debug,
         };
@@ -150,6 +162,10 @@ internal static class Behaviours
     private static CloposAuthClient NewClient() => new CloposAuthClient(SettingsFromEnvironment());
 
     private static T Wait<T>(Task<T> task) => task.GetAwaiter().GetResult();
+
+    // What happens on another thread, and soon.
+    private static void Until(Func<bool> condition, [CallerLineNumber] int line = 0) =>
+        Check(SpinWait.SpinUntil(condition, 20_000), "it never came", line);
 
     // The call throws this; gives it.
     private static T Throws<T>(Action call, [CallerLineNumber] int line = 0)
@@ -189,6 +205,8 @@ internal static class Behaviours
         Check(!first.ToString().Contains(first.Value.Reveal()));
         Task<CloposToken> second = client.GetTokenAsync();
         Check(second.IsCompleted && second.Result.Value.Reveal() == first.Value.Reveal());
+        // Nothing new is made for a call, but once a second.
+        Check(Enumerable.Range(0, 3).Any(_ => client.GetTokenAsync() == client.GetTokenAsync()));
         CloposToken third = Wait(client.AuthenticateAsync());
         Check(third.Value.Reveal() != first.Value.Reveal() && client.GetToken().Value.Reveal() == third.Value.Reveal());
         Check(CloposAuthClient.NativeVersion.Count(c => c == '.') == 2);
@@ -343,7 +361,7 @@ internal static class Behaviours
             Check(failure.RetryAfter?.TotalSeconds >= range[0], failure.RetryAfter);
             Check(failure.RetryAfter?.TotalSeconds <= range[1], failure.RetryAfter);
         }
-        var reason = Env("EXPECT_REASON").Replace("_", "");
+        string reason = Env("EXPECT_REASON")!.Replace("_", "");
         Check(failure.Reason.ToString().ToUpperInvariant() == reason, failure.Reason);
         Check(failure.ServerCode == Env("EXPECT_SERVER_CODE"), failure.ServerCode);
         Check(failure.Message.Length > failure.StatusName.Length + 2);
@@ -369,6 +387,7 @@ internal static class Behaviours
             settings => settings.MaxAttempts = -1,
             settings => settings.RequestsPerMinute = 0,
             settings => settings.Roots = (CloposRoots)7,
+            settings => settings.AuthPath = "",
             settings => settings.CaPem = new byte[0],
             settings => settings.LogLevel = 0,
         })
@@ -447,6 +466,32 @@ internal static class Behaviours
         Check(Wait(other).Value.Reveal() == client.GetToken().Value.Reveal());
     }
 
+    private static int Threads() => int.Parse(
+        File.ReadLines("/proc/self/status").Single(line => line.StartsWith("Threads:")).Split('\t')[1],
+        CultureInfo.InvariantCulture);
+
+    private static void WaitsWithoutAThread()
+    {
+        using CloposAuthClient client = NewClient();
+        int before = Threads();
+        // Twice as many as the list asks for; the calls of the last hundred sign in again.
+        List<Task<CloposToken>> calls = Enumerable.Range(0, 10_000)
+            .Select(i => i < 9_900 ? client.GetTokenAsync() : client.AuthenticateAsync())
+            .ToList();
+        int most = 0;
+        int samples = 0;
+        while (!calls[0].IsCompleted)
+        {
+            most = Math.Max(most, Threads());
+            samples++;
+            Thread.Sleep(10);
+        }
+        Console.Error.WriteLine($"{before} threads before, at most {most} in {samples} samples");
+        Check(samples > 100 && most <= before + 8, $"{before} threads, then {most}");
+        Check(Task.WaitAll(calls.ToArray(), 20_000));
+        Check(calls.Select(call => call.Result.Value.Reveal()).Distinct().Count() == 1);
+    }
+
     private static void ClosedWhileInUse()
     {
         CloposAuthClient client = NewClient();
@@ -502,6 +547,7 @@ internal static class Behaviours
             () => Wait(client.AuthenticateAsync()),
             () => client.Invalidate(kept),
             () => client.Cancel(),
+            () => client.GetState(),
         })
         {
             Throws<ObjectDisposedException>(use);
@@ -562,6 +608,184 @@ internal static class Behaviours
 
     private static void EndsWithoutClose() =>
         Expect(CloposAuthStatus.WouldWait, () => NewClient().GetToken(TimeSpan.Zero));
+
+    private static void AnnouncesAToken()
+    {
+        var announced = new ConcurrentQueue<string>();
+        CloposAuthClient client = NewClient();
+        client.Changed += (sender, change) =>
+        {
+            Check(sender == client && change.Status == CloposAuthStatus.Ok);
+            announced.Enqueue(client.GetToken(TimeSpan.Zero).Value.Reveal());
+        };
+        CloposToken first = client.GetToken();
+        Until(() => announced.Count == 1);
+        CloposToken second = client.Authenticate();
+        Until(() => announced.Count == 2);
+        Check(announced.SequenceEqual(new[] { first.Value.Reveal(), second.Value.Reveal() }));
+        client.Dispose();
+        Thread.Sleep(200);
+        Check(announced.Count == 2);
+    }
+
+    private static void AnnouncesAFailure()
+    {
+        var announced = new ConcurrentQueue<CloposAuthStatus>();
+        CloposAuthClient client = NewClient();
+        client.Changed += (_, change) => announced.Enqueue(change.Status);
+        // The tasks get what a thread would get: the failure of the sign-in, as soon as it is there.
+        var watch = Stopwatch.StartNew();
+        Task<CloposToken>[] calls = { client.GetTokenAsync(), client.AuthenticateAsync() };
+        foreach (Task<CloposToken> call in calls)
+        {
+            CloposAuthException failure = Expect(CloposAuthStatus.Server, () => Wait(call));
+            Check(failure.HttpStatus == 503 && failure.IsRetryable && failure.ServerCode == "unavailable");
+            Check(failure.RetryAfter > TimeSpan.Zero, failure.RetryAfter);
+        }
+        Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+        Until(() => announced.Count == 1);
+        CloposAuthState state = client.GetState();
+        Check(state.LastStatus == CloposAuthStatus.Server && state.LastHttpStatus == 503, state.LastStatus);
+        Check(state.LastMessage!.Length != 0 && !state.HasToken && state.ExpiresIn == null, state.LastMessage);
+        Check(state.Requests == 1 && state.Failures == 1 && state.NextRequestIn > TimeSpan.Zero, state.NextRequestIn);
+        client.Dispose();
+        Check(announced.Single() == CloposAuthStatus.Server);
+    }
+
+    private static void ChangeFunctionThatFails()
+    {
+        int announced = 0;
+        using CloposAuthClient client = NewClient();
+        client.Changed += (_, change) => throw new InvalidOperationException("goes nowhere");
+        client.Changed += (_, change) => Interlocked.Increment(ref announced);
+        CloposToken first = Wait(client.GetTokenAsync());
+        Check(Wait(client.AuthenticateAsync()).Value.Reveal() != first.Value.Reveal());
+        Until(() => Volatile.Read(ref announced) == 2); // the one that does not throw
+    }
+
+    private static void ChangeFunctionThatCloses()
+    {
+        int announced = 0;
+        CloposAuthClient client = NewClient();
+        client.Changed += (_, change) =>
+        {
+            client.Dispose();
+            Interlocked.Increment(ref announced);
+        };
+        var watch = Stopwatch.StartNew();
+        foreach (Task<CloposToken> call in new[] { client.GetTokenAsync(), Task.Run(() => client.GetToken()) })
+        {
+            try
+            {
+                Check(Wait(call).Value.Reveal().Length != 0);
+            }
+            catch (CloposAuthException failure)
+            {
+                Check(failure.Status == CloposAuthStatus.Cancelled, failure);
+            }
+            catch (ObjectDisposedException)
+            {
+                // The second one came too late.
+            }
+        }
+        Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
+        Until(() => Volatile.Read(ref announced) == 1);
+        Throws<ObjectDisposedException>(() => client.Authenticate());
+        Thread.Sleep(200);
+        Check(Volatile.Read(ref announced) == 1);
+    }
+
+    private static void ChangeFunctionThatIsSlow()
+    {
+        bool finished = false;
+        CloposAuthClient client = NewClient();
+        client.Changed += (_, change) =>
+        {
+            Thread.Sleep(10_000);
+            Volatile.Write(ref finished, true);
+        };
+        var watch = Stopwatch.StartNew();
+        CloposToken announced = Wait(client.GetTokenAsync());
+        Check(Wait(client.GetTokenAsync()).Value.Reveal() == announced.Value.Reveal());
+        Check(client.GetToken().Value.Reveal() == announced.Value.Reveal());
+        Check(watch.ElapsedMilliseconds < 2000 && !Volatile.Read(ref finished), watch.Elapsed);
+        client.Dispose();
+        Check(Volatile.Read(ref finished));
+    }
+
+    private static void State()
+    {
+        using CloposAuthClient client = NewClient();
+        CloposAuthState state = client.GetState();
+        Check(!state.HasToken && !state.IsFresh && !state.RequestInFlight);
+        Check(state.ExpiresIn == null && state.RefreshIn == null && state.NextRequestIn == TimeSpan.Zero);
+        Check(state.LastResultAge == null && state.LastMessage == null);
+        Check(state.Requests == 0 && state.Failures == 0);
+
+        Expect(CloposAuthStatus.WouldWait, () => client.GetToken(TimeSpan.Zero));
+        Check(client.GetState().RequestInFlight);
+
+        client.GetToken();
+        Until(() => !client.GetState().RequestInFlight);
+        state = client.GetState();
+        Check(state.HasToken && state.IsFresh);
+        Check(state.ExpiresIn?.TotalSeconds > 3500 && state.ExpiresIn?.TotalSeconds <= 3600, state.ExpiresIn);
+        Check(state.RefreshIn > TimeSpan.Zero && state.RefreshIn < state.ExpiresIn, state.RefreshIn);
+        Check(state.LastStatus == CloposAuthStatus.Ok && state.LastHttpStatus == 200, state.LastStatus);
+        Check(state.LastResultAge < TimeSpan.FromSeconds(10), state.LastResultAge);
+        Check(state.Requests == 2 && state.Failures == 1, $"{state.Requests} {state.Failures}");
+        Check(state.LastMessage == null, state.LastMessage);
+    }
+
+    private static void NothingPrinted()
+    {
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = null;
+        var client = new CloposAuthClient(settings);
+        // Throws would print.
+        T Catch<T>(Action call)
+            where T : Exception
+        {
+            try
+            {
+                call();
+            }
+            catch (T failure)
+            {
+                return failure;
+            }
+            throw new InvalidOperationException($"no {typeof(T)}");
+        }
+        Check(Catch<CloposAuthException>(() => client.GetToken()).Status == CloposAuthStatus.Server);
+        CloposToken first = client.GetToken();
+        Thread.Sleep(3200);
+        client.Invalidate(first);
+        Check(client.GetToken().Value.Reveal() != first.Value.Reveal());
+        client.Dispose();
+        Catch<CloposAuthException>(() => new CloposAuthClient(new CloposAuthSettings("a", "b", "", "d")));
+        Catch<ObjectDisposedException>(() => client.GetToken());
+    }
+
+    private static void Fake()
+    {
+        var token = new CloposToken("test-token", TimeSpan.FromMinutes(5));
+        Check(token.ExpiresIn == TimeSpan.FromMinutes(5) && token.TokenType == "Bearer");
+        Check((token.ExpiresAt - DateTimeOffset.UtcNow).Duration() < TimeSpan.FromMinutes(6));
+        ICloposTokenSource good = new FakeTokens(() => token);
+        Check(Wait(good.GetTokenAsync()).Value.Reveal() == "test-token");
+
+        ICloposTokenSource bad = new FakeTokens(() => throw new CloposAuthException(
+            CloposAuthStatus.Rejected, "wrong secret", 401, reason: CloposAuthReason.Credentials));
+        CloposAuthException failure = Expect(CloposAuthStatus.Rejected, () => Wait(bad.GetTokenAsync()), "wrong secret");
+        Check(failure.Reason == CloposAuthReason.Credentials && failure.StatusName == "REJECTED");
+
+        // The helper takes it as well.
+        var service = new FakeService();
+        using var http = new HttpClient(new CloposTokenHandler(good, service));
+        Check(Wait(http.GetAsync(good.BaseUrl)).StatusCode == HttpStatusCode.OK);
+        Check(service.Seen.Single().Token == "test-token");
+        Check(!File.ReadAllText("/proc/self/maps").Contains("libclopos_auth"));
+    }
 
     private static void ExpiredAndRefreshed()
     {
@@ -667,6 +891,15 @@ internal static class Behaviours
         Check(!sender.AutomaticRedirection);
     }
 
+    private static void HelperSendsTheVenue()
+    {
+        var tokens = new FakeTokens(() => new CloposToken("test-token", TimeSpan.FromHours(1)));
+        var service = new FakeService();
+        using var http = new HttpClient(new CloposTokenHandler(tokens, service) { Venue = "7" });
+        Check(Wait(http.GetAsync(tokens.BaseUrl)).StatusCode == HttpStatusCode.OK);
+        Check(service.Seen.Single().Venue == "7" && service.Seen.Single().Token == "test-token");
+    }
+
     private static void SixtyFourThreads()
     {
         using CloposAuthClient client = NewClient();
@@ -737,6 +970,26 @@ internal static class Behaviours
         Check(grown < 4 << 20, grown);
     }
 
+    // A host's stand-in for a client.
+    private sealed class FakeTokens : ICloposTokenSource
+    {
+        private readonly Func<CloposToken> give;
+
+        internal FakeTokens(Func<CloposToken> give) => this.give = give;
+
+        public Uri BaseUrl => new Uri("https://service.test");
+
+        public async Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default)
+        {
+            await Task.Yield();
+            return give();
+        }
+
+        public void Invalidate(CloposToken refused)
+        {
+        }
+    }
+
     // A stream that cannot be rewound.
     private sealed class Once : MemoryStream
     {
@@ -768,10 +1021,10 @@ internal static class Behaviours
             {
                 await request.Content.CopyToAsync(body);
             }
-            string? token = request.Headers.TryGetValues("x-token", out IEnumerable<string> values)
-                ? values.Single()
-                : null;
-            Seen.Add(new Request(token, BitConverter.ToString(body.ToArray())));
+            string? Header(string name) =>
+                request.Headers.TryGetValues(name, out IEnumerable<string> values) ? values.Single() : null;
+            string? token = Header("x-token");
+            Seen.Add(new Request(token, Header("x-venue"), BitConverter.ToString(body.ToArray())));
             Meanwhile?.Invoke();
             return token == Refused
                 ? new HttpResponseMessage(HttpStatusCode.Unauthorized) { Content = new StringContent("Invalid token") }
@@ -781,13 +1034,16 @@ internal static class Behaviours
 
     private sealed class Request
     {
-        internal Request(string? token, string body)
+        internal Request(string? token, string? venue, string body)
         {
             Token = token;
+            Venue = venue;
             Body = body;
         }
 
         internal string? Token { get; }
+
+        internal string? Venue { get; }
 
         internal string Body { get; }
     }
