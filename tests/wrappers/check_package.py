@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks that a .NET package has a native library for two systems where NuGet looks for it, and depends on no
-other package: check_package.py FILE.nupkg"""
+"""Checks that a .NET package has its licences, and a native library for two systems where NuGet looks for it, and
+depends on no other package: check_package.py FILE.nupkg"""
 
 import sys
 import zipfile
 
 WANTED = (
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
     "lib/netstandard2.0/Clopos.Auth.dll",
     "lib/netstandard2.0/Clopos.Auth.xml",
     "runtimes/linux-x64/native/libclopos_auth.so",

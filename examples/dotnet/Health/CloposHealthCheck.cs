@@ -1,0 +1,50 @@
+using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
+using Clopos.Auth;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+/// <summary>
+/// How the sign-in to Clopos is. Healthy: there is a token, or nobody has needed one yet. Degraded: the last
+/// request failed, and the token that there is still serves. Unhealthy: there is none. Sends no request,
+/// so a page that is polled costs the service nothing.
+/// </summary>
+public sealed class CloposHealthCheck : IHealthCheck
+{
+    private readonly CloposAuthClient clopos;
+
+    public CloposHealthCheck(CloposAuthClient clopos) => this.clopos = clopos;
+
+    public Task<HealthCheckResult> CheckHealthAsync(
+        HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(Result(clopos.GetState()));
+
+    /// <summary>What a state means.</summary>
+    public static HealthCheckResult Result(CloposAuthState state)
+    {
+        var data = new Dictionary<string, object>
+        {
+            ["requests"] = state.Requests,
+            ["failures"] = state.Failures,
+            ["next_request_in_s"] = state.NextRequestIn.TotalSeconds,
+        };
+        if (state.ExpiresIn is System.TimeSpan left)
+        {
+            data["expires_in_s"] = left.TotalSeconds;
+        }
+        bool failed = state.LastResultAge != null && state.LastStatus != CloposAuthStatus.Ok;
+        if (failed)
+        {
+            data["last_failure"] = state.LastMessage ?? "";
+        }
+        if (state.HasToken)
+        {
+            return failed
+                ? HealthCheckResult.Degraded("the refresh failed; the token still serves", data: data)
+                : HealthCheckResult.Healthy("signed in", data);
+        }
+        return failed
+            ? HealthCheckResult.Unhealthy($"no token: {state.LastStatus}", data: data)
+            : HealthCheckResult.Healthy("not signed in yet", data);
+    }
+}

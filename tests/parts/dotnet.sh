@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# the .NET package in a host with ASP.NET, its files, and what it says without the native library
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+need_dotnet || skip_all ".NET is missing"
+need python3 python3 || skip_all "Python is missing"
+built build_library
+target=$(target_directory)
+clean_up() { stop_sandbox; }
+
+# In a copy: MSBuild writes beside the sources.
+copy=$work/copy
+mkdir -p "$copy/tests/wrappers" && cp -R examples LICENSE-* "$copy/" && cp -R tests/wrappers/hosting "$copy/tests/wrappers/"
+native=$copy/examples/dotnet/Clopos.Auth/runtimes
+
+packs_native_libraries() {
+    mkdir -p "$native/linux-x64/native" "$native/win-x64/native" &&
+        cp "$target/release/libclopos_auth.so" "$native/linux-x64/native/" &&
+        echo windows >"$native/win-x64/native/clopos_auth.dll" &&
+        dotnet pack -c Release -o "$work/package" "$copy/examples/dotnet/Clopos.Auth" &&
+        tests/wrappers/check_package.py "$work"/package/*.nupkg
+}
+
+says_where_it_looked() {
+    ! dotnet "$work/login/Login.dll" >"$work/login.log" 2>&1 && cat "$work/login.log" &&
+        grep -q -F "DllNotFoundException: the native library libclopos_auth.so could not be loaded into this 64-bit process" \
+            "$work/login.log" &&
+        grep -q -F "$work/login/libclopos_auth.so" "$work/login.log" && grep -q LD_LIBRARY_PATH "$work/login.log"
+}
+
+says_that_the_file_is_wrong() {
+    echo "not a library" >"$work/login/libclopos_auth.so"
+    ! dotnet "$work/login/Login.dll" >"$work/login.log" 2>&1 && cat "$work/login.log" &&
+        grep -q -F "$work/login/libclopos_auth.so (it is there, but" "$work/login.log"
+}
+
+copies_the_native_library() {
+    dotnet build -c Release -o "$work/login-native" "$copy/examples/dotnet/Login" &&
+        cmp "$target/release/libclopos_auth.so" "$work/login-native/libclopos_auth.so" &&
+        dotnet "$work/login-native/Login.dll" >"$work/login.log" && grep -q '^token: ' "$work/login.log"
+}
+
+check "the example builds without the native library" \
+    dotnet build -c Release -o "$work/login" "$copy/examples/dotnet/Login"
+check "without the native library it says where it looked" says_where_it_looked
+check "with a file that is no library it says that too" says_that_the_file_is_wrong
+check "the package brings its native libraries and licences along" packs_native_libraries
+built start_sandbox
+check "a project reference brings the native library along" copies_the_native_library
+built dotnet build -c Release -o "$work/hosting" "$copy/tests/wrappers/hosting"
+tool_tests ".NET in a host" dotnet "$work/hosting/Hosting.dll"

@@ -1,0 +1,390 @@
+// What a host built on ASP.NET relies on, with the real IHttpClientFactory, configuration binding, ILogger and health
+// checks. Appends its results to the file CLOPOS_TEST_RESULTS, as tests/common.sh does. The environment names a sandbox,
+// as for the examples.
+
+using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Net;
+using System.Net.Http;
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
+using Clopos.Auth;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+public static class Hosting
+{
+    private static readonly (string Name, Func<Task> Run)[] All =
+    {
+        ("the handler works in IHttpClientFactory, and no redirect is followed", WorksInTheFactory),
+        ("the handler works alone, from 32 first requests at once", WorksAlone),
+        ("a refused answer is disposed, and the one that is handed back is not", DisposesTheRefusal),
+        ("a refused answer is disposed if the caller cancels", DisposesTheRefusalOnCancel),
+        ("a chain of handlers without one that sends is refused", RefusesAChainWithoutASender),
+        ("the venue is sent to the service only, and a request may name another", SendsTheVenue),
+        ("settings are filled by configuration binding", BindsSettings),
+        ("a health check says what a state means", ChecksHealth),
+        ("examples/dotnet/Health signs in, logs to ILogger and shows its health", HealthExample),
+        ("examples/dotnet/Health shows wrong credentials", HealthExampleWithAWrongSecret),
+    };
+
+    public static async Task<int> Main()
+    {
+        var results = new List<string>();
+        foreach ((string name, Func<Task> run) in All)
+        {
+            string result = "ok";
+            try
+            {
+                await run();
+            }
+            catch (Exception failure)
+            {
+                result = "not ok";
+                Console.WriteLine("    " + failure.ToString().Replace("\n", "\n    "));
+            }
+            results.Add($"{result} - .NET: {name}");
+            Console.WriteLine(results.Last());
+        }
+        File.AppendAllLines(Environment.GetEnvironmentVariable("CLOPOS_TEST_RESULTS") ?? "/dev/null", results);
+        return results.All(result => result.StartsWith("ok ")) ? 0 : 1;
+    }
+
+    private static void Check(bool condition, object? found = null, [CallerLineNumber] int line = 0)
+    {
+        if (!condition)
+        {
+            throw new InvalidOperationException($"line {line}: {found}");
+        }
+    }
+
+    private static async Task<T> Throws<T>(Func<Task> call, [CallerLineNumber] int line = 0)
+        where T : Exception
+    {
+        try
+        {
+            await call();
+        }
+        catch (T failure)
+        {
+            return failure;
+        }
+        throw new InvalidOperationException($"line {line}: no {typeof(T)}");
+    }
+
+    // A server on the loopback: /redirect redirects, everything else gives the headers that it got.
+    private static async Task WithServer(Func<Uri, Task> use)
+    {
+        using IHost server = new HostBuilder().ConfigureWebHost(web => web.UseKestrel().UseUrls("http://127.0.0.1:0")
+            .Configure(app => app.Run(context =>
+            {
+                if (context.Request.Path == "/redirect")
+                {
+                    context.Response.Redirect("/followed");
+                    return Task.CompletedTask;
+                }
+                IHeaderDictionary headers = context.Request.Headers;
+                return context.Response.WriteAsync($"{context.Request.Path} {headers["x-token"]} {headers["x-venue"]}");
+            }))).Build();
+        await server.StartAsync();
+        string url = server.Services.GetRequiredService<Microsoft.AspNetCore.Hosting.Server.IServer>().Features
+            .Get<Microsoft.AspNetCore.Hosting.Server.Features.IServerAddressesFeature>().Addresses.Single();
+        await use(new Uri(url));
+        await server.StopAsync();
+    }
+
+    private static async Task ExpectTokenAndNoRedirect(HttpClient http, Uri server)
+    {
+        Check(await http.GetStringAsync(new Uri(server, "/venues")) == "/venues token-1 ");
+        using HttpResponseMessage redirect = await http.GetAsync(new Uri(server, "/redirect"));
+        Check(redirect.StatusCode == HttpStatusCode.Redirect, redirect.StatusCode);
+    }
+
+    private static Task WorksInTheFactory() => WithServer(async server =>
+    {
+        var services = new ServiceCollection();
+        services.AddSingleton<ICloposTokenSource>(new FakeTokens { BaseUrl = server });
+        services.AddTransient<CloposTokenHandler>();
+        services.AddHttpClient("clopos").AddHttpMessageHandler<CloposTokenHandler>();
+        using ServiceProvider provider = services.BuildServiceProvider();
+        var factory = provider.GetRequiredService<IHttpClientFactory>();
+        await ExpectTokenAndNoRedirect(factory.CreateClient("clopos"), server);
+        await ExpectTokenAndNoRedirect(factory.CreateClient("clopos"), server); // the same handlers
+    });
+
+    private static Task WorksAlone() => WithServer(async server =>
+    {
+        using var http = new HttpClient(new CloposTokenHandler(new FakeTokens { BaseUrl = server }));
+        await Task.WhenAll(Enumerable.Range(0, 32).Select(_ => Task.Run(() => ExpectTokenAndNoRedirect(http, server))));
+    });
+
+    private static async Task DisposesTheRefusal()
+    {
+        var tokens = new FakeTokens();
+        var service = new FakeService("Invalid token", "Invalid token");
+        using var http = new HttpClient(new CloposTokenHandler(tokens, service));
+        HttpResponseMessage response = await http.GetAsync(new Uri(tokens.BaseUrl, "/venues"));
+        Check(response.StatusCode == HttpStatusCode.Unauthorized);
+        Check(await response.Content.ReadAsStringAsync() == "Invalid token");
+        Check(service.Bodies.Count == 2 && service.Bodies[0].IsDisposed && !service.Bodies[1].IsDisposed);
+        Check(tokens.Refused.SequenceEqual(new[] { "token-1" }), string.Join(" ", tokens.Refused));
+
+        // No second token: the first answer is what the caller gets.
+        tokens.Failure = new CloposAuthException(CloposAuthStatus.Rejected, "no");
+        tokens.FailFrom = tokens.Given + 2;
+        service = new FakeService("Token expired");
+        using var again = new HttpClient(new CloposTokenHandler(tokens, service));
+        response = await again.GetAsync(new Uri(tokens.BaseUrl, "/venues"));
+        Check(await response.Content.ReadAsStringAsync() == "Token expired");
+        Check(service.Bodies.Count == 1 && !service.Bodies[0].IsDisposed);
+    }
+
+    private static async Task DisposesTheRefusalOnCancel()
+    {
+        var tokens = new FakeTokens { Failure = new OperationCanceledException(), FailFrom = 2 };
+        var service = new FakeService("Invalid token");
+        using var http = new HttpClient(new CloposTokenHandler(tokens, service));
+        await Throws<OperationCanceledException>(() => http.GetAsync(new Uri(tokens.BaseUrl, "/venues")));
+        Check(service.Bodies.Single().IsDisposed);
+    }
+
+    private static async Task RefusesAChainWithoutASender()
+    {
+        var tokens = new FakeTokens();
+        await Throws<ArgumentException>(() => Task.FromResult(new CloposTokenHandler(tokens, new PassesOn())));
+        // As a factory makes it, which sets the inner handler later.
+        using var http = new HttpClient(new CloposTokenHandler(tokens) { InnerHandler = new PassesOn() });
+        Exception failure = await Throws<ArgumentException>(() => http.GetAsync(tokens.BaseUrl));
+        Check(failure.Message.Contains("no handler that sends"), failure.Message);
+    }
+
+    private static Task SendsTheVenue() => WithServer(async server =>
+    {
+        var tokens = new FakeTokens { BaseUrl = server };
+        using var http = new HttpClient(new CloposTokenHandler(tokens) { Venue = "7" });
+        Check(await http.GetStringAsync(new Uri(server, "/a")) == "/a token-1 7");
+        using var other = new HttpRequestMessage(HttpMethod.Get, new Uri(server, "/b"));
+        other.Headers.Add("x-venue", "8");
+        Check(await (await http.SendAsync(other)).Content.ReadAsStringAsync() == "/b token-1 8");
+        // The same server by another name is another host.
+        var elsewhere = new UriBuilder(server) { Host = "localhost" }.Uri;
+        Check(await http.GetStringAsync(new Uri(elsewhere, "/c")) == "/c  ");
+    });
+
+    private static Task BindsSettings()
+    {
+        var values = new Dictionary<string, string>
+        {
+            ["ClientId"] = "id",
+            ["ClientSecret"] = "secret",
+            ["Brand"] = "brand",
+            ["IntegratorId"] = "integrator",
+            ["BaseUrl"] = "https://service.test",
+            ["AuthPath"] = "/v3/auth",
+            ["Timeout"] = "00:00:20",
+            ["AttemptTimeout"] = "00:00:05",
+            ["MaxAttempts"] = "2",
+            ["RequestsPerMinute"] = "20",
+            ["Roots"] = "None",
+            ["CaFile"] = "/etc/ca.pem",
+            ["Proxy"] = "http://user:password@proxy.test",
+            ["UserAgent"] = "Till/4.2",
+            ["AllowPlainHttp"] = "true",
+            ["LogLevel"] = "Debug",
+        };
+        CloposAuthSettings settings = new ConfigurationBuilder()
+            .AddInMemoryCollection(values.ToDictionary(value => "Clopos:" + value.Key, value => value.Value)).Build()
+            .GetSection("Clopos").Get<CloposAuthSettings>();
+        // CaPem is bytes, Log is a function.
+        Check(typeof(CloposAuthSettings).GetProperties().Length == values.Count + 2);
+        foreach ((string name, string expected) in values)
+        {
+            object? found = typeof(CloposAuthSettings).GetProperty(name)!.GetValue(settings);
+            string shown = found is CloposSecret secret ? secret.Reveal() : found?.ToString() ?? "";
+            Check(shown.Equals(expected, StringComparison.OrdinalIgnoreCase), name + "=" + shown);
+        }
+        return Task.CompletedTask;
+    }
+
+    private static Task ChecksHealth()
+    {
+        TimeSpan second = TimeSpan.FromSeconds(1);
+        foreach ((HealthStatus expected, CloposAuthState state) in new[]
+        {
+            (HealthStatus.Healthy, new CloposAuthState()),
+            (HealthStatus.Healthy, new CloposAuthState { HasToken = true, LastResultAge = second }),
+            (HealthStatus.Degraded, new CloposAuthState
+            {
+                HasToken = true, LastResultAge = second, LastStatus = CloposAuthStatus.Server,
+            }),
+            (HealthStatus.Unhealthy, new CloposAuthState { LastResultAge = second, LastStatus = CloposAuthStatus.Dns }),
+            (HealthStatus.Healthy, new CloposAuthState { LastResultAge = second }), // invalidated
+        })
+        {
+            HealthCheckResult result = CloposHealthCheck.Result(state);
+            Check(result.Status == expected, $"{result.Status} {result.Description}");
+        }
+        return Task.CompletedTask;
+    }
+
+    // Runs the example against the sandbox: hands over a client for it, and its log lines.
+    private static async Task WithHealthExample(string secret, Func<HttpClient, ConcurrentQueue<string>, Task> use)
+    {
+        string Env(string name) => Environment.GetEnvironmentVariable(name) ?? throw new InvalidOperationException(name);
+        var lines = new Lines();
+        using IHost example = Host.CreateDefaultBuilder()
+            .ConfigureLogging(logging => logging.ClearProviders().AddProvider(lines).SetMinimumLevel(LogLevel.Trace))
+            .ConfigureAppConfiguration(configuration => configuration.AddInMemoryCollection(new Dictionary<string, string>
+            {
+                ["Clopos:ClientId"] = Env("CLOPOS_CLIENT_ID"),
+                ["Clopos:ClientSecret"] = secret,
+                ["Clopos:Brand"] = Env("CLOPOS_BRAND"),
+                ["Clopos:IntegratorId"] = Env("CLOPOS_INTEGRATOR_ID"),
+                ["Clopos:BaseUrl"] = Env("CLOPOS_BASE_URL"),
+                ["Clopos:CaFile"] = Env("CLOPOS_CA_FILE"),
+                ["Clopos:Roots"] = "None",
+                ["Clopos:LogLevel"] = "Debug",
+            }))
+            .ConfigureWebHostDefaults(web => web.UseUrls("http://127.0.0.1:0")
+                .ConfigureServices(Program.AddServices)
+                // The sandbox's CA is known to the library only.
+                .ConfigureServices(services => services.AddHttpClient("clopos").ConfigurePrimaryHttpMessageHandler(
+                    () => new HttpClientHandler { ServerCertificateCustomValidationCallback = (a, b, c, d) => true }))
+                .Configure(Program.AddPages))
+            .Build();
+        await example.StartAsync();
+        string url = example.Services.GetRequiredService<Microsoft.AspNetCore.Hosting.Server.IServer>().Features
+            .Get<Microsoft.AspNetCore.Hosting.Server.Features.IServerAddressesFeature>().Addresses.Single();
+        using var http = new HttpClient { BaseAddress = new Uri(url) };
+        await use(http, lines.Seen);
+        await example.StopAsync();
+    }
+
+    private static async Task<(HttpStatusCode Status, JsonElement Check)> Health(HttpClient http)
+    {
+        using HttpResponseMessage response = await http.GetAsync("/health");
+        JsonElement json = JsonDocument.Parse(await response.Content.ReadAsStringAsync()).RootElement;
+        return (response.StatusCode, json.GetProperty("clopos"));
+    }
+
+    private static Task HealthExample() => WithHealthExample(
+        Environment.GetEnvironmentVariable("CLOPOS_CLIENT_SECRET") ?? "", async (http, lines) =>
+        {
+            (HttpStatusCode status, JsonElement check) = await Health(http);
+            Check(status == HttpStatusCode.OK && check.GetProperty("Description").GetString() == "not signed in yet", check);
+            Check(check.GetProperty("Data").GetProperty("requests").GetInt64() == 0, check);
+
+            string venues = await http.GetStringAsync("/venues");
+            Check(venues.Contains("\"success\":true"), venues);
+            (status, check) = await Health(http);
+            Check(status == HttpStatusCode.OK && check.GetProperty("Description").GetString() == "signed in", check);
+            Check(check.GetProperty("Data").GetProperty("requests").GetInt64() == 1, check);
+            Check(check.GetProperty("Data").GetProperty("expires_in_s").GetDouble() > 3500, check);
+            Check(lines.Any(line => line.StartsWith("Debug ") && line.Contains("asking localhost")), string.Join("\n", lines));
+            Check(lines.Any(line => line.StartsWith("Information ") && line.Contains("signed in")), string.Join("\n", lines));
+        });
+
+    private static Task HealthExampleWithAWrongSecret() => WithHealthExample("wrong-secret", async (http, lines) =>
+    {
+        using HttpResponseMessage response = await http.GetAsync("/venues");
+        Check(response.StatusCode == HttpStatusCode.InternalServerError);
+        (HttpStatusCode status, JsonElement check) = await Health(http);
+        Check(status == HttpStatusCode.ServiceUnavailable, status);
+        Check(check.GetProperty("Status").GetString() == "Unhealthy", check);
+        Check(check.GetProperty("Data").GetProperty("last_failure").GetString().Length != 0, check);
+        Check(!check.ToString().Contains("wrong-secret") && lines.All(line => !line.Contains("wrong-secret")));
+        Check(lines.Any(line => line.StartsWith("Error ") && line.Contains("attempt 1 failed")), string.Join("\n", lines));
+    });
+
+    private sealed class FakeTokens : ICloposTokenSource
+    {
+        private int given;
+
+        public Uri BaseUrl { get; set; } = new Uri("https://service.test");
+
+        // From this call on.
+        internal Exception? Failure { get; set; }
+
+        internal int FailFrom { get; set; } = int.MaxValue;
+
+        internal int Given => given;
+
+        internal ConcurrentQueue<string> Refused { get; } = new ConcurrentQueue<string>();
+
+        public Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default) =>
+            Interlocked.Increment(ref given) >= FailFrom
+                ? Task.FromException<CloposToken>(Failure!)
+                : Task.FromResult(new CloposToken($"token-{Refused.Count + 1}", TimeSpan.FromHours(1)));
+
+        public void Invalidate(CloposToken refused) => Refused.Enqueue(refused.Value.Reveal());
+    }
+
+    // Refuses as often as there are bodies.
+    private sealed class FakeService : HttpMessageHandler
+    {
+        private readonly Queue<string> refusals;
+
+        internal FakeService(params string[] refusals) => this.refusals = new Queue<string>(refusals);
+
+        internal List<Body> Bodies { get; } = new List<Body>();
+
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            Bodies.Add(new Body(refusals.Dequeue()));
+            return Task.FromResult(new HttpResponseMessage(HttpStatusCode.Unauthorized) { Content = Bodies.Last() });
+        }
+    }
+
+    private sealed class Body : StringContent
+    {
+        internal Body(string text)
+            : base(text)
+        {
+        }
+
+        internal bool IsDisposed { get; private set; }
+
+        protected override void Dispose(bool disposing)
+        {
+            IsDisposed = true;
+            base.Dispose(disposing);
+        }
+    }
+
+    private sealed class PassesOn : DelegatingHandler
+    {
+    }
+
+    // Keeps the lines of the client's logger.
+    private sealed class Lines : ILoggerProvider, ILogger
+    {
+        internal ConcurrentQueue<string> Seen { get; } = new ConcurrentQueue<string>();
+
+        public ILogger CreateLogger(string category) =>
+            category == typeof(CloposAuthClient).FullName
+                ? (ILogger)this
+                : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+
+        public void Log<T>(LogLevel level, EventId id, T state, Exception? failure, Func<T, Exception?, string> format) =>
+            Seen.Enqueue($"{level} {format(state, failure)}");
+
+        public bool IsEnabled(LogLevel level) => true;
+
+        public IDisposable BeginScope<T>(T state) => this;
+
+        public void Dispose()
+        {
+        }
+    }
+}
