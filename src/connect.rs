@@ -40,9 +40,9 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Either, NextTimeout};
 
-use crate::Status;
 use crate::clock::{Clock, Instant};
 use crate::config::{Network, ProxyChoice};
+use crate::{Error, Status};
 
 use self::resolve::{LookUp, LookUps};
 use self::tls::{Tls, TlsSettings};
@@ -58,7 +58,7 @@ pub(crate) fn agent(
     network: &Network,
     user_agent: &str,
     config: Config,
-) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
+) -> Result<(ureq::Agent, Arc<Notes>), Error> {
     agent_with(network, user_agent, config, Arc::new(resolve::system))
 }
 
@@ -67,7 +67,7 @@ fn agent_with(
     user_agent: &str,
     config: Config,
     look_up: Arc<LookUp>,
-) -> Result<(ureq::Agent, Arc<Notes>), crate::Error> {
+) -> Result<(ureq::Agent, Arc<Notes>), Error> {
     let notes = Arc::new(Notes::new(network.clock.clone()));
     let connector = Connector {
         proxy: match &network.proxy {
@@ -188,39 +188,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why no connection was made; travels inside `ureq::Error::Other`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub status: Status,
-    /// A proxy's refusal.
-    pub http_status: Option<u16>,
-    pub message: String,
-}
-
-impl Failure {
-    fn new(status: Status, message: String) -> Failure {
-        Failure {
-            status,
-            http_status: None,
-            message,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<Failure> for ureq::Error {
-    fn from(failure: Failure) -> ureq::Error {
-        ureq::Error::Other(Box::new(failure))
-    }
-}
-
 /// A host (a name or a bare address) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Endpoint {
@@ -256,20 +223,12 @@ enum Role {
 }
 
 impl Role {
-    fn failure(self, status: Status, problem: &str, whom: &dyn fmt::Display, why: &str) -> Failure {
+    fn error(self, status: Status, problem: &str, whom: &dyn fmt::Display, why: &str) -> Error {
         match self {
-            Role::Server => Failure::new(status, format!("{problem} {whom}: {why}")),
-            Role::Proxy => {
-                Failure::new(Status::Proxy, format!("{problem} the proxy {whom}: {why}"))
-            }
+            Role::Server => Error::new(status, format!("{problem} {whom}: {why}")),
+            Role::Proxy => Error::new(Status::Proxy, format!("{problem} the proxy {whom}: {why}")),
         }
     }
-}
-
-/// Why a host could not be reached.
-enum Unreached {
-    Unresolved(String),
-    Other(ureq::Error),
 }
 
 /// `shown (address)`, or only `shown` where the address is the host itself or is not known.
@@ -325,16 +284,13 @@ impl Connector {
         deadline: &Deadline,
         details: &ConnectionDetails,
     ) -> Result<Socket, ureq::Error> {
-        let unresolved =
-            |why: &str| role.failure(Status::Dns, "cannot resolve", &endpoint.host, why);
+        let unresolved = |why: &str| role.error(Status::Dns, "cannot resolve", &endpoint.host, why);
+        let unconnected =
+            |why: &str| role.error(Status::Connect, "cannot connect to", endpoint, why);
         let register = &*details.register_shutdown;
         let found = self
             .look_ups
-            .resolve(endpoint, deadline, register)
-            .map_err(|unreached| match unreached {
-                Unreached::Unresolved(why) => unresolved(&why).into(),
-                Unreached::Other(error) => error,
-            })?;
+            .resolve(endpoint, deadline, register, unresolved)?;
         let mut addresses = race::interleave(&found);
         if !details.needs_tls() && !self.allow_plain_http {
             addresses.retain(|address| address.ip().to_canonical().is_loopback());
@@ -350,15 +306,7 @@ impl Connector {
         self.notes.suspect_last(&mut addresses);
         let limit = deadline.left()?;
         let mut dialer = race::dialer(register, addresses.len() == 1, limit);
-        let (address, stream) =
-            race::race(&addresses, deadline, &mut dialer).map_err(|lost| match lost {
-                race::Lost::Failed(reasons) => {
-                    let why = race::listing(&reasons);
-                    role.failure(Status::Connect, "cannot connect to", endpoint, &why)
-                        .into()
-                }
-                race::Lost::ShutDown(error) => error,
-            })?;
+        let (address, stream) = race::race(&addresses, deadline, &mut dialer, unconnected)?;
         self.notes.connected(address.ip(), role);
         Ok(Socket::new(stream, address.ip()))
     }

@@ -17,7 +17,7 @@ use ureq::http::{HeaderMap, Uri};
 use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
 use crate::config::{Config, Credentials, Network};
-use crate::connect::{self, Failure, Notes};
+use crate::connect::{self, Notes};
 use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
 use crate::secret::{SecretBuffer, Wiped};
 use crate::{Error, Status};
@@ -227,14 +227,10 @@ impl Exchange {
             )
         };
         let error = match error {
-            ureq::Error::Other(other) => match other.downcast::<Failure>() {
-                Ok(failure) => {
-                    let error = Error {
-                        http_status: failure.http_status,
-                        ..Error::new(failure.status, failure.message)
-                    };
+            ureq::Error::Other(other) => match other.downcast::<Error>() {
+                Ok(error) => {
                     return Failed {
-                        error,
+                        error: *error,
                         connected: false,
                     };
                 }

@@ -14,11 +14,11 @@ use ureq::http::uri::Scheme;
 use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
 
-use crate::Status;
 use crate::secret::{Secret, SecretBuffer};
+use crate::{Error, Status};
 
+use super::Endpoint;
 use super::transport::{Deadline, Socket};
-use super::{Endpoint, Failure};
 
 /// The most that a proxy may say before it is no longer listened to.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -98,7 +98,7 @@ impl ProxyUrl {
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let address = socket.address;
-        let failure = |problem: &str| self.failure(Some(address), problem);
+        let failure = |problem: &str| self.error(Some(address), problem);
         let broken = |error| match error {
             ureq::Error::Timeout(_) => {
                 failure(&format!("did not answer within {}", deadline.allowed()))
@@ -161,12 +161,12 @@ impl ProxyUrl {
         socket.write_all(request.as_slice(), deadline)
     }
 
-    fn failure(&self, address: Option<IpAddr>, problem: &str) -> Failure {
+    fn error(&self, address: Option<IpAddr>, problem: &str) -> Error {
         let proxy = super::peer(&self.endpoint.host, &self.endpoint.to_string(), address);
-        Failure::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
+        Error::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
     }
 
-    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Failure {
+    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Error {
         let reason = StatusCode::from_u16(code)
             .ok()
             .and_then(|code| code.canonical_reason())
@@ -189,9 +189,9 @@ impl ProxyUrl {
             _ => "",
         };
         let problem = format!("refused to connect to {target} ({code} {reason}){hint}");
-        Failure {
+        Error {
             http_status: Some(code),
-            ..self.failure(None, &problem)
+            ..self.error(None, &problem)
         }
     }
 }
@@ -299,7 +299,7 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 /// The proxy that the environment names for `url`, if any.
-pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, crate::Error> {
+pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, Error> {
     let secure = url.scheme() == Some(&Scheme::HTTPS);
     let target = Endpoint::of(url, if secure { 443 } else { 80 });
     choose(
@@ -315,7 +315,7 @@ fn choose(
     get: impl Fn(&str) -> Option<String>,
     target: &Endpoint,
     secure: bool,
-) -> Result<Option<ProxyUrl>, crate::Error> {
+) -> Result<Option<ProxyUrl>, Error> {
     let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
         .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
     if no_proxy.covers(target) {
@@ -330,9 +330,9 @@ fn choose(
     };
     ProxyUrl::parse(url.trim())
         .map(Some)
-        .map_err(|problem| crate::Error {
+        .map_err(|problem| Error {
             permanent: true,
-            ..crate::Error::new(
+            ..Error::new(
                 Status::Proxy,
                 format!("the environment's {name} is not usable: {problem}"),
             )
@@ -611,7 +611,7 @@ mod tests {
         variables: &[(&str, &str)],
         target: &str,
         secure: bool,
-    ) -> Result<Option<ProxyUrl>, crate::Error> {
+    ) -> Result<Option<ProxyUrl>, Error> {
         let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(found.1.to_owned())

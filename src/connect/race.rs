@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ureq::unversioned::transport::ShutdownHandle;
 
 use super::transport::Deadline;
+use crate::Error;
 
 /// How long an attempt may hang before the next address is tried beside it.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -38,14 +39,6 @@ pub(super) trait Dial {
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Outcome>;
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(super) enum Lost {
-    /// Every address that was tried, and what happened.
-    Failed(Vec<(SocketAddr, String)>),
-    ShutDown(ureq::Error),
-}
-
 /// The families alternate, beginning with the one that the system sorted to the front. None is there
 /// twice, as a file of hosts may have it.
 pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -64,12 +57,14 @@ pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     mixed
 }
 
-/// Connects to whichever address answers first.
+/// Connects to whichever address answers first. If none does, `unconnected` makes the error of the
+/// addresses that were tried and their reasons.
 pub(super) fn race(
     addresses: &[SocketAddr],
     deadline: &Deadline,
     dialer: &mut impl Dial,
-) -> Result<(SocketAddr, Arc<TcpStream>), Lost> {
+    unconnected: impl Fn(&str) -> Error,
+) -> Result<(SocketAddr, Arc<TcpStream>), ureq::Error> {
     let mut waiting = addresses.iter().copied().peekable();
     let mut running: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
     let mut reasons = Vec::new();
@@ -78,17 +73,17 @@ pub(super) fn race(
         if let Some(address) =
             waiting.next_if(|_| running.is_empty() || Instant::now() >= next_start)
         {
-            dialer.start(address).map_err(Lost::ShutDown)?;
+            dialer.start(address)?;
             running.push(address);
             next_start = Instant::now() + ATTEMPT_DELAY;
         }
         if running.is_empty() {
-            return Err(Lost::Failed(reasons));
+            return Err(unconnected(&listing(&reasons)).into());
         }
         let Ok(left) = deadline.left() else {
             let silent = format!("no answer within {}", deadline.allowed());
             reasons.extend(running.into_iter().map(|address| (address, silent.clone())));
-            return Err(Lost::Failed(reasons));
+            return Err(unconnected(&listing(&reasons)).into());
         };
         let patience = match waiting.peek() {
             None => left,
@@ -110,7 +105,7 @@ pub(super) fn race(
 }
 
 /// `127.0.0.1: connection refused; ::1: network unreachable`.
-pub(super) fn listing(reasons: &[(SocketAddr, String)]) -> String {
+fn listing(reasons: &[(SocketAddr, String)]) -> String {
     let mut text = String::new();
     for (address, reason) in reasons.iter().take(LISTED) {
         let separator = if text.is_empty() { "" } else { "; " };

@@ -23,11 +23,12 @@ use rustls::{ClientConfig, RootCertStore};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use zeroize::Zeroizing;
 
-use crate::Status;
 use crate::clock::Clock;
 use crate::config::{Network, Roots};
 use crate::secret::Wiped;
+use crate::{Error, Status};
 
+use super::Endpoint;
 use super::Notes;
 use super::crypto;
 use super::race;
@@ -35,7 +36,6 @@ use super::sentence;
 use super::sessions::Sessions;
 use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers, broken};
 use super::verifier::Verifier;
-use super::{Endpoint, Failure};
 
 /// A resumed handshake, or the service's answer; what is larger makes itself room.
 const INCOMING_BYTES: usize = 4 * 1024;
@@ -59,9 +59,9 @@ pub(super) struct TlsSettings {
 }
 
 impl TlsSettings {
-    pub(super) fn new(network: &Network, notes: Arc<Notes>) -> Result<TlsSettings, crate::Error> {
+    pub(super) fn new(network: &Network, notes: Arc<Notes>) -> Result<TlsSettings, Error> {
         if network.roots == Roots::None && network.added.is_empty() {
-            return Err(crate::Error::invalid_argument(
+            return Err(Error::invalid_argument(
                 "roots: none, and no certificate was added: no server could be trusted",
             ));
         }
@@ -104,7 +104,7 @@ impl TlsSettings {
         let config = self.config.get_or_try_init(|| self.build())?;
         let name = ServerName::try_from(target.host.clone()).map_err(|_| {
             let problem = "is not a host name that a certificate can be for";
-            Failure::new(Status::Tls, format!("{} {problem}", target.host))
+            Error::new(Status::Tls, format!("{} {problem}", target.host))
         })?;
         let connection = UnbufferedClientConnection::new(config.clone(), name)
             .map_err(|error| unusable(&error))?;
@@ -154,7 +154,7 @@ impl TlsSettings {
                 roots.add_parsable_certificates(found.certs);
                 if roots.is_empty() {
                     let why = found.errors.first().map(unreadable);
-                    return Err(Failure::new(
+                    return Err(Error::new(
                         Status::Tls,
                         format!(
                             "no usable root certificate in the system's store{}; install it \
@@ -193,8 +193,8 @@ fn unreadable(error: &rustls_native_certs::Error) -> String {
 }
 
 /// There is no TLS at all, whoever the server is.
-fn unusable(error: &rustls::Error) -> Failure {
-    Failure::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
+fn unusable(error: &rustls::Error) -> Error {
+    Error::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
 }
 
 /// The system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. rustls-native-certs takes an empty
@@ -548,8 +548,11 @@ mod tests {
     #[test]
     fn where_tls_cannot_work_a_sentence_says_so() {
         let failure = unusable(&rustls::Error::General("Strange(Thing)".into()));
-        assert_eq!(failure.status, Status::Tls);
-        assert_eq!(failure.message, "no TLS: TLS does not work on this device");
+        assert_eq!(failure.status(), Status::Tls);
+        assert_eq!(
+            failure.message(),
+            "no TLS: TLS does not work on this device"
+        );
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::clock::Clock;
 use crate::config::{Network, Roots};
 use crate::connect::tls::TlsSettings;
 use crate::connect::transport::Socket;
-use crate::connect::{Endpoint, Failure, Notes};
-use crate::{Config, Status};
+use crate::connect::{Endpoint, Notes};
+use crate::{Config, Error, Status};
 
 const CA: &str = "basicConstraints=critical,CA:TRUE";
 const SERVER: &str = "basicConstraints=critical,CA:FALSE";
@@ -424,8 +424,8 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
         let (came, message) = match result {
             Ok(_) => (Status::Ok, String::new()),
             Err(ureq::Error::Other(other)) => {
-                let failure = other.downcast::<Failure>().unwrap();
-                (failure.status, failure.message)
+                let failure = other.downcast::<Error>().unwrap();
+                (failure.status, failure.message.into_owned())
             }
             Err(other) => panic!("{what}: {other:?}"),
         };
