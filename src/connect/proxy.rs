@@ -14,11 +14,13 @@ use ureq::http::uri::Scheme;
 use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
 
+use crate::endpoint::{self, Endpoint};
 use crate::secret::{Secret, SecretBuffer};
 use crate::{Error, Status};
 
-use super::Endpoint;
-use super::transport::{Deadline, Socket};
+use super::deadline::Deadline;
+use super::socket::Socket;
+use super::system_error;
 
 /// The most that a proxy may say before it is no longer listened to.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -64,14 +66,11 @@ impl ProxyUrl {
             None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
         };
         let port = match port.strip_prefix(':') {
-            None if port.is_empty() => 80,
-            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or("the port is not a number from 1 to 65535")?,
-            _ => return Err("the port is not a number from 1 to 65535"),
+            None if port.is_empty() => Some(80),
+            Some(port) => endpoint::port(port),
+            None => None,
         };
+        let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let in_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || !host.bytes().all(in_a_name) {
             return Err("the host is missing or has characters that no host name has");
@@ -105,7 +104,7 @@ impl ProxyUrl {
             }
             ureq::Error::Io(error) => failure(&format!(
                 "broke the connection: {}",
-                super::race::reason(&error)
+                system_error::reason(&error)
             )),
             _ => failure("broke the connection"),
         };
@@ -162,7 +161,7 @@ impl ProxyUrl {
     }
 
     fn error(&self, address: Option<IpAddr>, problem: &str) -> Error {
-        let proxy = super::peer(&self.endpoint.host, &self.endpoint.to_string(), address);
+        let proxy = self.endpoint.at(address);
         Error::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
     }
 
@@ -300,12 +299,10 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
 
 /// The proxy that the environment names for `url`, if any.
 pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, Error> {
-    let secure = url.scheme() == Some(&Scheme::HTTPS);
-    let target = Endpoint::of(url, if secure { 443 } else { 80 });
     choose(
         |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        &target,
-        secure,
+        &Endpoint::of(url),
+        url.scheme() == Some(&Scheme::HTTPS),
     )
 }
 
@@ -377,13 +374,10 @@ impl NoProxy {
     }
 
     fn covers(&self, target: &Endpoint) -> bool {
-        let host = target.host.to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
-        let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-        host == "localhost"
-            || address.is_some_and(|ip| ip.is_loopback())
+        let (name, address) = (target.name(), target.address());
+        target.is_this_device()
             || self.0.iter().any(|rule| {
-                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(host, address)
+                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(&name, address)
             })
     }
 }
@@ -401,7 +395,10 @@ impl Rule {
         };
         Some(Rule {
             hosts: Hosts::parse(hosts)?,
-            port: port.map(str::parse).transpose().ok()?,
+            port: match port {
+                Some(port) => Some(endpoint::port(port)?),
+                None => None,
+            },
         })
     }
 }
@@ -461,7 +458,7 @@ mod tests {
     use super::*;
 
     fn endpoint(text: &str) -> Endpoint {
-        Endpoint::of(&format!("https://{text}").parse().unwrap(), 443)
+        Endpoint::of(&format!("https://{text}").parse().unwrap())
     }
 
     #[test]

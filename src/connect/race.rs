@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::ShutdownHandle;
 
-use super::transport::Deadline;
+use super::deadline::Deadline;
+#[cfg(unix)]
+use super::sys;
+use super::system_error::reason;
 use crate::Error;
 
 /// How long an attempt may hang before the next address is tried beside it.
@@ -117,47 +120,6 @@ fn listing(reasons: &[(SocketAddr, String)]) -> String {
     text
 }
 
-/// The system's reason without its number, which says less than the words.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        io::ErrorKind::ConnectionReset => "connection reset".into(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".into(),
-        io::ErrorKind::HostUnreachable => "host unreachable".into(),
-        io::ErrorKind::TimedOut => "no answer".into(),
-        kind => {
-            let text = error.to_string();
-            let end = text.find(" (os error").unwrap_or(text.len());
-            let number = error.raw_os_error().unwrap_or(0);
-            readable(&text[..end], || format!("{kind} (system error {number})"))
-        }
-    }
-}
-
-/// Why the system's resolver found nothing.
-pub(super) fn resolver_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.strip_prefix("failed to lookup address information: ") {
-        None => reason(error),
-        Some(text) => readable(text, || {
-            #[cfg(unix)]
-            let code = super::sys::resolver_code(text);
-            #[cfg(not(unix))]
-            let code = None;
-            code.unwrap_or("the system's resolver failed").into()
-        }),
-    }
-}
-
-/// `text`, which comes from the C library in the host's language, or `otherwise` if the host's character
-/// set is not UTF-8 and the text is not ASCII.
-fn readable(text: &str, otherwise: impl FnOnce() -> String) -> String {
-    match text.contains(char::REPLACEMENT_CHARACTER) {
-        true => otherwise(),
-        false => text.to_owned(),
-    }
-}
-
 /// `alone` and `limit` tell a dialer that has to block whether and for how long it may.
 #[cfg(unix)]
 pub(super) fn dialer(register: Register<'_>, _alone: bool, _limit: Option<Duration>) -> impl Dial {
@@ -183,7 +145,7 @@ struct PollDial<'a> {
 #[cfg(unix)]
 impl Dial for PollDial<'_> {
     fn start(&mut self, address: SocketAddr) -> Result<(), ureq::Error> {
-        let stream = match super::sys::open(&address) {
+        let stream = match sys::open(&address) {
             Ok(stream) => Arc::new(stream),
             Err(error) => {
                 self.ended.push_back((address, Err(error)));
@@ -193,7 +155,7 @@ impl Dial for PollDial<'_> {
         // Before connecting, so that a shutdown ends the attempt too.
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
         (self.register)(handle)?;
-        match super::sys::connect(&stream, &address) {
+        match sys::connect(&stream, &address) {
             Ok(false) => self.connecting.push((address, stream)),
             Ok(true) => self.ended.push_back((address, finish(stream))),
             Err(error) => self.ended.push_back((address, Err(error))),
@@ -206,7 +168,7 @@ impl Dial for PollDial<'_> {
             return Some(outcome);
         }
         let streams = self.connecting.iter().map(|(_, stream)| &**stream);
-        match super::sys::wait(streams, timeout) {
+        match sys::wait(streams, timeout) {
             Ok(index) => {
                 let (address, stream) = self.connecting.swap_remove(index?);
                 Some((address, finish(stream)))
@@ -317,30 +279,6 @@ mod tests {
             let list = |names: &str| names.split_whitespace().map(address).collect::<Vec<_>>();
             assert_eq!(interleave(&list(from)), list(to), "{from}");
         }
-    }
-
-    #[test]
-    fn the_usual_reasons_are_in_plain_words() {
-        for (kind, words) in [
-            (io::ErrorKind::TimedOut, "no answer"),
-            (io::ErrorKind::HostUnreachable, "host unreachable"),
-            (io::ErrorKind::NetworkUnreachable, "network unreachable"),
-        ] {
-            assert_eq!(reason(&kind.into()), words);
-        }
-        let other = io::Error::from_raw_os_error(24);
-        assert!(!reason(&other).contains("os error"), "{}", reason(&other));
-    }
-
-    #[test]
-    fn a_message_in_another_character_set_than_utf_8_is_replaced() {
-        let garbled = |text| io::Error::other(format!("{text}\u{fffd}sim"));
-        let text = reason(&garbled(""));
-        assert_eq!(text, "other error (system error 0)");
-        let text = resolver_reason(&garbled("failed to lookup address information: "));
-        assert_eq!(text, "the system's resolver failed");
-        let plain = io::Error::other("failed to lookup address information: no such name");
-        assert_eq!(resolver_reason(&plain), "no such name");
     }
 
     #[test]

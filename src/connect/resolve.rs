@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ureq::unversioned::transport::ShutdownHandle;
 
-use super::Endpoint;
-use super::race::{self, Register};
-use super::transport::Deadline;
+use super::deadline::Deadline;
+use super::race::Register;
+use super::system_error;
 use crate::Error;
+use crate::endpoint::Endpoint;
 
 /// How many look-ups of one agent may run: those that hang, and one that may succeed because the name
 /// server is back.
@@ -90,7 +91,7 @@ impl LookUps {
         let why = match found {
             Some(Some(Ok(addresses))) if !addresses.is_empty() => return Ok(addresses),
             Some(Some(Ok(_))) => "the name has no address".into(),
-            Some(Some(Err(error))) => race::resolver_reason(&error),
+            Some(Some(Err(error))) => system_error::resolver_reason(&error),
             Some(None) => return Err(ureq::Error::ConnectionFailed),
             None => format!("took longer than {}", deadline.allowed()),
         };

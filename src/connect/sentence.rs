@@ -10,15 +10,15 @@ use rustls::{
 use crate::Status;
 use crate::clock::utc;
 
-use super::verifier::Finding;
-use super::{Validity, race};
+use super::system_error;
+use super::verifier::{Finding, Validity};
 
 /// The connection to `peer` ended in the middle of the handshake. A server that *refuses* says so with
 /// an alert; without one it is an overloaded or restarting server, or something on the way that cut
 /// the line, and worth another try: CONNECT, not TLS.
 pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     let how = match error {
-        Some(error) => race::reason(error),
+        Some(error) => system_error::reason(error),
         None => "closed by the other side without a reason".into(),
     };
     crate::Error::new(
