@@ -36,6 +36,8 @@ static void null_in_any_argument_of_a_call_is_an_invalid_argument(void)
                  clopos_auth_authenticate(client, SOON, NULL, &err));
     CHECK_BLAMES("buf", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
                  clopos_auth_copy_token(client, SOON, NULL, 1, &needed, &expires_at, &err));
+    CHECK_BLAMES("out", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
+                 clopos_auth_get_state(client, NULL, &err));
     clopos_auth_client_free(client);
     CHECK(sandbox_requests() == 0);
 }
@@ -63,8 +65,10 @@ static void null_in_any_argument_of_a_setter_is_an_invalid_argument(void)
 static void null_as_a_client_is_an_invalid_handle(void)
 {
     clopos_auth_token *token = NULL;
+    clopos_auth_state *state = NULL;
     clopos_auth_error *err = NULL;
     char buf[8];
+    int64_t expires_in = 99;
 
     CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err, clopos_auth_get_token(NULL, SOON, &token, &err));
     CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err,
@@ -73,6 +77,9 @@ static void null_as_a_client_is_an_invalid_handle(void)
                 clopos_auth_copy_token(NULL, SOON, buf, sizeof buf, NULL, NULL, &err));
     CHECK(clopos_auth_invalidate(NULL, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(NULL) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err, clopos_auth_get_state(NULL, &state, &err));
+    CHECK(clopos_auth_current(NULL, &expires_in) == 0 && expires_in == 0);
+    CHECK(clopos_auth_current(NULL, NULL) == 0);
 }
 
 static void null_as_a_config_is_an_invalid_handle_in_every_setter(void)
@@ -93,6 +100,7 @@ static void null_as_a_config_is_an_invalid_handle_in_every_setter(void)
     CHECK_FAILS(invalid, &err, clopos_auth_config_set_allow_plain_http(NULL, 0, &err));
     CHECK_FAILS(invalid, &err,
                 clopos_auth_config_set_log(NULL, CLOPOS_AUTH_LOG_INFO, NULL, NULL, &err));
+    CHECK_FAILS(invalid, &err, clopos_auth_config_set_on_change(NULL, NULL, NULL, &err));
 }
 
 static void null_is_allowed_where_the_header_allows_it(void)
@@ -103,6 +111,7 @@ static void null_is_allowed_where_the_header_allows_it(void)
 
     clopos_auth_token_free(NULL);
     clopos_auth_error_free(NULL);
+    clopos_auth_state_free(NULL);
     clopos_auth_config_free(NULL);
     clopos_auth_client_free(NULL);
 
@@ -121,6 +130,7 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_client *client = NULL;
     clopos_auth_token *token = NULL;
+    clopos_auth_state *state = NULL;
     const int32_t invalid = CLOPOS_AUTH_INVALID_ARGUMENT;
     const int32_t stale = CLOPOS_AUTH_INVALID_HANDLE;
 
@@ -136,7 +146,9 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     CHECK(clopos_auth_config_set_user_agent(config, "", NULL) == invalid);
     CHECK(clopos_auth_config_set_allow_plain_http(config, -1, NULL) == invalid);
     CHECK(clopos_auth_config_set_log(config, 0, log_to_transcript, NULL, NULL) == invalid);
+    CHECK(clopos_auth_config_set_on_change(config, NULL, NULL, NULL) == CLOPOS_AUTH_OK);
     clopos_auth_config_free(config);
+    CHECK(clopos_auth_config_set_on_change(config, NULL, NULL, NULL) == stale);
 
     CHECK(clopos_auth_client_new(NULL, NULL, NULL, NULL, NULL, NULL, NULL) == invalid);
     CHECK(clopos_auth_client_new("", "s", "b", "i", NULL, &client, NULL) == invalid);
@@ -144,6 +156,8 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     CHECK(clopos_auth_get_token(NULL, SOON, NULL, NULL) == invalid);
     CHECK(clopos_auth_authenticate(NULL, SOON, &token, NULL) == stale);
     CHECK(clopos_auth_copy_token(NULL, SOON, NULL, 0, NULL, NULL, NULL) == stale);
+    CHECK(clopos_auth_get_state(NULL, &state, NULL) == stale);
+    CHECK(clopos_auth_get_state(NULL, NULL, NULL) == invalid);
 }
 
 /* What no text may be, whatever it is for. */
@@ -250,6 +264,7 @@ static void outputs_are_set_to_null_before_anything_else(void)
     static int64_t garbage;
     clopos_auth_client *client = (clopos_auth_client *)&garbage;
     clopos_auth_token *token = (clopos_auth_token *)&garbage;
+    clopos_auth_state *state = (clopos_auth_state *)&garbage;
     clopos_auth_error *err = (clopos_auth_error *)&garbage;
     char buf[4] = "abc";
     size_t needed = 99;
@@ -266,6 +281,8 @@ static void outputs_are_set_to_null_before_anything_else(void)
     CHECK(clopos_auth_copy_token(NULL, SOON, buf, sizeof buf, &needed, &expires_at, NULL) ==
           CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(buf[0] == '\0' && needed == 0 && expires_at == 0);
+    CHECK(clopos_auth_get_state(NULL, &state, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK(state == NULL);
 
     CHECK_OK(&err, clopos_auth_client_new("c", "s", "b", "i", NULL, &client, &err));
     clopos_auth_client_free(client);

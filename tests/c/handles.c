@@ -14,6 +14,7 @@
 static void check_no_client(clopos_auth_client *client)
 {
     clopos_auth_token *token = NULL;
+    clopos_auth_state *state = NULL;
     clopos_auth_error *err = NULL;
     const int32_t invalid = CLOPOS_AUTH_INVALID_HANDLE;
     char buf[8];
@@ -24,6 +25,8 @@ static void check_no_client(clopos_auth_client *client)
                 clopos_auth_copy_token(client, SOON, buf, sizeof buf, NULL, NULL, &err));
     CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK_FAILS(invalid, &err, clopos_auth_get_state(client, &state, &err));
+    CHECK(clopos_auth_current(client, NULL) == 0);
     clopos_auth_client_free(client);
 }
 

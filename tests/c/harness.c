@@ -278,7 +278,8 @@ int sandbox_requests(void)
 }
 
 static const test *const GROUPS[] = {ARGUMENT_TESTS, SETTING_TESTS, HANDLE_TESTS, TOKEN_TESTS,
-                                     LOG_TESTS, MEMORY_TESTS, SIGNAL_TESTS};
+                                     LOG_TESTS, CHANGE_TESTS, MEMORY_TESTS,
+                                     SIGNAL_TESTS};
 
 static void open_transcript(void)
 {

@@ -32,7 +32,7 @@ typedef struct test {
 #define END_OF_TESTS {NULL, NULL}
 
 extern const test ARGUMENT_TESTS[], SETTING_TESTS[], HANDLE_TESTS[], TOKEN_TESTS[], LOG_TESTS[],
-    MEMORY_TESTS[], SIGNAL_TESTS[];
+    CHANGE_TESTS[], MEMORY_TESTS[], SIGNAL_TESTS[];
 
 /* Ends the test as failed. */
 void fail_at(const char *file, int line, const char *what);

@@ -13,6 +13,7 @@ const TESTS: &[&str] = &[
     "tests/c/handles.c",
     "tests/c/tokens.c",
     "tests/c/logging.c",
+    "tests/c/changes.c",
     "tests/c/memory.c",
     "tests/c/signals.c",
 ];

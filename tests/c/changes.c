@@ -1,0 +1,543 @@
+/* What a program is told of a client: changes, the number of its token, its state. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "harness.h"
+
+#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
+
+/* What a change function was told. Guarded by the lock. */
+typedef struct changes {
+    pthread_mutex_t lock;
+    int at[CLOPOS_AUTH_PROTOCOL + 1];
+    int all;
+    bool is_over, called_after_end;
+} changes;
+
+static void note(int32_t status, void *user)
+{
+    changes *c = (changes *)user;
+
+    pthread_mutex_lock(&c->lock);
+    CHECK(status >= CLOPOS_AUTH_OK && status <= CLOPOS_AUTH_PROTOCOL);
+    c->at[status]++;
+    c->all++;
+    if (c->is_over)
+        c->called_after_end = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int changes_of(changes *c)
+{
+    int all;
+
+    pthread_mutex_lock(&c->lock);
+    all = c->all;
+    pthread_mutex_unlock(&c->lock);
+    return all;
+}
+
+static clopos_auth_config *config_with(clopos_auth_change_fn on_change, void *user)
+{
+    clopos_auth_config *config = new_config();
+    clopos_auth_error *err = NULL;
+
+    CHECK_OK(&err, clopos_auth_config_set_on_change(config, on_change, user, &err));
+    return config;
+}
+
+static clopos_auth_client *new_client_told(clopos_auth_change_fn on_change, void *user)
+{
+    return new_client_with(config_with(on_change, user));
+}
+
+static clopos_auth_state *get_state(clopos_auth_client *client)
+{
+    clopos_auth_state *state = NULL;
+    clopos_auth_error *err = NULL;
+
+    CHECK_OK(&err, clopos_auth_get_state(client, &state, &err));
+    CHECK(state != NULL);
+    if (state->last_message != NULL)
+        to_transcript(state->last_message);
+    return state;
+}
+
+static void authenticates(clopos_auth_client *client)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+
+    CHECK_OK(&err, clopos_auth_authenticate(client, SOON, &token, &err));
+    clopos_auth_token_free(token);
+}
+
+static void each_request_that_ends_is_one_change(void)
+{
+    static changes c = {PTHREAD_MUTEX_INITIALIZER, {0}, 0, false, false};
+    clopos_auth_client *client = new_client_told(note, &c);
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+
+    /* The first attempt fails, the second does not. */
+    sandbox_fails_times("status-503", 1);
+    clopos_auth_token_free(get_token(client));
+    WAIT_UNTIL(changes_of(&c) == 2);
+    clopos_auth_token_free(get_token(client)); /* of the cache */
+    authenticates(client);
+    WAIT_UNTIL(changes_of(&c) == 3);
+    sandbox_fails("status-401");
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    WAIT_UNTIL(changes_of(&c) == 4);
+    /* No request leaves so soon after that. */
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, 0, &token, &err));
+    CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_OK);
+    CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_OK);
+    clopos_auth_client_free(client);
+    CHECK(c.all == 4 && c.at[CLOPOS_AUTH_OK] == 2);
+    CHECK(c.at[CLOPOS_AUTH_SERVER] == 1 && c.at[CLOPOS_AUTH_REJECTED] == 1);
+    CHECK(sandbox_requests() == 4);
+}
+
+static void a_null_change_function_switches_the_changes_off_again(void)
+{
+    static changes c = {PTHREAD_MUTEX_INITIALIZER, {0}, 0, false, false};
+    clopos_auth_config *config = config_with(note, &c);
+    clopos_auth_client *client;
+    clopos_auth_error *err = NULL;
+
+    CHECK_OK(&err, clopos_auth_config_set_on_change(config, NULL, &c, &err));
+    client = new_client_with(config);
+    clopos_auth_token_free(get_token(client));
+    clopos_auth_client_free(client);
+    CHECK(c.all == 0);
+}
+
+/* What a change function needs to call back into the library. */
+typedef struct caller_back {
+    counter calls;
+    /* Freed by the change function. May be NULL. */
+    clopos_auth_client *client;
+    bool frees;
+    int32_t told;
+    uint64_t serial;
+} caller_back;
+
+static void call_back(int32_t status, void *user)
+{
+    caller_back *c = (caller_back *)user;
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+    clopos_auth_state *state;
+    clopos_auth_client *other;
+
+    c->told = status;
+    c->serial = clopos_auth_current(c->client, NULL);
+    /* What the sign-in came to is there, and a call never waits. */
+    state = get_state(c->client);
+    CHECK(state->last_status == status);
+    clopos_auth_state_free(state);
+    if (status == CLOPOS_AUTH_OK) {
+        CHECK_OK(&err, clopos_auth_get_token(c->client, 0, &token, &err));
+        CHECK(token->serial == c->serial);
+        clopos_auth_token_free(token);
+    } else {
+        CHECK_FAILS(status, &err, clopos_auth_get_token(c->client, 0, &token, &err));
+    }
+    CHECK(clopos_auth_cancel(c->client) == CLOPOS_AUTH_OK);
+    CHECK(clopos_auth_invalidate(c->client, "none") == CLOPOS_AUTH_OK);
+    other = new_client();
+    clopos_auth_client_free(other);
+    if (c->frees) {
+        clopos_auth_client_free(c->client);
+        CHECK(clopos_auth_current(c->client, NULL) == 0);
+    }
+    count_up(&c->calls);
+}
+
+static void run_caller_back(caller_back *c, int32_t status)
+{
+    clopos_auth_client *client = new_client_told(call_back, c);
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+
+    c->client = client;
+    CHECK_FAILS(CLOPOS_AUTH_WOULD_WAIT, &err, clopos_auth_get_token(client, 0, &token, &err));
+    WAIT_UNTIL(count(&c->calls) == 1);
+    CHECK(c->told == status && (c->serial != 0) == (status == CLOPOS_AUTH_OK));
+    if (c->frees)
+        CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    clopos_auth_client_free(client);
+    CHECK(count(&c->calls) == 1);
+}
+
+static void the_change_function_may_call_the_library_which_has_what_is_new(void)
+{
+    static caller_back success = {COUNTER_INIT, NULL, false, -1, 0};
+    static caller_back failure = {COUNTER_INIT, NULL, false, -1, 0};
+
+    run_caller_back(&success, CLOPOS_AUTH_OK);
+    sandbox_fails("status-401");
+    run_caller_back(&failure, CLOPOS_AUTH_REJECTED);
+}
+
+static void the_change_function_may_free_its_client(void)
+{
+    static caller_back c = {COUNTER_INIT, NULL, true, -1, 0};
+
+    run_caller_back(&c, CLOPOS_AUTH_OK);
+}
+
+/* A change function that takes its time. */
+typedef struct gate {
+    counter entered, opened, left;
+} gate;
+
+static void pass_gate(int32_t status, void *user)
+{
+    gate *g = (gate *)user;
+
+    (void)status;
+    count_up(&g->entered);
+    WAIT_UNTIL(count(&g->opened) > 0);
+    count_up(&g->left);
+}
+
+static void no_call_on_another_thread_waits_for_the_change_function(void)
+{
+    static gate g = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+    clopos_auth_client *client = new_client_told(pass_gate, &g), *other;
+    clopos_auth_token *first = get_token(client), *second;
+
+    WAIT_UNTIL(count(&g.entered) == 1);
+    second = get_token(client);
+    CHECK(second->serial == first->serial && clopos_auth_current(client, NULL) == first->serial);
+    clopos_auth_state_free(get_state(client));
+    CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_OK);
+    /* A second sign-in begins, ends and is announced meanwhile. */
+    authenticates(client);
+    WAIT_UNTIL(count(&g.entered) == 2);
+    CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_OK);
+    other = new_client();
+    clopos_auth_token_free(get_token(other));
+    clopos_auth_client_free(other);
+    CHECK(count(&g.left) == 0);
+    count_up(&g.opened);
+    clopos_auth_token_free(first);
+    clopos_auth_token_free(second);
+    clopos_auth_client_free(client);
+    CHECK(count(&g.left) == 2 && count(&g.entered) == 2);
+}
+
+static void *free_client(void *client)
+{
+    clopos_auth_client_free((clopos_auth_client *)client);
+    return NULL;
+}
+
+static void freeing_a_client_waits_for_its_change_function(void)
+{
+    static gate g = {COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
+    clopos_auth_client *client = new_client_told(pass_gate, &g);
+    clopos_auth_token *token = NULL;
+    pthread_t thread;
+
+    CHECK(clopos_auth_get_token(client, 0, &token, NULL) == CLOPOS_AUTH_WOULD_WAIT);
+    WAIT_UNTIL(count(&g.entered) == 1);
+    start_thread(&thread, free_client, client);
+    WAIT_UNTIL(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK(count(&g.left) == 0);
+    count_up(&g.opened);
+    join_thread(thread);
+    CHECK(count(&g.left) == 1 && count(&g.entered) == 1);
+}
+
+static void *authenticate_until_freed(void *client)
+{
+    clopos_auth_token *token = NULL;
+    int32_t status;
+
+    do {
+        status = clopos_auth_authenticate((clopos_auth_client *)client, SOON, &token, NULL);
+        clopos_auth_token_free(token);
+    } while (status != CLOPOS_AUTH_INVALID_HANDLE);
+    return NULL;
+}
+
+static void the_change_function_is_never_called_after_the_client_was_freed(void)
+{
+    enum { ROUNDS = 20, CALLERS = 4 };
+    static changes all[ROUNDS];
+    pthread_t threads[CALLERS];
+    int round, i;
+
+    for (round = 0; round < ROUNDS; round++) {
+        changes *c = &all[round];
+        clopos_auth_client *client;
+
+        CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
+        client = new_client_told(note, c);
+        for (i = 0; i < CALLERS; i++)
+            start_thread(&threads[i], authenticate_until_freed, client);
+        WAIT_UNTIL(changes_of(c) > 0);
+        clopos_auth_client_free(client);
+        pthread_mutex_lock(&c->lock);
+        c->is_over = true;
+        pthread_mutex_unlock(&c->lock);
+        for (i = 0; i < CALLERS; i++)
+            join_thread(threads[i]);
+    }
+    for (round = 0; round < ROUNDS; round++) {
+        pthread_mutex_lock(&all[round].lock);
+        CHECK(!all[round].called_after_end);
+        pthread_mutex_unlock(&all[round].lock);
+    }
+}
+
+/* Many clients in one event loop of several threads. */
+enum { MOST_CLIENTS = 1000, THREADS = 16 };
+static struct {
+    clopos_auth_client *clients[MOST_CLIENTS];
+    int number;
+    counter changes[MOST_CLIENTS];
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int all;
+} many;
+
+static void tell_the_loop(int32_t status, void *user)
+{
+    if (status == CLOPOS_AUTH_OK)
+        count_up((counter *)user);
+    pthread_mutex_lock(&many.lock);
+    many.all++;
+    pthread_cond_broadcast(&many.changed);
+    pthread_mutex_unlock(&many.lock);
+}
+
+/* Takes a token of each client without ever waiting inside the library: for a change, where there is none yet. A
+ * change that is lost would leave it waiting. */
+static void *take_all_tokens(void *unused)
+{
+    bool has_token[MOST_CLIENTS] = {false};
+    int i, missing = many.number, seen = 0;
+
+    while (missing > 0) {
+        bool is_busy = false;
+
+        pthread_mutex_lock(&many.lock);
+        seen = many.all;
+        pthread_mutex_unlock(&many.lock);
+        for (i = 0; i < many.number; i++) {
+            clopos_auth_token *token = NULL;
+            clopos_auth_error *err = NULL;
+            int32_t status;
+
+            if (has_token[i])
+                continue;
+            status = clopos_auth_get_token(many.clients[i], 0, &token, &err);
+            has_token[i] = status == CLOPOS_AUTH_OK;
+            missing -= has_token[i];
+            if (!has_token[i]) {
+                CHECK(err->retryable == 1);
+                /* On a busy machine a request may fail: then the next one is not announced. */
+                is_busy = is_busy || status != CLOPOS_AUTH_WOULD_WAIT;
+            }
+            clopos_auth_token_free(token);
+            clopos_auth_error_free(err);
+        }
+        if (is_busy)
+            nap();
+        pthread_mutex_lock(&many.lock);
+        while (missing > 0 && many.all == seen && !is_busy)
+            pthread_cond_wait(&many.changed, &many.lock);
+        pthread_mutex_unlock(&many.lock);
+    }
+    return unused;
+}
+
+static void sign_in_many(int number)
+{
+    pthread_t threads[THREADS];
+    int i;
+
+    many.number = number;
+    CHECK(pthread_mutex_init(&many.lock, NULL) == 0 && pthread_cond_init(&many.changed, NULL) == 0);
+    sandbox_sets("requests_per_minute", 0);
+    for (i = 0; i < number; i++) {
+        CHECK(pthread_mutex_init(&many.changes[i].lock, NULL) == 0);
+        many.clients[i] = new_client_told(tell_the_loop, &many.changes[i]);
+    }
+    for (i = 0; i < THREADS; i++)
+        start_thread(&threads[i], take_all_tokens, NULL);
+    for (i = 0; i < THREADS; i++)
+        join_thread(threads[i]);
+    for (i = 0; i < number; i++) {
+        WAIT_UNTIL(count(&many.changes[i]) == 1);
+        clopos_auth_client_free(many.clients[i]);
+        CHECK(count(&many.changes[i]) == 1);
+    }
+    CHECK(sandbox_requests() >= number);
+}
+
+static void changes_of_a_hundred_clients_reach_sixteen_threads_together(void)
+{
+    sign_in_many(100);
+}
+
+static void no_change_of_a_thousand_clients_is_lost(void)
+{
+    const char *tool = getenv("LD_PRELOAD");
+
+    /* A thousand sign-ins at once take longer than their time under valgrind. */
+    sign_in_many(tool != NULL && strstr(tool, "vgpreload") != NULL ? 100 : MOST_CLIENTS);
+}
+
+static void the_current_number_is_the_serial_of_the_token_that_is_handed_out(void)
+{
+    clopos_auth_client *client = new_client(), *other = new_client();
+    clopos_auth_token *first, *cached, *second, *others;
+    int64_t expires_in = -1;
+    uint64_t before;
+
+    CHECK(clopos_auth_current(client, &expires_in) == 0 && expires_in == 0);
+    CHECK(clopos_auth_current(client, NULL) == 0);
+    CHECK(sandbox_requests() == 0);
+    first = get_token(client);
+    CHECK(first->serial != 0);
+    CHECK(clopos_auth_current(client, &expires_in) == first->serial);
+    CHECK(expires_in <= first->expires_in && expires_in > first->expires_in - 10);
+    cached = get_token(client);
+    CHECK(cached->serial == first->serial);
+    authenticates(client);
+    before = clopos_auth_current(client, NULL);
+    second = get_token(client);
+    CHECK(before != 0 && before == second->serial && second->serial != first->serial);
+    others = get_token(other);
+    CHECK(others->serial != first->serial && others->serial != second->serial);
+    /* Of the token from before: it stays. */
+    CHECK(clopos_auth_invalidate(client, first->value) == CLOPOS_AUTH_OK);
+    CHECK(clopos_auth_current(client, NULL) == second->serial);
+    CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_OK);
+    CHECK(clopos_auth_current(client, &expires_in) == 0 && expires_in == 0);
+    clopos_auth_token_free(first);
+    clopos_auth_token_free(cached);
+    clopos_auth_token_free(second);
+    clopos_auth_token_free(others);
+    clopos_auth_client_free(client);
+    expires_in = -1;
+    CHECK(clopos_auth_current(client, &expires_in) == 0 && expires_in == 0);
+    clopos_auth_client_free(other);
+}
+
+static void the_current_number_is_0_from_when_the_token_has_to_be_replaced(void)
+{
+    clopos_auth_client *client;
+    clopos_auth_token *token, *next;
+
+    sandbox_sets("lifetime", 2);
+    client = new_client();
+    token = get_token(client);
+    WAIT_UNTIL(clopos_auth_current(client, NULL) == 0);
+    WAIT_UNTIL((next = get_token(client))->serial != token->serial || (clopos_auth_token_free(next), false));
+    clopos_auth_token_free(token);
+    clopos_auth_token_free(next);
+    clopos_auth_client_free(client);
+}
+
+static void the_state_agrees_with_what_the_service_counted(void)
+{
+    clopos_auth_client *client = new_client();
+    clopos_auth_state *state = get_state(client);
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *err = NULL;
+
+    CHECK(state->has_token == 0 && state->is_fresh == 0 && state->request_in_flight == 0);
+    CHECK(state->expires_in_ms == -1 && state->refresh_in_ms == -1 && state->next_request_in_ms == 0);
+    CHECK(state->last_status == CLOPOS_AUTH_OK && state->last_http_status == 0);
+    CHECK(state->last_result_age_ms == -1 && state->last_message == NULL);
+    CHECK(state->requests == 0 && state->failures == 0);
+    clopos_auth_state_free(state);
+
+    sandbox_fails_times("status-503", 2);
+    token = get_token(client);
+    state = get_state(client);
+    CHECK(state->requests == (uint64_t)sandbox_requests() && state->requests == 3 && state->failures == 2);
+    CHECK(state->has_token == 1 && state->is_fresh == 1 && state->request_in_flight == 0);
+    CHECK(state->expires_in_ms > 3500000 && state->expires_in_ms <= token->expires_in * 1000 + 1000);
+    CHECK(state->refresh_in_ms > 0 && state->refresh_in_ms < state->expires_in_ms);
+    CHECK(state->last_status == CLOPOS_AUTH_OK && state->last_http_status == 200);
+    CHECK(state->last_result_age_ms >= 0 && state->last_result_age_ms < 20000);
+    CHECK(state->last_message == NULL);
+    clopos_auth_state_free(state);
+    clopos_auth_token_free(token);
+
+    /* A failure leaves the token that there is. */
+    sandbox_fails("message-hostile");
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    state = get_state(client);
+    CHECK(state->requests == (uint64_t)sandbox_requests() && state->requests == 4 && state->failures == 3);
+    CHECK(state->has_token == 1 && state->is_fresh == 1 && state->next_request_in_ms > 0);
+    CHECK(state->last_status == CLOPOS_AUTH_REJECTED && state->last_http_status == 401);
+    CHECK(state->last_message != NULL && *state->last_message != '\0');
+    CHECK(strstr(state->last_message, env("CLOPOS_CLIENT_SECRET")) == NULL);
+    clopos_auth_client_free(client);
+    CHECK(state->requests == 4); /* it is the caller's */
+    clopos_auth_state_free(state);
+}
+
+static void *wait_for_token(void *client)
+{
+    clopos_auth_token *token = NULL;
+
+    const int32_t status = clopos_auth_get_token((clopos_auth_client *)client, SOON, &token, NULL);
+
+    CHECK(status == CLOPOS_AUTH_CANCELLED || status == CLOPOS_AUTH_INVALID_HANDLE);
+    return NULL;
+}
+
+static void the_state_is_read_at_once_while_a_request_is_stuck_and_others_wait_for_it(void)
+{
+    enum { WAITING = 4, LOOKS = 1000 };
+    clopos_auth_client *client = new_client();
+    pthread_t threads[WAITING];
+    int64_t before, longest = 0;
+    int i;
+
+    sandbox_fails("request-hang");
+    for (i = 0; i < WAITING; i++)
+        start_thread(&threads[i], wait_for_token, client);
+    WAIT_UNTIL(sandbox_requests() == 1);
+    for (i = 0; i < LOOKS; i++) {
+        clopos_auth_state *state;
+
+        before = now_ms();
+        state = get_state(client);
+        CHECK(clopos_auth_current(client, NULL) == 0);
+        longest = now_ms() - before > longest ? now_ms() - before : longest;
+        CHECK(state->request_in_flight == 1 && state->requests == 1 && state->failures == 0);
+        CHECK(state->has_token == 0 && state->last_result_age_ms == -1);
+        clopos_auth_state_free(state);
+    }
+    /* Nothing is waited for; this machine may be busy. */
+    CHECK(longest < 1000);
+    clopos_auth_client_free(client);
+    for (i = 0; i < WAITING; i++)
+        join_thread(threads[i]);
+    CHECK(sandbox_requests() == 1);
+}
+
+const test CHANGE_TESTS[] = {
+    TEST(each_request_that_ends_is_one_change),
+    TEST(a_null_change_function_switches_the_changes_off_again),
+    TEST(the_change_function_may_call_the_library_which_has_what_is_new),
+    TEST(the_change_function_may_free_its_client),
+    TEST(no_call_on_another_thread_waits_for_the_change_function),
+    TEST(freeing_a_client_waits_for_its_change_function),
+    TEST(the_change_function_is_never_called_after_the_client_was_freed),
+    TEST(changes_of_a_hundred_clients_reach_sixteen_threads_together),
+    TEST(no_change_of_a_thousand_clients_is_lost),
+    TEST(the_current_number_is_the_serial_of_the_token_that_is_handed_out),
+    TEST(the_current_number_is_0_from_when_the_token_has_to_be_replaced),
+    TEST(the_state_agrees_with_what_the_service_counted),
+    TEST(the_state_is_read_at_once_while_a_request_is_stuck_and_others_wait_for_it),
+    END_OF_TESTS};
