@@ -108,7 +108,7 @@ run_python() {
     need python3 python3
     build
     choose_service
-    CLOPOS_AUTH_LIBRARY=$libraries/libclopos_auth.so run python3 examples/python/clopos_auth.py
+    PYTHONPATH=examples/python CLOPOS_AUTH_LIBRARY=$libraries/libclopos_auth.so run python3 -m clopos_auth
 }
 
 language=${1:-}

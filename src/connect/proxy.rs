@@ -14,13 +14,11 @@ use ureq::http::uri::Scheme;
 use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
 
-use crate::endpoint::{self, Endpoint};
+use crate::Status;
 use crate::secret::{Secret, SecretBuffer};
-use crate::{Error, Status};
 
-use super::deadline::Deadline;
-use super::socket::Socket;
-use super::system_error;
+use super::transport::{Deadline, Socket};
+use super::{Endpoint, Failure};
 
 /// The most that a proxy may say before it is no longer listened to.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -66,11 +64,14 @@ impl ProxyUrl {
             None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
         };
         let port = match port.strip_prefix(':') {
-            None if port.is_empty() => Some(80),
-            Some(port) => endpoint::port(port),
-            None => None,
+            None if port.is_empty() => 80,
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or("the port is not a number from 1 to 65535")?,
+            _ => return Err("the port is not a number from 1 to 65535"),
         };
-        let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let in_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || !host.bytes().all(in_a_name) {
             return Err("the host is missing or has characters that no host name has");
@@ -97,14 +98,14 @@ impl ProxyUrl {
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let address = socket.address;
-        let failure = |problem: &str| self.error(Some(address), problem);
+        let failure = |problem: &str| self.failure(Some(address), problem);
         let broken = |error| match error {
             ureq::Error::Timeout(_) => {
                 failure(&format!("did not answer within {}", deadline.allowed()))
             }
             ureq::Error::Io(error) => failure(&format!(
                 "broke the connection: {}",
-                system_error::reason(&error)
+                super::race::reason(&error)
             )),
             _ => failure("broke the connection"),
         };
@@ -160,12 +161,12 @@ impl ProxyUrl {
         socket.write_all(request.as_slice(), deadline)
     }
 
-    fn error(&self, address: Option<IpAddr>, problem: &str) -> Error {
-        let proxy = self.endpoint.at(address);
-        Error::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
+    fn failure(&self, address: Option<IpAddr>, problem: &str) -> Failure {
+        let proxy = super::peer(&self.endpoint.host, &self.endpoint.to_string(), address);
+        Failure::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
     }
 
-    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Error {
+    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Failure {
         let reason = StatusCode::from_u16(code)
             .ok()
             .and_then(|code| code.canonical_reason())
@@ -188,9 +189,9 @@ impl ProxyUrl {
             _ => "",
         };
         let problem = format!("refused to connect to {target} ({code} {reason}){hint}");
-        Error {
+        Failure {
             http_status: Some(code),
-            ..self.error(None, &problem)
+            ..self.failure(None, &problem)
         }
     }
 }
@@ -298,11 +299,13 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 /// The proxy that the environment names for `url`, if any.
-pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, Error> {
+pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, crate::Error> {
+    let secure = url.scheme() == Some(&Scheme::HTTPS);
+    let target = Endpoint::of(url, if secure { 443 } else { 80 });
     choose(
         |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        &Endpoint::of(url),
-        url.scheme() == Some(&Scheme::HTTPS),
+        &target,
+        secure,
     )
 }
 
@@ -312,7 +315,7 @@ fn choose(
     get: impl Fn(&str) -> Option<String>,
     target: &Endpoint,
     secure: bool,
-) -> Result<Option<ProxyUrl>, Error> {
+) -> Result<Option<ProxyUrl>, crate::Error> {
     let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
         .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
     if no_proxy.covers(target) {
@@ -327,9 +330,9 @@ fn choose(
     };
     ProxyUrl::parse(url.trim())
         .map(Some)
-        .map_err(|problem| Error {
+        .map_err(|problem| crate::Error {
             permanent: true,
-            ..Error::new(
+            ..crate::Error::new(
                 Status::Proxy,
                 format!("the environment's {name} is not usable: {problem}"),
             )
@@ -374,10 +377,13 @@ impl NoProxy {
     }
 
     fn covers(&self, target: &Endpoint) -> bool {
-        let (name, address) = (target.name(), target.address());
-        target.is_this_device()
+        let host = target.host.to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        host == "localhost"
+            || address.is_some_and(|ip| ip.is_loopback())
             || self.0.iter().any(|rule| {
-                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(&name, address)
+                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(host, address)
             })
     }
 }
@@ -395,10 +401,7 @@ impl Rule {
         };
         Some(Rule {
             hosts: Hosts::parse(hosts)?,
-            port: match port {
-                Some(port) => Some(endpoint::port(port)?),
-                None => None,
-            },
+            port: port.map(str::parse).transpose().ok()?,
         })
     }
 }
@@ -458,7 +461,7 @@ mod tests {
     use super::*;
 
     fn endpoint(text: &str) -> Endpoint {
-        Endpoint::of(&format!("https://{text}").parse().unwrap())
+        Endpoint::of(&format!("https://{text}").parse().unwrap(), 443)
     }
 
     #[test]
@@ -608,7 +611,7 @@ mod tests {
         variables: &[(&str, &str)],
         target: &str,
         secure: bool,
-    ) -> Result<Option<ProxyUrl>, Error> {
+    ) -> Result<Option<ProxyUrl>, crate::Error> {
         let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(found.1.to_owned())

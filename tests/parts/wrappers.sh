@@ -5,7 +5,25 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-{ need_c_tools && need python3 python3; } || skip_all "the wrappers: a compiler, libcurl or Python is missing"
+# The package requests, which Debian has for its own Python; another Python brings it along or gets it from PyPI.
+need_requests() {
+    python3 -c 'import requests' 2>/dev/null && return
+    apt_install python3-requests && python3 -c 'import requests' 2>/dev/null && return
+    fetch requests from_pypi requests==2.32.3 urllib3==2.2.3 idna==3.10 certifi==2024.8.30 charset-normalizer==3.4.0 &&
+        export PYTHONPATH=$toolchains/requests
+}
+
+need_mypy() {
+    fetch mypy from_pypi mypy==1.14.1 mypy-extensions==1.0.0 typing-extensions==4.12.2 tomli==2.2.1
+}
+
+is_typed() {
+    (cd examples/python && PYTHONPATH=$toolchains/mypy python3 -m mypy --strict --cache-dir "$work/mypy" clopos_auth)
+}
+
+{ need_c_tools && need python3 python3 && need_requests; } ||
+    skip_all "the wrappers: a compiler, libcurl, Python or its package requests is missing"
+if need_mypy; then check "the Python package is typed" is_typed; else skipped "the types of the Python package: no mypy"; fi
 # The whole list, and only that it works at all: the latter are the same code, compiled or linked in another way.
 languages=(c cpp c-asan cpp-asan python) other_builds=()
 if need clang clang; then other_builds+=(cpp-clang); else skipped "C++ with clang"; fi

@@ -43,7 +43,8 @@ NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 # Rows that not every language has yet: each is run where the language's program names it.
 NEW = set(
     """auth_path waits_without_a_thread announces_a_token announces_a_failure change_function_that_fails
-    change_function_that_closes change_function_that_is_slow state nothing_printed fake""".split()
+    change_function_that_closes change_function_that_is_slow state nothing_printed fake
+    helper_sends_the_venue""".split()
 )
 
 
@@ -220,8 +221,8 @@ def run(row, language, program, sandbox_program, directory):
                 raise Failed("it printed the secret: " + said.replace(secret, "<LEAK>")[:4000])
         if JWT.search(said):
             raise Failed("it printed a token")
-        if "x-token" in seen_elsewhere:
-            raise Failed("it sent the token to another host")
+        if {"x-token", "x-venue"} & set(seen_elsewhere):
+            raise Failed("it sent the token or the venue to another host")
         if "{elsewhere}" in row["sandbox"] and not seen_elsewhere:
             raise Failed("it never came to the other host")
         with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as answer:

@@ -14,11 +14,13 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{Date, deadline, network, tls_settings};
+use super::{Date, deadline, network};
 use crate::clock::Clock;
-use crate::connect::{Network, Socket};
-use crate::endpoint::Endpoint;
-use crate::{Config, Error, Roots, Status};
+use crate::config::{Network, Roots};
+use crate::connect::tls::TlsSettings;
+use crate::connect::transport::Socket;
+use crate::connect::{Endpoint, Failure, Notes};
+use crate::{Config, Status};
 
 const CA: &str = "basicConstraints=critical,CA:TRUE";
 const SERVER: &str = "basicConstraints=critical,CA:FALSE";
@@ -408,7 +410,8 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
             clock: Clock::Injected(Arc::new(Date(now))),
             ..network()
         };
-        let tls = tls_settings(&network);
+        let notes = Arc::new(Notes::new(network.clock.clone()));
+        let tls = TlsSettings::new(&network, notes).unwrap();
         let target = Endpoint {
             host: (*host).to_owned(),
             port: 443,
@@ -421,8 +424,8 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
         let (came, message) = match result {
             Ok(_) => (Status::Ok, String::new()),
             Err(ureq::Error::Other(other)) => {
-                let failure = other.downcast::<Error>().unwrap();
-                (failure.status, failure.message.into_owned())
+                let failure = other.downcast::<Failure>().unwrap();
+                (failure.status, failure.message)
             }
             Err(other) => panic!("{what}: {other:?}"),
         };

@@ -1,8 +1,10 @@
-"""The rows of ../behaviours.md for examples/python/clopos_auth.py."""
+"""The rows of ../behaviours.md for examples/python/clopos_auth."""
 
+import asyncio
 import concurrent.futures
 import copy
 import gc
+import http.server
 import json
 import logging
 import os
@@ -10,8 +12,12 @@ import pathlib
 import pickle
 import pprint
 import resource
+import shutil
+import signal
 import ssl
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -22,8 +28,41 @@ from datetime import datetime, timedelta, timezone
 EXAMPLE = pathlib.Path(__file__).resolve().parents[3] / "examples" / "python"
 sys.path.insert(0, str(EXAMPLE))
 
-from clopos_auth import Client, Error, LogLevel, Reason, Roots, Status, urlopen  # noqa: E402
+import clopos_auth  # noqa: E402
+from clopos_auth import (  # noqa: E402
+    Client,
+    Error,
+    LogLevel,
+    Reason,
+    RequestsAuth,
+    Roots,
+    StaticSource,
+    Status,
+    Token,
+    TokenSource,
+    urlopen,
+)
 
+#: The exception class of each status.
+CLASSES = {
+    Status.INVALID_ARGUMENT: "InvalidArgumentError",
+    Status.INVALID_HANDLE: "ClosedError",
+    Status.WOULD_WAIT: "WouldWaitError",
+    Status.CANCELLED: "CallCancelledError",
+    Status.TIMEOUT: "SignInTimeoutError",
+    Status.DNS: "NetworkError",
+    Status.CONNECT: "NetworkError",
+    Status.PROXY: "NetworkError",
+    Status.TLS: "CertificateError",
+    Status.CLOCK: "CertificateError",
+    Status.REJECTED: "RejectedError",
+    Status.RATE_LIMITED: "RateLimitedError",
+    Status.SERVER: "ServiceError",
+    Status.PROTOCOL: "ServiceError",
+}
+BY_REQUESTS = sys.argv[1].endswith("_in_requests")
+if BY_REQUESTS:
+    import requests
 SECRET = os.environ["CLOPOS_CLIENT_SECRET"]
 
 
@@ -55,6 +94,8 @@ def settings_from_environment(log):
         settings["timeout"] = int(os.environ["CLOPOS_TIMEOUT_MS"]) / 1000
     if "CLOPOS_MAX_ATTEMPTS" in os.environ:
         settings["max_attempts"] = int(os.environ["CLOPOS_MAX_ATTEMPTS"])
+    if "CLOPOS_AUTH_PATH" in os.environ:
+        settings["auth_path"] = os.environ["CLOPOS_AUTH_PATH"]
     return settings
 
 
@@ -73,6 +114,8 @@ def expect(status, call, *arguments, named="", **more):
         assert error.status is status, error
         assert error.message and named in error.message, error
         assert str(error) == f"{status.name}: {error.message}"
+        assert type(error) is getattr(clopos_auth, CLASSES[status]) and isinstance(error, Error)
+        assert isinstance(error, TimeoutError) is (status is Status.TIMEOUT)
         for copied in copy.copy(error), pickle.loads(pickle.dumps(error)):
             assert vars(copied) == vars(error)
         return error
@@ -132,7 +175,7 @@ def walk(error):
     traceback = error.__traceback__
     frames = []
     while traceback is not None:
-        if traceback.tb_frame.f_globals["__name__"] == "clopos_auth":
+        if traceback.tb_frame.f_globals["__name__"].startswith("clopos_auth."):
             frames.append(traceback.tb_frame)
         traceback = traceback.tb_next
     assert frames
@@ -242,6 +285,81 @@ def cancelled():
         assert clopos.get_token().value
 
 
+def cancelled_by_the_language():
+    async def both():
+        start = time.monotonic()
+        call, other = (asyncio.ensure_future(clopos.get_token_async()) for _ in range(2))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled() and time.monotonic() - start < 2
+        return await other
+
+    with client_from_environment() as clopos:
+        assert asyncio.run(both(), debug=False).value == clopos.get_token(timeout=0).value
+
+
+def interrupted():
+    with client_from_environment() as clopos:
+        for call in clopos.get_token, clopos.authenticate:
+            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+            start = time.monotonic()
+            try:
+                call()
+                raise AssertionError("not interrupted")
+            except KeyboardInterrupt:
+                assert 0.3 <= time.monotonic() - start < 1.3
+        assert clopos.get_token().value
+
+
+def system_threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def waits_without_a_thread():
+    async def all_of_them():
+        before = system_threads()
+        calls = [asyncio.ensure_future(clopos.get_token_async()) for _ in range(5000)]
+        await asyncio.sleep(1)
+        assert not any(call.done() for call in calls)
+        assert system_threads() <= before + 8, (before, system_threads())
+        return {token.value for token in await asyncio.gather(*calls)}
+
+    with client_from_environment() as clopos:
+        assert len(asyncio.run(all_of_them(), debug=False)) == 1
+
+
+async def expect_async(status, call):
+    try:
+        await call
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        assert error.status is status, error
+        return
+    raise AssertionError("no error")
+
+
+def waits_in_an_event_loop():
+    async def all_of_it(clopos):
+        await expect_async(Status.WOULD_WAIT, clopos.get_token_async(0))
+        await expect_async(Status.TIMEOUT, clopos.get_token_async(0.3))
+        await expect_async(Status.SERVER, clopos.get_token_async())
+        assert (await clopos.get_token_async()).value == clopos.get_token(0).value
+        for end in Client.cancel, Client.close:
+            other = client_from_environment()
+            start = time.monotonic()
+            call = asyncio.ensure_future(other.get_token_async())
+            await asyncio.sleep(0.1)
+            end(other)
+            await expect_async(Status.CANCELLED, call)
+            assert time.monotonic() - start < 2
+            other.close()
+            await expect_async(Status.INVALID_HANDLE, other.get_token_async())
+
+    with client_from_environment() as clopos:
+        asyncio.run(all_of_it(clopos))
+
+
 def closed_while_in_use():
     log = Log()
     clopos = client_from_environment(log)
@@ -346,6 +464,197 @@ def ends_without_close():
     expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
 
 
+class Changes:
+    """A change function that remembers what it was told."""
+
+    def __init__(self):
+        self.statuses = []
+        self.then = lambda: None
+
+    def __call__(self, status):
+        self.statuses.append(status)
+        self.then()
+
+    def wait_for(self, number):
+        patience_ends = time.monotonic() + 20
+        while len(self.statuses) < number:
+            time.sleep(0.001)
+            assert time.monotonic() < patience_ends, self.statuses
+
+
+def announces_a_token():
+    changes = Changes()
+    tokens = []
+    with client_from_environment(on_change=changes) as clopos:
+        changes.then = lambda: tokens.append(clopos.get_token(timeout=0))
+        first = clopos.get_token()
+        changes.wait_for(1)
+        second = clopos.authenticate()
+        changes.wait_for(2)
+        while len(tokens) < 2:
+            time.sleep(0.001)
+        assert [token.value for token in tokens] == [first.value, second.value]
+        assert clopos.current() == second.serial == tokens[1].serial != first.serial
+    time.sleep(0.2)
+    assert changes.statuses == [Status.OK, Status.OK]
+
+
+def announces_a_failure():
+    changes = Changes()
+    with client_from_environment(on_change=changes) as clopos:
+        message = expect(Status.SERVER, clopos.get_token).message
+        changes.wait_for(1)
+        state = clopos.state()
+        assert (state.last_status, state.last_http_status) == (Status.SERVER, 503)
+        assert (state.requests, state.failures, state.last_message) == (1, 1, message)
+        assert clopos.current() == 0 and state.next_request_in > 0
+        time.sleep(0.2)
+    assert changes.statuses == [Status.SERVER]
+
+
+def change_function_that_fails():
+    seen = []
+    sys.unraisablehook = lambda unraisable: seen.append(unraisable.exc_type)
+    changes = Changes()
+    errors = iter([ValueError, SystemExit])
+
+    def fail():
+        raise next(errors)
+
+    changes.then = fail
+    with client_from_environment(on_change=changes) as clopos:
+        first = clopos.get_token()
+        changes.wait_for(1)
+        assert clopos.authenticate().value != first.value
+        changes.wait_for(2)
+    assert seen == [ValueError, SystemExit]
+
+
+def change_function_that_closes():
+    changes = Changes()
+    clopos = client_from_environment(on_change=changes)
+    changes.then = clopos.close
+    start = time.monotonic()
+    try:
+        assert clopos.get_token().value
+    except Error as error:
+        assert error.status is Status.CANCELLED
+    assert time.monotonic() - start < 2
+    changes.wait_for(1)
+    while "closed" not in repr(clopos):
+        time.sleep(0.001)
+    expect(Status.INVALID_HANDLE, clopos.get_token)
+    assert changes.statuses == [Status.OK]
+
+
+def change_function_that_is_slow():
+    changes = Changes()
+    finished = threading.Event()
+
+    def stay():
+        time.sleep(10)
+        finished.set()
+
+    changes.then = stay
+    with client_from_environment(on_change=changes) as clopos:
+        start = time.monotonic()
+        assert clopos.get_token().value == clopos.get_token(timeout=0).value
+        assert time.monotonic() - start < 2
+        changes.wait_for(1)
+        assert not finished.is_set()
+        clopos.close()
+        assert finished.is_set()
+
+
+def state():
+    with client_from_environment() as clopos:
+        state = clopos.state()
+        assert not (state.has_token or state.is_fresh or state.request_in_flight)
+        assert (state.requests, state.failures, state.expires_in, state.last_result_age) == (0, 0, None, None)
+        assert (state.next_request_in, state.last_message) == (0, None)
+        expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
+        assert clopos.state().request_in_flight
+        clopos.get_token()
+        state = clopos.state()
+        assert state.has_token and state.is_fresh and not state.request_in_flight
+        assert 3500 <= state.expires_in <= 3600 and 0 < state.refresh_in < state.expires_in
+        assert (state.last_status, state.last_http_status) == (Status.OK, 200)
+        assert 0 <= state.last_result_age < 10
+        assert (state.requests, state.failures, state.last_message) == (2, 1, None)
+        print(state, file=sys.stderr)
+    expect(Status.INVALID_HANDLE, clopos.state)
+
+
+def nothing_printed():
+    names = ["CLIENT_ID", "CLIENT_SECRET", "BRAND", "INTEGRATOR_ID"]
+    settings = {**settings_from_environment(None), "on_change": lambda status: None}
+    with Client(*(os.environ["CLOPOS_" + name] for name in names), **settings) as clopos:
+        for call, wrong in (
+            (clopos.get_token, {}),
+            (Client, dict.fromkeys(["client_id", "client_secret"], "a")),
+        ):
+            try:
+                call(**wrong, **({"brand": "", "integrator_id": "b"} if wrong else {}))
+                raise AssertionError("no error")
+            except Error:
+                pass
+        token = clopos.get_token()
+        time.sleep(3.2)
+        clopos.invalidate(token)
+        clopos.get_token()
+    try:
+        clopos.get_token()
+        raise AssertionError("no error")
+    except Error:
+        pass
+
+
+def pay(tokens: TokenSource) -> str:
+    """A host's own code."""
+    try:
+        return "paid with " + tokens.get_token().token_type
+    except clopos_auth.RejectedError as error:
+        return "ask the " + error.reason.name
+
+
+def fake():
+    assert pay(StaticSource(Token("not-a-secret"))) == "paid with Bearer"
+    refusal = Error(Status.REJECTED, "refused", http_status=401, reason=Reason.CREDENTIALS)
+    source = StaticSource(refusal)
+    assert pay(source) == "ask the CREDENTIALS"
+    source.invalidate(Token("refused"))
+    assert source.refused == ["refused"]
+    assert asyncio.run(StaticSource(Token("a")).get_token_async()).value == "a"
+    assert "not-a-secret" not in repr(StaticSource(Token("not-a-secret")))
+    assert "clopos_auth.so" not in pathlib.Path("/proc/self/maps").read_text("utf-8")
+
+
+def library_missing():
+    for place, why in ("/nowhere/libclopos_auth.so", "no such file"), (os.__file__, "invalid ELF header"):
+        os.environ["CLOPOS_AUTH_LIBRARY"] = place
+        for call in clopos_auth.version, lambda: Client("a", "b", "c", "d"):
+            try:
+                call()
+                raise AssertionError("no error")
+            except ImportError as error:
+                assert place in str(error) and why in str(error), error
+    # With nothing chosen, every place is named; here, in a process without the library's folder.
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "."}
+    program = "import clopos_auth; clopos_auth.version()"
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(EXAMPLE / "clopos_auth", folder + "/a/b/clopos_auth")
+        said = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder + "/a/b",
+            env=environment,
+            capture_output=True,
+            text=True,
+        ).stderr
+        for place in "a/b/clopos_auth", "a/b", "target/release":
+            assert f"{folder}/{place}/libclopos_auth.so: no such file" in said, said
+        assert "\n  libclopos_auth.so.1: " in said, said
+
+
 def expired_and_refreshed():
     with client_from_environment() as clopos:
         patience_ends = time.monotonic() + 20
@@ -370,11 +679,16 @@ def recovers_from_a_401():
 
 
 def get(clopos, url=None):
-    """By the module's helper: the HTTP status and the body."""
+    """By one of the package's helpers: the HTTP status and the body."""
+    if BY_REQUESTS:
+        url = url or clopos.base_url + "/open-api/v2/venues"
+        auth, ca_file = RequestsAuth(clopos, venue="7"), os.environ["CLOPOS_CA_FILE"]
+        with requests.get(url, auth=auth, timeout=20, verify=ca_file) as answer:
+            return answer.status_code, answer.content
     context = ssl.create_default_context(cafile=os.environ["CLOPOS_CA_FILE"])
     url = url or clopos.base_url + "/open-api/v2/venues"
     try:
-        with urlopen(clopos, url, timeout=20, context=context) as response:
+        with urlopen(clopos, url, venue="7", timeout=20, context=context) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -412,6 +726,8 @@ def helper_keeps_the_token_from_others():
         elsewhere = os.environ["CLOPOS_ELSEWHERE_URL"]
         assert get(clopos, elsewhere)[0] == 200
         assert b"Sandbox" in get(clopos)[1]
+        if BY_REQUESTS:
+            return
         # What urllib makes of a Request that it sends through a proxy twice; the helper leaves it as it is.
         request = urllib.request.Request(clopos.base_url + "/open-api/v2/venues", headers={"Accept": "*/*"})
         request.add_unredirected_header("X-till", "4")
@@ -420,6 +736,29 @@ def helper_keeps_the_token_from_others():
         before = copy.deepcopy(vars(request))
         assert b"Sandbox" in get(clopos, request)[1]
         assert vars(request) == before
+
+
+class Venues(http.server.BaseHTTPRequestHandler):
+    """Keeps the headers that it gets."""
+
+    def do_GET(self):
+        self.server.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+def helper_sends_the_venue():
+    with http.server.HTTPServer(("127.0.0.1", 0), Venues) as server:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        base_url = f"http://127.0.0.1:{server.server_port}"
+        assert get(StaticSource(Token("t"), base_url), base_url + "/any")[0] == 200
+        server.shutdown()
+        assert server.seen[0]["x-token"] == "t" and server.seen[0]["x-venue"] == "7", server.seen
 
 
 def sixty_four_threads():
@@ -464,7 +803,8 @@ def main():
     if "EXPECT_STATUS" in os.environ:
         fails_as_expected()
     else:
-        globals()[{"non_ascii_brand": "signs_in"}.get(name, name)]()
+        name = {"non_ascii_brand": "signs_in"}.get(name, name)
+        globals()[name.replace("_in_requests", "")]()
     print("ok", flush=True)
 
 
