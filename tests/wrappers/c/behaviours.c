@@ -5,6 +5,7 @@
 #include <clopos_auth.h>
 
 #include <inttypes.h>
+#include <dirent.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -125,6 +126,9 @@ static clopos_auth_config *config_from_environment(void)
         expect(CLOPOS_AUTH_OK,
                clopos_auth_config_set_max_attempts(config, env_u32("CLOPOS_MAX_ATTEMPTS"), &error),
                &error, NULL);
+    if (env("CLOPOS_AUTH_PATH") != NULL)
+        expect(CLOPOS_AUTH_OK,
+               clopos_auth_config_set_auth_path(config, env("CLOPOS_AUTH_PATH"), &error), &error, NULL);
     if (ca_file != NULL) {
         char pem[16384];
         FILE *file = fopen(ca_file, "rb");
@@ -554,6 +558,255 @@ static void ends_without_close(void)
            &error, NULL);
 }
 
+/* What the change function of a client was told, and what it then does. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int announcements, finished;
+    int32_t statuses[8];
+    clopos_auth_client *client;
+    void (*then)(void);
+} told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, {0}, NULL, NULL};
+
+static void on_change(int32_t status, void *user)
+{
+    CHECK(user == &told);
+    pthread_mutex_lock(&told.lock);
+    CHECK(told.announcements < 8);
+    told.statuses[told.announcements++] = status;
+    pthread_cond_broadcast(&told.changed);
+    pthread_mutex_unlock(&told.lock);
+    if (told.then != NULL)
+        told.then();
+    pthread_mutex_lock(&told.lock);
+    told.finished++;
+    pthread_cond_broadcast(&told.changed);
+    pthread_mutex_unlock(&told.lock);
+}
+
+/* Waits until so many announcements have come, or have been dealt with. */
+static void wait_for(const int *count, int number)
+{
+    struct timespec patience_ends;
+
+    clock_gettime(CLOCK_REALTIME, &patience_ends);
+    patience_ends.tv_sec += 20;
+    pthread_mutex_lock(&told.lock);
+    while (*count < number)
+        CHECK(pthread_cond_timedwait(&told.changed, &told.lock, &patience_ends) == 0);
+    pthread_mutex_unlock(&told.lock);
+}
+
+static clopos_auth_client *new_watched_client(void (*then)(void))
+{
+    clopos_auth_config *config = config_from_environment();
+    clopos_auth_error *error = NULL;
+
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_on_change(config, on_change, &told, &error), &error,
+           NULL);
+    told.then = then;
+    told.client = client_with(config);
+    return told.client;
+}
+
+static clopos_auth_state *state_of(clopos_auth_client *client)
+{
+    clopos_auth_state *now = NULL;
+    clopos_auth_error *error = NULL;
+
+    expect(CLOPOS_AUTH_OK, clopos_auth_get_state(client, &now, &error), &error, NULL);
+    return now;
+}
+
+static uint64_t announced_serials[2];
+
+static void take_announced_token(void)
+{
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+
+    expect(CLOPOS_AUTH_OK, clopos_auth_get_token(told.client, 0, &token, &error), &error, NULL);
+    announced_serials[told.finished] = token->serial;
+    clopos_auth_token_free(token);
+}
+
+static void announces_a_token(void)
+{
+    clopos_auth_client *client = new_watched_client(take_announced_token);
+    clopos_auth_token *first = token_of(client), *second = NULL;
+    clopos_auth_error *error = NULL;
+
+    wait_for(&told.finished, 1);
+    expect(CLOPOS_AUTH_OK, clopos_auth_authenticate(client, DEFAULT, &second, &error), &error, NULL);
+    wait_for(&told.finished, 2);
+    CHECK(announced_serials[0] == first->serial && announced_serials[1] == second->serial);
+    CHECK(first->serial != second->serial && clopos_auth_current(client, NULL) == second->serial);
+    clopos_auth_token_free(first);
+    clopos_auth_token_free(second);
+    clopos_auth_client_free(client);
+    nap_ms(200);
+    CHECK(told.announcements == 2);
+    CHECK(told.statuses[0] == CLOPOS_AUTH_OK && told.statuses[1] == CLOPOS_AUTH_OK);
+}
+
+static void announces_a_failure(void)
+{
+    clopos_auth_client *client = new_watched_client(NULL);
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_state *now;
+
+    expect(CLOPOS_AUTH_SERVER, clopos_auth_get_token(client, DEFAULT, &token, &error), &error, NULL);
+    wait_for(&told.finished, 1);
+    now = state_of(client);
+    CHECK(now->last_status == CLOPOS_AUTH_SERVER && now->last_http_status == 503);
+    CHECK(now->requests == 1 && now->failures == 1 && *now->last_message != '\0');
+    clopos_auth_state_free(now);
+    nap_ms(200);
+    clopos_auth_client_free(client);
+    CHECK(told.announcements == 1 && told.statuses[0] == CLOPOS_AUTH_SERVER);
+}
+
+static void close_client(void)
+{
+    clopos_auth_client_free(told.client);
+}
+
+static void change_function_that_closes(void)
+{
+    clopos_auth_client *client = new_watched_client(close_client);
+    clopos_auth_token *token = NULL;
+    int64_t start = now_ms();
+    clopos_auth_status status = clopos_auth_get_token(client, DEFAULT, &token, NULL);
+
+    CHECK(status == CLOPOS_AUTH_OK || status == CLOPOS_AUTH_CANCELLED);
+    CHECK(now_ms() - start < 2000);
+    clopos_auth_token_free(token);
+    wait_for(&told.finished, 1);
+    CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
+    nap_ms(200);
+    CHECK(told.announcements == 1);
+}
+
+static void stay_ten_seconds(void)
+{
+    nap_ms(10000);
+}
+
+static void change_function_that_is_slow(void)
+{
+    clopos_auth_client *client = new_watched_client(stay_ten_seconds);
+    int64_t start = now_ms();
+
+    clopos_auth_token_free(token_of(client));
+    clopos_auth_token_free(token_of(client));
+    CHECK(now_ms() - start < 2000);
+    wait_for(&told.announcements, 1);
+    pthread_mutex_lock(&told.lock);
+    CHECK(told.finished == 0);
+    pthread_mutex_unlock(&told.lock);
+    clopos_auth_client_free(client);
+    CHECK(told.finished == 1);
+}
+
+static int threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    int number = 0;
+
+    CHECK(tasks != NULL);
+    while ((entry = readdir(tasks)) != NULL)
+        number += entry->d_name[0] != '.';
+    closedir(tasks);
+    return number;
+}
+
+/* An event loop: who has no token yet asks again when something has changed. */
+static void waits_without_a_thread(void)
+{
+    enum { WAITING = 5000 };
+    static uint64_t serials[WAITING]; /* 0: this one waits */
+    clopos_auth_client *client = new_watched_client(NULL);
+    int before = threads(), waiting = WAITING, events = 0, i;
+
+    while (waiting > 0) {
+        for (i = 0; i < WAITING; i++) {
+            clopos_auth_token *token = NULL;
+            clopos_auth_status status;
+
+            if (serials[i] != 0)
+                continue;
+            status = clopos_auth_get_token(client, 0, &token, NULL);
+            CHECK(status == CLOPOS_AUTH_OK || (status == CLOPOS_AUTH_WOULD_WAIT && events == 0));
+            if (status == CLOPOS_AUTH_OK) {
+                serials[i] = token->serial;
+                waiting--;
+            }
+            clopos_auth_token_free(token);
+        }
+        CHECK(threads() <= before + 8);
+        if (waiting > 0)
+            wait_for(&told.announcements, ++events);
+    }
+    CHECK(events == 1);
+    for (i = 0; i < WAITING; i++)
+        CHECK(serials[i] == serials[0]);
+    clopos_auth_client_free(client);
+}
+
+static void state(void)
+{
+    clopos_auth_client *client = client_from_environment();
+    clopos_auth_token *token = NULL;
+    clopos_auth_error *error = NULL;
+    clopos_auth_state *now = state_of(client);
+
+    CHECK(!now->has_token && !now->is_fresh && !now->request_in_flight);
+    CHECK(now->requests == 0 && now->failures == 0 && now->last_result_age_ms == -1);
+    CHECK(now->expires_in_ms == -1 && now->next_request_in_ms == 0 && now->last_message == NULL);
+    clopos_auth_state_free(now);
+    expect(CLOPOS_AUTH_WOULD_WAIT, clopos_auth_get_token(client, 0, &token, &error), &error, NULL);
+    now = state_of(client);
+    CHECK(now->request_in_flight);
+    clopos_auth_state_free(now);
+    clopos_auth_token_free(token_of(client));
+    now = state_of(client);
+    CHECK(now->has_token && now->is_fresh && !now->request_in_flight);
+    CHECK(now->expires_in_ms >= 3500000 && now->expires_in_ms <= 3600000);
+    CHECK(now->refresh_in_ms > 0 && now->refresh_in_ms < now->expires_in_ms);
+    CHECK(now->last_status == CLOPOS_AUTH_OK && now->last_http_status == 200);
+    CHECK(now->last_result_age_ms >= 0 && now->last_result_age_ms < 10000);
+    CHECK(now->requests == 2 && now->failures == 1 && now->last_message == NULL);
+    clopos_auth_state_free(now);
+    clopos_auth_client_free(client);
+}
+
+static void nothing_printed(void)
+{
+    clopos_auth_config *config = config_from_environment();
+    clopos_auth_error *error = NULL;
+    clopos_auth_token *token = NULL;
+    clopos_auth_client *client;
+
+    CHECK(clopos_auth_config_set_log(config, 0, NULL, NULL, &error) == CLOPOS_AUTH_OK);
+    client = client_with(config);
+    CHECK(clopos_auth_get_token(client, DEFAULT, &token, &error) == CLOPOS_AUTH_SERVER);
+    clopos_auth_error_free(error);
+    token = token_of(client);
+    nap_ms(3200);
+    CHECK(clopos_auth_invalidate(client, token->value) == CLOPOS_AUTH_OK);
+    clopos_auth_token_free(token);
+    clopos_auth_token_free(token_of(client));
+    clopos_auth_client_free(client);
+    CHECK(clopos_auth_get_token(client, DEFAULT, &token, &error) == CLOPOS_AUTH_INVALID_HANDLE);
+    clopos_auth_error_free(error);
+    client = NULL;
+    CHECK(clopos_auth_client_new("a", "b", "", "d", NULL, &client, &error) ==
+          CLOPOS_AUTH_INVALID_ARGUMENT);
+    clopos_auth_error_free(error);
+}
+
 static void expired_and_refreshed(void)
 {
     clopos_auth_client *client = client_from_environment();
@@ -722,6 +975,13 @@ static const struct {
     BEHAVIOUR(recovers_from_a_401),
     BEHAVIOUR(sixty_four_threads),
     BEHAVIOUR(no_leak),
+    BEHAVIOUR(announces_a_token),
+    BEHAVIOUR(announces_a_failure),
+    BEHAVIOUR(change_function_that_closes),
+    BEHAVIOUR(change_function_that_is_slow),
+    BEHAVIOUR(waits_without_a_thread),
+    BEHAVIOUR(state),
+    BEHAVIOUR(nothing_printed),
 };
 
 int main(int argc, char **argv)
