@@ -3,10 +3,10 @@
 //	client, err := cloposauth.New(cloposauth.Config{ClientID: …, ClientSecret: …, Brand: …, IntegratorID: …})
 //	if err != nil { … }
 //	defer client.Close()
-//	clopos := &http.Client{Transport: &cloposauth.Transport{Client: client}}
+//	clopos := &http.Client{Transport: &cloposauth.Transport{Source: client}}
 //	response, err := clopos.Get(cloposauth.DefaultBaseURL + "/open-api/v2/venues")
 //
-// # Getting it
+// # Installation
 //
 // The package has no dependencies but the C library. Copy this folder into your repository and say so
 // in your go.mod:
@@ -26,8 +26,17 @@
 //
 // # Waiting
 //
-// A goroutine that waits inside a C library occupies a thread. Here at most two do so for each
-// client, however many wait for its token, and each gives up when its own context says so.
+// Goroutines wait in Go, on a channel and their context, and never inside the C library: any number of
+// them costs no thread. While a token is fresh, Token reads it without calling C.
+//
+// # Tests of your own program
+//
+// Let your code take a [TokenSource], and give it a [StaticSource]. The package needs the C library to be
+// linked all the same.
+//
+// # Processes
+//
+// A child process that os/exec starts has no client and makes its own. Go programs do not fork otherwise.
 package cloposauth
 
 /*
@@ -35,7 +44,7 @@ package cloposauth
 */
 import "C"
 
-// Version tells the version of the C library that is running, "1.0.0".
+// Version returns the version of the C library that is running, "1.1.0".
 func Version() string {
 	return C.GoString(C.clopos_auth_version())
 }

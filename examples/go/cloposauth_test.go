@@ -176,40 +176,45 @@ func TestATimeOutOfTheConfigEndsACallWithoutADeadline(t *testing.T) {
 	}
 }
 
-func TestAThousandGoroutinesShareOneRequestAndFewThreads(t *testing.T) {
-	service := startSandbox(t, "--latency-ms", "300")
+func TestTenThousandGoroutinesShareOneRequestAndWaitWithoutThreads(t *testing.T) {
+	service := startSandbox(t, "--latency-ms", "3000")
 	client := service.client(t)
+	// Threads that run Go code are not the client's.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	before := threads(t)
-	var wait sync.WaitGroup
-	var most atomic.Int64
-	values := make([]string, 1000)
-	for i := range values {
-		wait.Add(1)
+	type result struct {
+		value string
+		err   error
+	}
+	results := make(chan result)
+	var started sync.WaitGroup
+	for range 10_000 {
+		started.Add(1)
 		go func() {
-			defer wait.Done()
-			for range 20 {
-				token, err := client.Token(t.Context())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				values[i] = token.Value.Reveal()
-			}
+			started.Done()
+			token, err := client.Token(t.Context())
+			results <- result{token.Value.Reveal(), err}
 		}()
 	}
+	started.Wait()
 	service.waitForRequests(t, 1)
-	most.Store(int64(threads(t)))
-	wait.Wait()
-	for _, value := range values {
-		if value != values[0] {
-			t.Fatal("not one and the same token")
+	most := 0
+	for state := must(client.State())(t); state.RequestInFlight; state = must(client.State())(t) {
+		most = max(most, threads(t))
+		time.Sleep(10 * time.Millisecond)
+	}
+	first := <-results
+	check(t, first.err)
+	for range 9_999 {
+		if r := <-results; r != first {
+			t.Fatal("not one and the same token", r.err)
 		}
 	}
 	if n := service.requests(t); n != 1 {
 		t.Error(n, "requests")
 	}
-	if more := int(most.Load()) - before; more > 50 {
-		t.Error(more, "threads for those who waited")
+	if more := most - before; most == 0 || more > 8 {
+		t.Error(more, "threads more than before")
 	}
 }
 
@@ -251,6 +256,246 @@ func TestALoggerMayCloseItsClient(t *testing.T) {
 	client, err := cloposauth.New(config)
 	check(t, err)
 	if _, err := client.Token(t.Context()); !errors.Is(err, cloposauth.ErrCancelled) {
+		t.Error(err)
+	}
+}
+
+func TestALoggerThatPanicsLosesItsLineAndNothingElse(t *testing.T) {
+	config := startSandbox(t).config()
+	var lines atomic.Int64
+	config.Logger = slog.New(handler(func(slog.Record) {
+		lines.Add(1)
+		panic("a bug of the host's")
+	}))
+	client, err := cloposauth.New(config)
+	check(t, err)
+	for range 2 {
+		_, err = client.Authenticate(t.Context())
+		check(t, err)
+	}
+	check(t, client.Close())
+	if n := lines.Load(); n < 4 {
+		t.Error(n, "lines")
+	}
+}
+
+func TestEachChangeIsAnnounced(t *testing.T) {
+	service := startSandbox(t, "--fault", "status-503:1")
+	config := service.config()
+	config.MaxAttempts = 1
+	var mu sync.Mutex
+	var announced []error
+	var client *cloposauth.Client
+	config.OnChange = func(failure error) {
+		_, err := client.TryToken()
+		mu.Lock()
+		defer mu.Unlock()
+		announced = append(announced, failure)
+		if (err == nil) != (failure == nil) {
+			t.Error("announced", failure, "but there is", err)
+		}
+	}
+	client, err := cloposauth.New(config)
+	check(t, err)
+	if _, err := client.Token(t.Context()); !errors.Is(err, cloposauth.ErrServer) {
+		t.Error(err)
+	}
+	_, err = client.Token(t.Context()) // waits for its turn
+	check(t, err)
+	_, err = client.Authenticate(t.Context())
+	check(t, err)
+	check(t, client.Close()) // waits for the last call
+	if len(announced) != 3 || !errors.Is(announced[0], cloposauth.ErrServer) || announced[1] != nil || announced[2] != nil {
+		t.Error(announced)
+	}
+}
+
+func TestAnOnChangeThatPanicsIsLoggedAndHoldsNobodyUp(t *testing.T) {
+	config := startSandbox(t).config()
+	var reports atomic.Int64
+	config.Logger = slog.New(handler(func(r slog.Record) {
+		if r.Message == "OnChange panicked" && r.Level == slog.LevelError {
+			r.Attrs(func(a slog.Attr) bool {
+				if a.Key == "stack" && strings.Contains(a.Value.String(), "cloposauth_test.go") {
+					reports.Add(1)
+				}
+				return true
+			})
+		}
+	}))
+	config.OnChange = func(error) { panic("a bug of the host's") }
+	client, err := cloposauth.New(config)
+	check(t, err)
+	first, err := client.Token(t.Context())
+	check(t, err)
+	second, err := client.Authenticate(t.Context())
+	check(t, err)
+	check(t, client.Close())
+	if first.Value.Reveal() == second.Value.Reveal() || reports.Load() != 2 {
+		t.Error(reports.Load(), "reports")
+	}
+}
+
+func TestAnOnChangeMayCloseItsClient(t *testing.T) {
+	config := startSandbox(t).config()
+	var client *cloposauth.Client
+	var calls atomic.Int64
+	config.OnChange = func(error) {
+		calls.Add(1)
+		client.Close()
+	}
+	client, err := cloposauth.New(config)
+	check(t, err)
+	if _, err := client.Token(t.Context()); err != nil && !errors.Is(err, cloposauth.ErrCancelled) {
+		t.Error(err)
+	}
+	check(t, client.Close()) // waits for the other one
+	if _, err := client.TryToken(); !errors.Is(err, fs.ErrClosed) || calls.Load() != 1 {
+		t.Error(err, calls.Load(), "calls")
+	}
+}
+
+func TestAnOnChangeThatTakesLongHoldsNobodyUpButClose(t *testing.T) {
+	service := startSandbox(t)
+	config := service.config()
+	release := make(chan struct{})
+	var calls, finished atomic.Int64
+	config.OnChange = func(error) {
+		if calls.Add(1) == 1 {
+			<-release
+			finished.Add(1)
+		}
+	}
+	client, err := cloposauth.New(config)
+	check(t, err)
+	for range 3 {
+		_, err = client.Authenticate(t.Context())
+		check(t, err)
+	}
+	closed := make(chan error)
+	go func() {
+		err := client.Close()
+		if finished.Load() != 1 {
+			t.Error("it closed while OnChange ran")
+		}
+		closed <- err
+	}()
+	for !errors.Is(second(client.TryToken()), fs.ErrClosed) {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	check(t, <-closed)
+	if n := calls.Load(); n != 3 || service.requests(t) != 3 {
+		t.Error(n, "calls")
+	}
+}
+
+func TestARefusedTokenIsNotHandedOutAgain(t *testing.T) {
+	client := startSandbox(t).client(t)
+	refused, err := client.Token(t.Context())
+	check(t, err)
+	var invalidated atomic.Bool
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for range 2000 {
+				after := invalidated.Load()
+				token, err := client.TryToken()
+				if after && token.Value.Reveal() == refused.Value.Reveal() {
+					t.Error("handed out again")
+					return
+				}
+				if err != nil && !errors.Is(err, cloposauth.ErrRejected) {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	check(t, client.Invalidate(refused))
+	invalidated.Store(true)
+	wait.Wait()
+	var e *cloposauth.Error
+	if _, err := client.Token(t.Context()); !errors.As(err, &e) || e.Status != cloposauth.ErrRejected || e.RetryAfter <= 0 {
+		t.Error(err)
+	}
+}
+
+func TestAFailureIsReturnedWhenItsSignInEndsAndNotRetriedByTheCall(t *testing.T) {
+	service := startSandbox(t, "--fault", "status-503")
+	config := service.config()
+	config.MaxAttempts = 2
+	client, err := cloposauth.New(config)
+	check(t, err)
+	defer client.Close()
+	if _, err := client.Token(t.Context()); !errors.Is(err, cloposauth.ErrServer) || service.requests(t) != 2 {
+		t.Error(err, service.requests(t), "requests")
+	}
+}
+
+func TestADelayBeyondTheDeadlineIsReturnedAtOnce(t *testing.T) {
+	client := startSandbox(t, "--rate-limit-reset", "120", "--fault", "status-429").client(t)
+	for range 2 { // the second one meets the delay
+		start := time.Now()
+		_, err := client.Token(t.Context())
+		var e *cloposauth.Error
+		if !errors.As(err, &e) || e.Status != cloposauth.ErrRateLimited || e.RetryAfter < 100*time.Second || time.Since(start) > 5*time.Second {
+			t.Error(time.Since(start), err)
+		}
+	}
+}
+
+func TestTheStateIsWhatTheServiceSaw(t *testing.T) {
+	service := startSandbox(t, "--fault", "status-503:1", "--latency-ms", "300")
+	client := service.client(t)
+	state := must(client.State())(t)
+	if state.HasToken || state.RequestInFlight || state.Requests != 0 || state.LastStatus != 0 ||
+		state.ExpiresIn >= 0 || state.RefreshIn >= 0 || state.LastResultAge >= 0 || state.LastMessage != "" {
+		t.Errorf("%+v", state)
+	}
+	if _, err := client.TryToken(); !errors.Is(err, cloposauth.ErrWouldWait) {
+		t.Error(err)
+	}
+	if state = must(client.State())(t); !state.RequestInFlight {
+		t.Errorf("%+v", state)
+	}
+	_, err := client.Token(t.Context())
+	check(t, err)
+	state = must(client.State())(t)
+	if !state.HasToken || !state.IsFresh || state.ExpiresIn < 3500*time.Second || state.RefreshIn <= 0 || state.RefreshIn >= state.ExpiresIn ||
+		state.LastStatus != 0 || state.LastHTTPStatus != 200 || state.LastResultAge > 10*time.Second ||
+		state.Requests != uint64(service.requests(t)) || state.Failures != 1 {
+		t.Errorf("%+v", state)
+	}
+	client.Close()
+	if _, err := client.State(); !errors.Is(err, fs.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		check(t, err)
+		return value
+	}
+}
+
+func TestAnErrorHasTheCauseOfItsContext(t *testing.T) {
+	client := startSandbox(t, "--fault", "request-hang").client(t)
+	reason := errors.New("the shift is over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(reason) })
+	_, err := client.Token(ctx)
+	if !errors.Is(err, reason) || !errors.Is(err, context.Canceled) || !errors.Is(err, cloposauth.ErrCancelled) || os.IsTimeout(err) {
+		t.Error(err)
+	}
+	ctx, cancelTimeout := context.WithTimeoutCause(t.Context(), time.Millisecond, reason)
+	defer cancelTimeout()
+	_, err = client.Token(ctx)
+	if !errors.Is(err, reason) || !errors.Is(err, context.DeadlineExceeded) || !os.IsTimeout(err) {
 		t.Error(err)
 	}
 }
@@ -354,7 +599,7 @@ func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
 				}
 			}))
 			defer other.Close()
-			transport := &cloposauth.Transport{Client: clients[i], Base: redirected{other}}
+			transport := &cloposauth.Transport{Source: clients[i], Base: redirected{other}}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, service.url+"/open-api/v2/sales", c.body())
 			check(t, err)
 			response, err := (&http.Client{Transport: transport}).Do(request)
@@ -395,6 +640,68 @@ func TestTheTransportGivesTheTokenToNobodyElse(t *testing.T) {
 	}
 }
 
+func TestTheTransportSendsTheVenueUnlessTheRequestHasOne(t *testing.T) {
+	var seen http.Header
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
+	defer service.Close()
+	source := cloposauth.StaticSource(cloposauth.Token{Value: cloposauth.NewSecret("a.b.c")})
+	for _, venues := range [][3]string{{"", "", ""}, {"7", "", "7"}, {"", "8", "8"}, {"7", "8", "8"}} {
+		transport := &cloposauth.Transport{Source: source, BaseURL: service.URL, Venue: venues[0]}
+		request, err := http.NewRequest(http.MethodGet, service.URL, nil)
+		check(t, err)
+		if venues[1] != "" {
+			request.Header.Set("x-venue", venues[1])
+		}
+		response, err := transport.RoundTrip(request)
+		check(t, err)
+		response.Body.Close()
+		if seen.Get("x-venue") != venues[2] || seen.Get("x-token") != "a.b.c" || request.Header.Get("x-venue") != venues[1] {
+			t.Error(venues, seen)
+		}
+	}
+}
+
+func TestTheTransportHandsTheRefusalOfAStaticTokenBack(t *testing.T) {
+	requests := 0
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"success": false, "error": "Invalid token"}`)
+	}))
+	defer service.Close()
+	source := cloposauth.StaticSource(cloposauth.Token{Value: cloposauth.NewSecret("a.b.c")})
+	client := &http.Client{Transport: &cloposauth.Transport{Source: source, BaseURL: service.URL}}
+	response, err := client.Get(service.URL)
+	check(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	check(t, err)
+	if response.StatusCode != 401 || !strings.Contains(string(body), "Invalid token") || requests != 1 {
+		t.Error(response.Status, string(body), requests)
+	}
+	if _, err := source.Token(t.Context()); !errors.Is(err, cloposauth.ErrRejected) {
+		t.Error(err)
+	}
+}
+
+func TestIdleConnectionsCanBeClosedThroughTheTransport(t *testing.T) {
+	base := new(idle)
+	client := &http.Client{Transport: &cloposauth.Transport{Base: base}}
+	client.CloseIdleConnections()
+	if !base.closed {
+		t.Error("the base was not asked")
+	}
+	client.Transport = &cloposauth.Transport{Base: nobody{}}
+	client.CloseIdleConnections() // has none
+}
+
+type idle struct {
+	nobody
+	closed bool
+}
+
+func (i *idle) CloseIdleConnections() { i.closed = true }
+
 func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
 	for base, urls := range map[string]map[string]bool{
 		"https://a.example":        {"https://a.example/x": true, "https://A.example:443/": true, "https://a.example:444/": false, "http://a.example:443/": false, "https://b.example/": false},
@@ -409,7 +716,7 @@ func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
 		for url, expected := range urls {
 			request, err := http.NewRequest(http.MethodGet, url, nil)
 			check(t, err)
-			transport := &cloposauth.Transport{Client: client, Base: nobody{}}
+			transport := &cloposauth.Transport{Source: client, Base: nobody{}}
 			if _, err := transport.RoundTrip(request); errors.Is(err, fs.ErrClosed) != expected {
 				t.Error(base, url, err)
 			}
@@ -429,7 +736,7 @@ func TestTheTransportClosesTheBodyWhenThereIsNoToken(t *testing.T) {
 	body := &closable{Reader: strings.NewReader("body")}
 	request, err := http.NewRequest(http.MethodPost, service.url, body)
 	check(t, err)
-	if _, err := (&cloposauth.Transport{Client: client}).RoundTrip(request); !errors.Is(err, fs.ErrClosed) || !body.closed {
+	if _, err := (&cloposauth.Transport{Source: client}).RoundTrip(request); !errors.Is(err, fs.ErrClosed) || !body.closed {
 		t.Error(err, body.closed)
 	}
 }

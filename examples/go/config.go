@@ -5,12 +5,18 @@ package cloposauth
 
 typedef const char const_char;
 
-// Exported by log.go.
+// Exported by callbacks.go.
 extern void cloposAuthLog(int32_t level, const_char *line, uintptr_t user);
+extern void cloposAuthChanged(int32_t status, uintptr_t user);
 
-static inline void log_line(int32_t level, const char *line, void *user)
+static inline void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
 {
 	cloposAuthLog(level, line, (uintptr_t)user);
+}
+
+static inline void CLOPOS_AUTH_CALL changed(int32_t status, void *user)
+{
+	cloposAuthChanged(status, (uintptr_t)user);
 }
 
 // cgo.Handle is an integer, which must not be in a Go pointer: it becomes one in C.
@@ -18,6 +24,12 @@ static inline clopos_auth_status set_log(clopos_auth_config *config, uintptr_t u
                                          clopos_auth_error **err)
 {
 	return clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, log_line, (void *)user, err);
+}
+
+static inline clopos_auth_status set_on_change(clopos_auth_config *config, uintptr_t user,
+                                               clopos_auth_error **err)
+{
+	return clopos_auth_config_set_on_change(config, changed, (void *)user, err);
 }
 */
 import "C"
@@ -46,7 +58,7 @@ const (
 	RootsNone    Roots = C.CLOPOS_AUTH_ROOTS_NONE    // none: with Config.CAPEM, pinning to it
 )
 
-// Config says who signs in, and how. The four texts at the top are as issued by Clopos; the zero value
+// Config holds the credentials and settings of a client. The four texts at the top are as issued by Clopos; the zero value
 // of everything else is its default. clopos_auth.h tells the limits of each field.
 type Config struct {
 	ClientID     string
@@ -68,8 +80,24 @@ type Config struct {
 
 	// Logger receives the library's log lines, none of which holds a secret. Its handler is called from
 	// any goroutine, and never after Close has returned. A request waits while it runs: inside it call
-	// TryToken, never Token or Authenticate of the same client, which may wait for that request.
-	Logger *slog.Logger
+	// TryToken, never Token or Authenticate of the same client, which may wait for that request. It may
+	// close the client. If it panics, the line is lost and nothing else.
+	Logger *slog.Logger `json:"-"`
+
+	// OnChange is called when the client's state has changed: with nil when there is a new token,
+	// otherwise with the [Status] of the request that has just failed; State tells more. The same rules as for
+	// Logger hold. While it runs, a sign-in does not make its next attempt, but whoever needs a token that is
+	// there gets it, and calls may overlap. If it panics, Logger gets the stack. To wait for changes in a
+	// select, let it send to a channel:
+	//
+	//	changed := make(chan struct{}, 1)
+	//	config.OnChange = func(error) {
+	//		select {
+	//		case changed <- struct{}{}:
+	//		default: // one is enough: whoever receives it looks at the client
+	//		}
+	//	}
+	OnChange func(failure error) `json:"-"`
 }
 
 // timeout is how long a call without a deadline may take.
@@ -80,13 +108,13 @@ func (c Config) timeout() time.Duration {
 	return c.Timeout
 }
 
-// settings makes the C side of a Config; the caller frees it. logger is 0 for none.
-func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
+// settings makes the C side of a Config; the caller frees it. user stands for the client's callbacks.
+func (c Config) settings(user cgo.Handle) (*C.clopos_auth_config, error) {
 	config := C.clopos_auth_config_new()
 	if config == nil {
 		return nil, newError(ErrInternal, "no memory for the settings")
 	}
-	proxy := terminated(c.Proxy.Reveal())
+	proxy := cString(c.Proxy.Reveal())
 	defer clear(proxy)
 	var e *C.clopos_auth_error
 	for _, setting := range []struct {
@@ -94,10 +122,10 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 		set   func() C.clopos_auth_status
 	}{
 		{c.BaseURL != "", func() C.clopos_auth_status {
-			return C.clopos_auth_config_set_base_url(config, pointer(terminated(c.BaseURL)), &e)
+			return C.clopos_auth_config_set_base_url(config, pointer(cString(c.BaseURL)), &e)
 		}},
 		{c.AuthPath != "", func() C.clopos_auth_status {
-			return C.clopos_auth_config_set_auth_path(config, pointer(terminated(c.AuthPath)), &e)
+			return C.clopos_auth_config_set_auth_path(config, pointer(cString(c.AuthPath)), &e)
 		}},
 		{true, func() C.clopos_auth_status {
 			return C.clopos_auth_config_set_timeout_ms(config, milliseconds(c.timeout()), &e)
@@ -121,13 +149,16 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 			return C.clopos_auth_config_set_proxy(config, pointer(proxy), &e)
 		}},
 		{c.UserAgent != "", func() C.clopos_auth_status {
-			return C.clopos_auth_config_set_user_agent(config, pointer(terminated(c.UserAgent)), &e)
+			return C.clopos_auth_config_set_user_agent(config, pointer(cString(c.UserAgent)), &e)
 		}},
 		{c.AllowPlainHTTP, func() C.clopos_auth_status {
 			return C.clopos_auth_config_set_allow_plain_http(config, 1, &e)
 		}},
-		{logger != 0, func() C.clopos_auth_status {
-			return C.set_log(config, C.uintptr_t(logger), &e)
+		{c.Logger != nil, func() C.clopos_auth_status {
+			return C.set_log(config, C.uintptr_t(user), &e)
+		}},
+		{true, func() C.clopos_auth_status {
+			return C.set_on_change(config, C.uintptr_t(user), &e)
 		}},
 	} {
 		if !setting.given {
@@ -141,10 +172,10 @@ func (c Config) settings(logger cgo.Handle) (*C.clopos_auth_config, error) {
 	return config, nil
 }
 
-// terminated is a text as C wants it, in a single copy, which the caller clears if it is secret. A text
+// cString returns a text with a NUL at its end, in a single copy, which the caller clears if it is secret. A text
 // with a NUL inside would end early in C: a control character goes there in its place, which the
 // library refuses by name.
-func terminated(text string) []byte {
+func cString(text string) []byte {
 	if strings.IndexByte(text, 0) >= 0 {
 		text = "\x01"
 	}
@@ -158,7 +189,7 @@ func pointer(content []byte) *C.char {
 	return (*C.char)(unsafe.Pointer(unsafe.SliceData(content)))
 }
 
-// milliseconds rounds up, so that what is not nothing does not become nothing.
+// milliseconds rounds up: a positive time never becomes 0.
 func milliseconds(d time.Duration) C.uint32_t {
 	ms := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Status says what kind of failure an [Error] is. It is an error itself, to be looked for:
+// Status says what kind of failure an [Error] is. It is an error, for use with [errors.Is]:
 //
 //	if errors.Is(err, cloposauth.ErrRejected) { showToTheUser(err) }
 //
@@ -27,11 +27,11 @@ const (
 	ErrInternal        Status = C.CLOPOS_AUTH_INTERNAL         // a bug, or memory ran out
 	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has none yet
 	ErrCancelled       Status = C.CLOPOS_AUTH_CANCELLED        // by the context, Cancel or Close
-	ErrTimeout         Status = C.CLOPOS_AUTH_TIMEOUT          // the context's deadline, or Config.Timeout
+	ErrTimeout         Status = C.CLOPOS_AUTH_TIMEOUT          // the context's deadline, Config.Timeout, or the service did not respond in time
 	ErrDNS             Status = C.CLOPOS_AUTH_DNS              // no address for the service's name
 	ErrConnect         Status = C.CLOPOS_AUTH_CONNECT          // no connection, or it broke
 	ErrTLS             Status = C.CLOPOS_AUTH_TLS              // the server cannot be trusted
-	ErrClock           Status = C.CLOPOS_AUTH_CLOCK            // this device's date is wrong
+	ErrClock           Status = C.CLOPOS_AUTH_CLOCK            // this device's date is wrong, or the server's certificate has expired
 	ErrProxy           Status = C.CLOPOS_AUTH_PROXY            // the proxy is unreachable or refused
 	ErrRejected        Status = C.CLOPOS_AUTH_REJECTED         // the service refused the credentials, or a new token: see Error.Message
 	ErrRateLimited     Status = C.CLOPOS_AUTH_RATE_LIMITED     // too many requests
@@ -63,8 +63,8 @@ const (
 	ReasonMissingField Reason = C.CLOPOS_AUTH_REASON_MISSING_FIELD // a field of the request was missing or empty
 )
 
-// Error is what every function of this package that fails returns. [errors.Is] finds its Status in it,
-// and the standard library's word for the same: [context.Canceled] in ErrCancelled,
+// Error is what every function of this package that fails returns. [errors.Is] finds its Status in it, its
+// Cause, and the standard error of the same meaning: [context.Canceled] in ErrCancelled,
 // [context.DeadlineExceeded] in ErrTimeout and [fs.ErrClosed] in ErrInvalidHandle.
 type Error struct {
 	Status     Status
@@ -74,6 +74,7 @@ type Error struct {
 	ServerCode string        // the service's own identifier of the failure; empty if it gave none
 	Reason     Reason        // why the service refused the credentials, if it did
 	Message    string        // one line for a log, never with a secret
+	Cause      error         // the context's, where that ended the call, see [context.Cause]; else nil
 }
 
 // Error is one line for a log: the status' name and the message.
@@ -81,9 +82,17 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("clopos: %s: %s", e.Status, e.Message)
 }
 
-// Unwrap gives the Status.
-func (e *Error) Unwrap() error {
-	return e.Status
+// Unwrap returns the Status and the Cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Status}
+	}
+	return []error{e.Status, e.Cause}
+}
+
+// Timeout tells whether the time ran out, as [net.Error] does.
+func (e *Error) Timeout() bool {
+	return e.Status == ErrTimeout
 }
 
 // Is finds the standard library's errors that say the same.
@@ -105,7 +114,7 @@ func failure(status C.clopos_auth_status, detail *C.clopos_auth_error) error {
 		return nil
 	}
 	if detail == nil { // there was no memory for it
-		return newError(Status(status), "no more is known")
+		return newError(Status(status), "no details available (out of memory)")
 	}
 	defer C.clopos_auth_error_free(detail)
 	e := &Error{
@@ -134,6 +143,7 @@ func newError(status Status, message string) *Error {
 // contextError says why ctx is done.
 func contextError(ctx context.Context) error {
 	e := newError(ErrCancelled, context.Cause(ctx).Error())
+	e.Cause = context.Cause(ctx)
 	if ctx.Err() == context.DeadlineExceeded {
 		e.Status = ErrTimeout
 	}

@@ -2,8 +2,8 @@
 
 package cloposauth
 
-// Beside the static library come those of the system that it uses. Only on Linux can the linker be
-// told to take it where the shared one is, too: elsewhere let CGO_LDFLAGS name a folder without that.
+// Also links the system libraries that it needs. Only on Linux can it be chosen if the shared library is
+// in the same folder; elsewhere point CGO_LDFLAGS to a folder without that.
 
 // #cgo linux LDFLAGS: -l:libclopos_auth.a -lpthread -lm -ldl
 // #cgo darwin LDFLAGS: -lclopos_auth -framework Security -framework CoreFoundation

@@ -82,7 +82,7 @@ func (s *sandbox) http(client *cloposauth.Client) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.ca)
 	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	return &http.Client{Transport: &cloposauth.Transport{Client: client, Base: base}}
+	return &http.Client{Transport: &cloposauth.Transport{Source: client, Base: base}}
 }
 
 // order sends the sandbox's control port an order.

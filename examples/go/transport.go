@@ -1,3 +1,5 @@
+//go:build cgo
+
 package cloposauth
 
 import (
@@ -10,21 +12,30 @@ import (
 
 // Transport is an [http.RoundTripper] that puts the current token into the header x-token of each
 // request to the service. Where the service refuses that token, it asks for a new one and sends the
-// request once more, if the body can be had again (Request.GetBody; [http.NewRequest] sets it for the
+// request once more, if the body can be replayed (Request.GetBody; [http.NewRequest] sets it for the
 // usual ones). Where there is no new one, the caller gets the refusal itself, and so it does for every
 // other 401: a new token would not help. Requests to other hosts, such as redirects, pass through
 // without a token.
 type Transport struct {
-	Client *Client
-	Base   http.RoundTripper // nil: http.DefaultTransport
+	Source TokenSource // usually a *Client
+
+	// BaseURL is the service: requests to its scheme, host and port get a token. Empty: that of Source if
+	// it is a *Client, else DefaultBaseURL.
+	BaseURL string
+
+	// Venue goes into the header x-venue of requests that have none: the venue that they are about, in
+	// place of the token's own. For a single request set the header.
+	Venue string
+
+	Base http.RoundTripper // nil: http.DefaultTransport
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if !t.Client.serves(request.URL) {
+	if !t.serves(request.URL) {
 		return t.base().RoundTrip(request)
 	}
-	token, err := t.Client.Token(request.Context())
+	token, err := t.Source.Token(request.Context())
 	if err != nil {
 		if request.Body != nil {
 			request.Body.Close()
@@ -35,7 +46,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil || !refusesToken(response) {
 		return response, err
 	}
-	if err := t.Client.Invalidate(token); err != nil {
+	if err := t.Source.Invalidate(token); err != nil {
 		return response, nil
 	}
 	body := request.Body
@@ -47,7 +58,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return response, nil
 		}
 	}
-	if token, err = t.Client.Token(request.Context()); err != nil {
+	if token, err = t.Source.Token(request.Context()); err != nil {
 		if body != nil {
 			body.Close()
 		}
@@ -57,11 +68,21 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.send(request, body, token)
 }
 
+// CloseIdleConnections closes the idle connections of Base, for [http.Client.CloseIdleConnections].
+func (t *Transport) CloseIdleConnections() {
+	if base, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
 // send sends a copy of request, which belongs to the caller, with this body, which it closes.
 func (t *Transport) send(request *http.Request, body io.ReadCloser, token Token) (*http.Response, error) {
 	sent := request.Clone(request.Context())
 	sent.Body = body
 	sent.Header.Set("x-token", token.Value.Reveal())
+	if t.Venue != "" && sent.Header.Get("x-venue") == "" {
+		sent.Header.Set("x-venue", t.Venue)
+	}
 	response, err := t.base().RoundTrip(sent)
 	if response != nil {
 		response.Request = request // without the token, for those who log it
@@ -91,10 +112,20 @@ func (t *Transport) base() http.RoundTripper {
 }
 
 // serves tells whether a URL is one of the service, which may see the token.
-func (c *Client) serves(target *url.URL) bool {
-	base, err := url.Parse(c.baseURL)
+func (t *Transport) serves(target *url.URL) bool {
+	base, err := url.Parse(t.baseURL())
 	return err == nil && target.Scheme == base.Scheme &&
 		strings.EqualFold(target.Hostname(), base.Hostname()) && port(target) == port(base)
+}
+
+func (t *Transport) baseURL() string {
+	if t.BaseURL != "" {
+		return t.BaseURL
+	}
+	if client, ok := t.Source.(*Client); ok {
+		return client.baseURL
+	}
+	return DefaultBaseURL
 }
 
 func port(u *url.URL) string {

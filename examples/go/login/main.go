@@ -62,12 +62,12 @@ func run(ctx context.Context) error {
 	if err := showToken(ctx, client); err != nil {
 		return err
 	}
-	clopos := &http.Client{Transport: &cloposauth.Transport{Client: client, Base: transport}}
+	clopos := &http.Client{Transport: &cloposauth.Transport{Source: client, Base: transport}}
 	return showVenues(ctx, clopos, config.BaseURL+"/open-api/v2/venues")
 }
 
-// showToken shows a token on the screen, which is what this example is for. Real programs never print
-// one: whoever reads it can act as this integration until it ends.
+// showToken shows a token on the screen, which is what this example is for. Never print one in production:
+// it gives access until it expires.
 func showToken(ctx context.Context, client *cloposauth.Client) error {
 	token, err := client.Token(ctx)
 	if err != nil {

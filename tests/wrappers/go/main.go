@@ -104,6 +104,7 @@ func configFromEnvironment() cloposauth.Config {
 		Brand:        os.Getenv("CLOPOS_BRAND"),
 		IntegratorID: os.Getenv("CLOPOS_INTEGRATOR_ID"),
 		BaseURL:      os.Getenv("CLOPOS_BASE_URL"),
+		AuthPath:     os.Getenv("CLOPOS_AUTH_PATH"),
 		Proxy:        cloposauth.NewSecret(os.Getenv("CLOPOS_PROXY")),
 		Timeout:      time.Duration(number("CLOPOS_TIMEOUT_MS")) * time.Millisecond,
 		MaxAttempts:  number("CLOPOS_MAX_ATTEMPTS"),
@@ -331,6 +332,170 @@ func cancelledByTheLanguage() {
 	check((<-other).Value.Reveal() == get(client).Value.Reveal())
 }
 
+func threads() int {
+	return len(must(os.ReadDir("/proc/self/task")))
+}
+
+func waitsWithoutAThread() {
+	client := newClient()
+	before := threads()
+	values := make(chan string)
+	for range 5000 {
+		go func() { values <- get(client).Value.Reveal() }()
+	}
+	most := 0
+	for !must(client.State()).RequestInFlight {
+		time.Sleep(time.Millisecond)
+	}
+	for must(client.State()).RequestInFlight {
+		most = max(most, threads())
+		time.Sleep(10 * time.Millisecond)
+	}
+	check(most > 0 && most-before <= 8, most, " threads instead of ", before)
+	first := <-values
+	for range 4999 {
+		check(<-values == first)
+	}
+}
+
+// announcements is a change function that keeps what it is told.
+type announcements chan error
+
+// client makes a client with a change function that is called after each announcement is kept.
+func (a announcements) client(then func(*cloposauth.Client)) *cloposauth.Client {
+	config := configFromEnvironment()
+	made := make(chan *cloposauth.Client, 1)
+	config.OnChange = func(failure error) {
+		a <- failure
+		client := <-made
+		made <- client
+		then(client)
+	}
+	client := must(cloposauth.New(config))
+	made <- client
+	return client
+}
+
+// next gives the next announcement.
+func (a announcements) next() error {
+	select {
+	case failure := <-a:
+		return failure
+	case <-time.After(20 * time.Second):
+		fail("no announcement")
+		return nil
+	}
+}
+
+func announcesAToken() {
+	announced := make(announcements, 100)
+	seen := make(chan string, 100)
+	client := announced.client(func(client *cloposauth.Client) { seen <- must(client.TryToken()).Value.Reveal() })
+	first := get(client).Value.Reveal()
+	check(announced.next() == nil && <-seen == first)
+	second := must(client.Authenticate(background)).Value.Reveal()
+	check(announced.next() == nil && <-seen == second && first != second)
+	check(client.Close() == nil)
+	time.Sleep(200 * time.Millisecond)
+	check(len(announced) == 0)
+}
+
+func announcesAFailure() {
+	announced := make(announcements, 100)
+	client := announced.client(func(*cloposauth.Client) {})
+	expect(errorOf(client.Token(background)), cloposauth.ErrServer, "")
+	check(errors.Is(announced.next(), cloposauth.ErrServer))
+	check(client.Close() == nil && len(announced) == 0)
+}
+
+func changeFunctionThatFails() {
+	announced := make(announcements, 100)
+	client := announced.client(func(*cloposauth.Client) { panic("this function always fails") })
+	first := get(client).Value.Reveal()
+	second := must(client.Authenticate(background)).Value.Reveal()
+	check(first != second && announced.next() == nil && announced.next() == nil)
+	check(client.Close() == nil && len(announced) == 0)
+}
+
+func changeFunctionThatCloses() {
+	announced := make(announcements, 100)
+	client := announced.client(func(client *cloposauth.Client) { check(client.Close() == nil) })
+	start := time.Now()
+	if _, err := client.Token(background); err != nil {
+		expect(err, cloposauth.ErrCancelled, "")
+	}
+	check(time.Since(start) < 2*time.Second && announced.next() == nil)
+	time.Sleep(200 * time.Millisecond)
+	check(len(announced) == 0)
+	expect(errorOf(client.TryToken()), cloposauth.ErrInvalidHandle, "")
+}
+
+func changeFunctionThatIsSlow() {
+	announced := make(announcements, 100)
+	var finished atomic.Bool
+	client := announced.client(func(*cloposauth.Client) {
+		time.Sleep(10 * time.Second)
+		finished.Store(true)
+	})
+	start := time.Now()
+	token := get(client).Value.Reveal()
+	check(get(client).Value.Reveal() == token && time.Since(start) < 2*time.Second && !finished.Load())
+	check(announced.next() == nil)
+	check(client.Close() == nil && finished.Load())
+}
+
+func state() {
+	client := newClient()
+	s := must(client.State())
+	check(!s.HasToken && !s.IsFresh && !s.RequestInFlight && s.Requests == 0 && s.Failures == 0, s)
+	check(s.ExpiresIn < 0 && s.RefreshIn < 0 && s.LastResultAge < 0 && s.LastStatus == 0 && s.LastMessage == "", s)
+	expect(errorOf(client.TryToken()), cloposauth.ErrWouldWait, "")
+	check(must(client.State()).RequestInFlight)
+	get(client)
+	s = must(client.State())
+	check(s.HasToken && s.IsFresh && !s.RequestInFlight && s.NextRequestIn >= 0, s)
+	check(s.ExpiresIn >= 3500*time.Second && s.ExpiresIn <= time.Hour && s.RefreshIn > 0 && s.RefreshIn < s.ExpiresIn, s)
+	check(s.LastStatus == 0 && s.LastHTTPStatus == 200 && s.LastResultAge >= 0 && s.LastResultAge < 10*time.Second, s)
+	check(s.Requests == 2 && s.Failures == 1 && s.LastMessage == "", s)
+}
+
+func nothingPrinted() {
+	config := configFromEnvironment()
+	config.Logger = nil
+	client := must(cloposauth.New(config))
+	check(errors.Is(errorOf(client.Token(background)), cloposauth.ErrServer))
+	token := get(client)
+	time.Sleep(3200 * time.Millisecond)
+	check(client.Invalidate(token) == nil && get(client).Value.Reveal() != token.Value.Reveal())
+	check(client.Close() == nil)
+	config.Brand = ""
+	check(errors.Is(errorOfNew(cloposauth.New(config)), cloposauth.ErrInvalidArgument))
+	check(errors.Is(errorOf(client.Token(background)), cloposauth.ErrInvalidHandle))
+}
+
+func errorOfNew(_ *cloposauth.Client, err error) error { return err }
+
+// refusing is a host's fake of a source whose credentials are refused.
+type refusing struct{}
+
+func (refusing) Token(context.Context) (cloposauth.Token, error) {
+	return cloposauth.Token{}, &cloposauth.Error{
+		Status: cloposauth.ErrRejected, Reason: cloposauth.ReasonCredentials, Message: "Invalid credentials"}
+}
+
+func (refusing) Invalidate(cloposauth.Token) error { return nil }
+
+func fake() {
+	header := func(source cloposauth.TokenSource) (string, error) { // the host's code
+		token, err := source.Token(background)
+		return token.Value.Reveal(), err
+	}
+	value, err := header(cloposauth.StaticSource(cloposauth.Token{Value: cloposauth.NewSecret("a token of the test's")}))
+	check(err == nil && value == "a token of the test's")
+	value, err = header(refusing{})
+	check(value == "" && expect(err, cloposauth.ErrRejected, "Invalid").Reason == cloposauth.ReasonCredentials)
+}
+
 func closedWhileInUse() {
 	client := newClient()
 	ended := make(chan error)
@@ -462,7 +627,7 @@ func helper(client *cloposauth.Client) func(url string) (int, string) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(must(os.ReadFile(os.Getenv("CLOPOS_CA_FILE"))))
 	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	httpClient := &http.Client{Transport: &cloposauth.Transport{Client: client, Base: base}}
+	httpClient := &http.Client{Transport: &cloposauth.Transport{Source: client, Base: base}}
 	return func(url string) (int, string) {
 		response := must(httpClient.Get(cmp.Or(url, os.Getenv("CLOPOS_BASE_URL")+"/open-api/v2/venues")))
 		defer response.Body.Close()
@@ -582,6 +747,16 @@ var behaviours = map[string]func(){
 	"deadline":                           deadline,
 	"cancelled":                          cancelled,
 	"cancelled_by_the_language":          cancelledByTheLanguage,
+	"waits_without_a_thread":             waitsWithoutAThread,
+	"announces_a_token":                  announcesAToken,
+	"announces_a_failure":                announcesAFailure,
+	"change_function_that_fails":         changeFunctionThatFails,
+	"change_function_that_closes":        changeFunctionThatCloses,
+	"change_function_that_is_slow":       changeFunctionThatIsSlow,
+	"state":                              state,
+	"nothing_printed":                    nothingPrinted,
+	"fake":                               fake,
+	"auth_path":                          failsAsExpected,
 	"closed_while_in_use":                closedWhileInUse,
 	"closed_by_its_log_function":         closedByItsLogFunction,
 	"a_second_close_waits":               aSecondCloseWaits,
