@@ -60,12 +60,16 @@ run_c() {
     choose_service
     run cc "${warnings[@]}" -O2 -Iinclude examples/c/login.c -L"$libraries" -lclopos_auth -lcurl \
         -o "$work/login"
+    run cc "${warnings[@]}" -O2 -Iinclude examples/c/event_loop.c -L"$libraries" -lclopos_auth \
+        -o "$work/event_loop"
     run cc "${warnings[@]}" -O2 -Iinclude examples/c/firmware.c "$libraries/libclopos_auth.a" \
         "${STATIC_LIBRARIES[@]}" -o "$work/firmware"
     echo "--- login.c: the shared library"
     "$work/login"
     echo "--- firmware.c: the static library, no heap of its own"
     "$work/firmware"
+    echo "--- event_loop.c: never waits, until its input ends after 2 s"
+    sleep 2 | "$work/event_loop"
 }
 
 run_cpp() {
@@ -78,6 +82,8 @@ run_cpp() {
         -DCLOPOS_AUTH_LIBRARY="$libraries/libclopos_auth.so" >&2
     run cmake --build "$work/cpp" >&2
     "$work/cpp/login"
+    echo "--- event_loop.cpp: never waits, until its input ends after 2 s"
+    sleep 2 | "$work/cpp/event_loop"
 }
 
 run_go() {

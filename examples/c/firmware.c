@@ -3,7 +3,7 @@
  *
  *     cc -std=c99 firmware.c libclopos_auth.a -lpthread -lm -ldl -o firmware
  *
- * The same variables as in login.c say who signs in, where, and whom to trust.
+ * The environment has the credentials: see environment.h.
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -36,7 +36,7 @@ static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *use
 static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
 {
     fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
-            error != NULL ? error->message : "no more is known");
+            error != NULL ? error->message : "no details available (out of memory)");
     clopos_auth_error_free(error);
 }
 
@@ -106,7 +106,7 @@ static void tick(void)
     nanosleep(&one_tick, NULL);
 }
 
-/* The main loop, until there is a token, or none for too long, or one that nobody will ever give. */
+/* The main loop: polls until there is a token, the time is over, or an error is not retryable. */
 static bool sign_in(clopos_auth_client *client)
 {
     int ticks;
@@ -120,11 +120,11 @@ static bool sign_in(clopos_auth_client *client)
             clopos_auth_copy_token(client, 0, token, sizeof token, &needed, &expires_at, &error);
 
         if (status == CLOPOS_AUTH_OK) {
-            printf("token of %zu bytes, ends at %" PRId64 ", came after %d ms\n", needed - 1,
+            printf("token of %zu bytes, expires at %" PRId64 ", received after %d ms\n", needed - 1,
                    expires_at, ticks * TICK_MS);
             return true;
         }
-        /* The log has the details of what passes by itself; WOULD_WAIT is no failure at all. */
+        /* Transient errors are logged; WOULD_WAIT is not an error. */
         may_come = error != NULL && error->retryable;
         if (!may_come) {
             report("sign in", status, error);

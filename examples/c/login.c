@@ -2,10 +2,10 @@
  *
  *     cc -std=c99 login.c -lclopos_auth -lcurl -o login
  *
- * CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
- * CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only
- * CA to trust: both for the sandbox.
+ * The environment has the credentials: see environment.h.
  */
+
+#include "environment.h"
 
 #include <clopos_auth.h>
 #include <curl/curl.h>
@@ -18,99 +18,6 @@
 #include <time.h>
 
 #define SERVICE_URL "https://integrations.clopos.com"
-
-/* The library calls this from any thread, several at once: one fprintf() is one whole line. */
-static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
-{
-    (void)user;
-    fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
-}
-
-/* Says why a call failed. Frees the error, which is NULL where memory ran out. */
-static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
-{
-    fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
-            error != NULL ? error->message : "no more is known");
-    clopos_auth_error_free(error);
-}
-
-/* The whole file, to be freed; NULL, with a message, if it cannot be had. */
-static char *read_file(const char *path, size_t *length)
-{
-    enum { MAX_BYTES = 1 << 20 };
-    char *content = NULL;
-    FILE *file = fopen(path, "rb");
-
-    if (file != NULL && (content = malloc(MAX_BYTES)) != NULL) {
-        *length = fread(content, 1, MAX_BYTES, file);
-        if (ferror(file)) {
-            free(content);
-            content = NULL;
-        }
-    }
-    if (content == NULL)
-        perror(path);
-    if (file != NULL)
-        fclose(file);
-    return content;
-}
-
-/* Trusts the CAs in this file and no others. */
-static bool trust_only(clopos_auth_config *config, const char *ca_file)
-{
-    clopos_auth_error *error = NULL;
-    clopos_auth_status status;
-    size_t length = 0;
-    char *pem = read_file(ca_file, &length);
-
-    if (pem == NULL)
-        return false;
-    status = clopos_auth_config_add_ca_pem(config, pem, length, &error);
-    free(pem);
-    if (status == CLOPOS_AUTH_OK)
-        status = clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error);
-    if (status != CLOPOS_AUTH_OK)
-        report(ca_file, status, error);
-    return status == CLOPOS_AUTH_OK;
-}
-
-static bool configure(clopos_auth_config *config)
-{
-    const char *base_url = getenv("CLOPOS_BASE_URL");
-    const char *ca_file = getenv("CLOPOS_CA_FILE");
-    clopos_auth_error *error = NULL;
-    clopos_auth_status status;
-
-    status = clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_INFO, log_line, NULL, &error);
-    if (status == CLOPOS_AUTH_OK && base_url != NULL)
-        status = clopos_auth_config_set_base_url(config, base_url, &error);
-    if (status != CLOPOS_AUTH_OK) {
-        report("configuration", status, error);
-        return false;
-    }
-    return ca_file == NULL || trust_only(config, ca_file);
-}
-
-/* A client, to be freed; NULL, with a message, if there can be none. */
-static clopos_auth_client *new_client(void)
-{
-    clopos_auth_client *client = NULL;
-    clopos_auth_error *error = NULL;
-    clopos_auth_config *config = clopos_auth_config_new();
-
-    if (config == NULL) {
-        fputs("configuration: out of memory\n", stderr);
-    } else if (configure(config)) {
-        /* A variable that is not set is NULL: the library names it in its error. */
-        clopos_auth_status status = clopos_auth_client_new(
-            getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
-            getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);
-        if (status != CLOPOS_AUTH_OK)
-            report("client", status, error);
-    }
-    clopos_auth_config_free(config);
-    return client;
-}
 
 /* The current token, to be freed; NULL, with a message, if there is none. */
 static clopos_auth_token *get_token(clopos_auth_client *client)
@@ -125,8 +32,8 @@ static clopos_auth_token *get_token(clopos_auth_client *client)
     return token;
 }
 
-/* Shows a token on the screen, which is what this example is for. Real programs never print one:
- * whoever reads it can act as this integration until it ends. */
+/* Shows a token on the screen, which is what this example is for. Never print a token in production: it
+ * gives access until it expires. */
 static bool show_token(clopos_auth_client *client)
 {
     clopos_auth_token *token = get_token(client);
@@ -225,9 +132,10 @@ static struct answer get(const char *url, const char *token)
     return answer;
 }
 
-/* How a program uses tokens: it asks for one before every request, and where the service refuses that
- * token, it says so and tries once more with a new one. Other refusals are not about the token. There is no new one for a while if the token was
- * refused at once: the library does not sign in for every 401. */
+/* How a program uses tokens: it asks for one before every request; if the service refuses that token, it
+ * reports that and tries once more with a new one. Other refusals are not about the token. If the token
+ * was refused soon after its issue, there is no new one for a while: the library does not sign in for
+ * every 401. */
 static bool show_venues(clopos_auth_client *client)
 {
     static const char path[] = "/open-api/v2/venues";
@@ -266,7 +174,7 @@ int main(void)
         fputs("libcurl cannot start\n", stderr);
         return EXIT_FAILURE;
     }
-    client = new_client();
+    client = new_client(NULL, NULL);
     if (client != NULL)
         done = show_token(client) && show_venues(client);
     clopos_auth_client_free(client);

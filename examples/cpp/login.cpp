@@ -2,55 +2,27 @@
 //
 //     cmake -S examples/cpp -B build && cmake --build build && build/login
 //
-// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
-// CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only CA
-// to trust: both for the sandbox.
+// The environment has the credentials: see environment.hpp. CLOPOS_VENUE, if set, is the venue to ask for
+// instead of the one in the token.
+
+#include "environment.hpp"
 
 #include <clopos_auth.hpp>
 #include <curl/curl.h>
 
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
-#include <iterator>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 
 namespace {
 
-// Runs on any thread: one insertion is one whole line.
-void log_line(clopos_auth::log_level level, std::string_view line)
-{
-    std::clog << "clopos[" + std::to_string(static_cast<int>(level)) + "] " + std::string(line) + '\n';
-}
-
-std::string read_file(const std::string &path)
-{
-    std::ifstream file(path, std::ios::binary);
-    std::string content(std::istreambuf_iterator<char>(file), {});
-    if (!file)
-        throw std::runtime_error(path + ": cannot be read");
-    return content;
-}
-
-clopos_auth::client make_client()
-{
-    clopos_auth::config settings;
-    settings.log(clopos_auth::log_level::info, log_line);
-    if (const char *base_url = std::getenv("CLOPOS_BASE_URL"))
-        settings.base_url(base_url);
-    if (const char *ca_file = std::getenv("CLOPOS_CA_FILE"))
-        settings.add_ca_pem(read_file(ca_file)).trust(clopos_auth::roots::none);
-    // A variable that is not set is a null pointer: the library names it in its error.
-    return {std::getenv("CLOPOS_CLIENT_ID"), std::getenv("CLOPOS_CLIENT_SECRET"),
-            std::getenv("CLOPOS_BRAND"), std::getenv("CLOPOS_INTEGRATOR_ID"), settings};
-}
-
-// Shows a token on the screen, which is what this example is for. Real programs never print one:
-// whoever reads it can act as this integration until it ends.
+// Shows a token on the screen, which is what this example is for. Never print a token in production: it
+// gives access until it expires.
 void show(const clopos_auth::token &token)
 {
     const std::time_t end = std::chrono::system_clock::to_time_t(token.expires_at());
@@ -70,19 +42,38 @@ std::size_t append(char *data, std::size_t size, std::size_t count, void *body) 
     return size * count;
 }
 
-// GET url with the token in the header x-token. Throws if there is no answer.
-response get(const std::string &url, const clopos_auth::token &token)
+struct headers {
+    curl_slist *list = nullptr;
+
+    headers() = default;
+    headers(const headers &) = delete;
+    headers &operator=(const headers &) = delete;
+    ~headers() { curl_slist_free_all(list); }
+
+    void add(std::string name, std::string_view value)
+    {
+        curl_slist *longer = curl_slist_append(list, name.append(": ").append(value).c_str());
+        if (!longer)
+            throw std::bad_alloc();
+        list = longer;
+    }
+};
+
+// GET url with the token in the header x-token and, unless it is empty, the venue in x-venue. Throws if
+// there is no answer.
+response get(const std::string &url, const clopos_auth::token &token, std::string_view venue)
 {
     const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
-    const std::string header = std::string("x-token: ").append(token.value());
-    const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(
-        curl_slist_append(nullptr, header.c_str()), curl_slist_free_all);
+    headers sent;
     response answer;
 
-    if (!curl || !headers)
+    if (!curl)
         throw std::bad_alloc();
+    sent.add("x-token", token.value());
+    if (!venue.empty())
+        sent.add("x-venue", venue);
     curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, sent.list);
     curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 30000L);
     curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 0L); // it would take the token along
@@ -104,16 +95,17 @@ bool refuses_token(const response &answer)
     return answer.http_status == 401 && (says("Invalid token") || says("Token expired"));
 }
 
-// How a program uses tokens: it asks for one before every request, and where the service refuses that
-// token, it says so and tries once more with a new one. Where there is none, the refusal is the answer.
-response get(const std::string &url, clopos_auth::client &clopos)
+// How a program uses tokens: it asks for one before every request; if the service refuses that token, it
+// reports that and tries once more with a new one. If there is none, because the token was refused soon
+// after its issue, the caller gets the refusal. `tokens` is a client, or a fake in a unit test.
+response get(const std::string &url, clopos_auth::token_source &tokens, std::string_view venue = {})
 {
-    const auto token = clopos.get_token();
-    response answer = get(url, token);
+    const auto token = tokens.get_token();
+    response answer = get(url, token, venue);
     if (refuses_token(answer)) {
-        clopos.invalidate(token);
-        if (const auto other = clopos.try_get_token())
-            answer = get(url, *other);
+        tokens.invalidate(token);
+        if (const auto other = tokens.try_get_token())
+            answer = get(url, *other, venue);
     }
     return answer;
 }
@@ -123,16 +115,17 @@ response get(const std::string &url, clopos_auth::client &clopos)
 int main()
 {
     try {
-        clopos_auth::client clopos = make_client();
+        clopos_auth::client clopos(credentials_from_environment(), config_from_environment());
         show(clopos.get_token());
 
         const char *base_url = std::getenv("CLOPOS_BASE_URL");
+        const char *venue = std::getenv("CLOPOS_VENUE");
         const std::string url = std::string(base_url ? base_url : "https://integrations.clopos.com") +
                                 "/open-api/v2/venues";
         std::cout << "GET " << url << '\n';
-        const response venues = get(url, clopos);
+        const response venues = get(url, clopos, venue ? venue : "");
         if (venues.http_status != 200)
-            throw std::runtime_error(url + ": HTTP " + std::to_string(venues.http_status));
+            throw std::runtime_error(url + ": HTTP " + std::to_string(venues.http_status) + ' ' + venues.body);
         std::cout << venues.body << '\n';
     } catch (const clopos_auth::error &e) {
         std::cerr << "clopos: " << e.what() << '\n';

@@ -277,6 +277,8 @@ class Bench:
             if not rows:
                 sys.exit(f"{language} measured nothing:\n{done.stdout}")
             self.result["cached"][language] = rows
+            if match := re.search(r"^allocations_per_call (.*)$", done.stdout, re.MULTILINE):
+                self.result.setdefault("cached_allocations", {})[language] = float(match.group(1))
 
 
 def closure(path):
@@ -303,6 +305,8 @@ def goals(result):
         ("kept connection: allocations", exchange["kept"]["library"]["allocations"], 60, 64),
         ("heap of a used client beside libcurl's", of(exchange["kept"], "heap_per_client", "library", "libcurl"), 1.0),
         ("the library's size in MB", result["size"]["library"]["bytes"] / 1e6, 1.9),
+        *((f"cached token from {language}: allocations", count, 0)
+          for language, count in result.get("cached_allocations", {}).items()),
     ]
 
 

@@ -39,6 +39,7 @@ need valgrind valgrind libc6-dbg
 need strace strace
 need_file /usr/bin/time time
 PATH=$PATH:/usr/sbin need nginx nginx-light
+need c++ g++
 need curl-config libcurl4-openssl-dev
 need_file /usr/include/cjson/cJSON.h libcjson-dev
 need_file /etc/ssl/certs/ca-certificates.crt ca-certificates
@@ -59,8 +60,10 @@ for program in library growth cached_token; do
     compile "$program" "$bin/libclopos_auth.so.1" -Wl,-rpath,"$bin"
 done
 compile libcurl -lcurl -lcjson
+c++ -std=c++17 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/cached_token.cpp \
+    -o "$bin/cached_cpp" "$bin/libclopos_auth.so.1" -Wl,-rpath,"$bin" -lpthread
 
-cached=(--cached "C=$bin/cached_token")
+cached=(--cached "C=$bin/cached_token" --cached "C++=$bin/cached_cpp")
 
 # Go's peer is Debian's golang.org/x/oauth2, found the way that Debian's packages are: in a GOPATH.
 build_go() {

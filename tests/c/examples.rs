@@ -1,9 +1,15 @@
-//! What `examples/c` promises: the programs, compiled and run.
+//! What `examples/c` and `examples/cpp` promise: the programs, compiled and run.
 
-use clopos_sandbox::Fault;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clopos_sandbox::{Fault, Sandbox, Settings};
 use libtest_mimic::Trial;
 
-use crate::program::{Build, Language, Linkage, Program, start, test, text};
+use crate::program::{Build, Language, Linkage, Program, note_secrets, start, test, text};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -22,6 +28,10 @@ pub fn tests() -> Vec<Trial> {
         test(
             "examples::firmware_gets_a_token_without_blocking",
             firmware_gets_a_token_without_blocking,
+        ),
+        test(
+            "examples::event_loops_keep_a_token_without_waiting_for_it",
+            event_loops_keep_a_token_without_waiting_for_it,
         ),
         test(
             "examples::the_examples_say_why_they_cannot_sign_in",
@@ -118,8 +128,100 @@ fn firmware_gets_a_token_without_blocking() {
     }
 }
 
+fn event_loops() -> [Program; 2] {
+    [
+        Program::compile(
+            "event-loop",
+            &["examples/c/event_loop.c"],
+            Build(Language::C99, Linkage::Shared),
+            &[],
+        ),
+        Program::compile(
+            "event-loop-cpp",
+            &["examples/cpp/event_loop.cpp"],
+            Build(Language::Cpp17, Linkage::Shared),
+            &["-Wconversion", "-Wshadow"],
+        ),
+    ]
+}
+
+/// A loop runs until its standard input ends.
+fn start_loop(program: &Program, sandbox: &Sandbox) -> Child {
+    program
+        .command(sandbox, &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+fn event_loops_keep_a_token_without_waiting_for_it() {
+    thread::scope(|scope| {
+        for program in event_loops() {
+            scope.spawn(move || keeps_a_token_without_waiting_for_it(&program));
+        }
+    });
+}
+
+/// From cold start through a refresh, a failing service and a recovery. Each answer takes a second, which the
+/// loop must not spend waiting.
+fn keeps_a_token_without_waiting_for_it(program: &Program) {
+    const LATENCY: Duration = Duration::from_secs(1);
+    let sandbox = Sandbox::start(Settings {
+        latency: LATENCY,
+        lifetime: Duration::from_secs(4),
+        ..Settings::default()
+    })
+    .expect("the sandbox starts");
+    let mut child = start_loop(program, &sandbox);
+    let stdout = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let (sender, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        for line in stdout.lines() {
+            // Nobody listens any more once the test has failed.
+            let _ = sender.send(line.expect("the program prints UTF-8"));
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let await_line = |begin: &str| loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = lines
+            .recv_timeout(left)
+            .unwrap_or_else(|_| panic!("never printed: {begin}"));
+        if line.starts_with(begin) {
+            return line;
+        }
+    };
+    await_line("no token: WOULD_WAIT");
+    await_line("token ");
+    await_line("token ");
+    sandbox.fail(Fault::Status503);
+    await_line("no token: SERVER");
+    sandbox.heal();
+    await_line("token ");
+    drop(child.stdin.take());
+    let last = await_line("longest time away from the loop: ");
+    let longest = last
+        .split(' ')
+        .nth(6)
+        .and_then(|number| number.parse::<f64>().ok());
+    assert!(last.ends_with(" ms, of 5 ms at most"), "{last}");
+    // The limit itself depends on what else this machine does.
+    assert!(
+        longest.is_some_and(|ms| ms < LATENCY.as_millis() as f64 / 2.0),
+        "{last}"
+    );
+    assert!(child.wait().expect("it ends").success());
+    reader.join().expect("the reader ends");
+    note_secrets(&sandbox).expect("CLOPOS_TEST_SECRETS can be written");
+}
+
 fn the_examples_say_why_they_cannot_sign_in() {
+    let [event_loop, event_loop_cpp] = event_loops();
     let examples = [
+        event_loop,
+        event_loop_cpp,
         Program::compile(
             "login-refused",
             &["examples/c/login.c"],
@@ -136,7 +238,9 @@ fn the_examples_say_why_they_cannot_sign_in() {
     for program in examples {
         let sandbox = start(true);
         sandbox.fail(Fault::Status401);
-        let output = program.run(&sandbox, &[]);
+        let mut child = start_loop(&program, &sandbox);
+        let _input = child.stdin.take();
+        let output = child.wait_with_output().expect("the program ends");
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
         assert!(text(&output).contains("REJECTED"), "{}", text(&output));
     }

@@ -23,6 +23,7 @@ pub const STATIC_LIBRARIES: [&str; 3] = ["-lpthread", "-lm", "-ldl"];
 pub enum Language {
     C99,
     Cpp11,
+    Cpp17,
 }
 
 #[derive(Clone, Copy)]
@@ -62,7 +63,15 @@ impl Program {
             Linkage::Shared | Linkage::Loaded => "libclopos_auth.so",
             Linkage::Static => "libclopos_auth.a",
         });
-        let headers = ["include/clopos_auth.h", "tests/c/harness.h", "tests/c.rs"];
+        let headers = [
+            "include/clopos_auth.h",
+            "include/clopos_auth.hpp",
+            "examples/c/environment.h",
+            "examples/c/till.h",
+            "examples/cpp/environment.hpp",
+            "tests/c/harness.h",
+            "tests/c.rs",
+        ];
         let made_of = sources.iter().chain(&headers).map(|path| root.join(path));
         if program.is_newer_than(made_of.chain([library.clone()])) {
             return program;
@@ -70,6 +79,7 @@ impl Program {
         let (compiler, standard) = match language {
             Language::C99 => ("gcc", ["-std=c99", "-xc"]),
             Language::Cpp11 => ("g++", ["-std=c++11", "-xc++"]),
+            Language::Cpp17 => ("g++", ["-std=c++17", "-xc++"]),
         };
         let fresh = program
             .directory

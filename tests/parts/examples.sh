@@ -16,6 +16,12 @@ shows() {
         grep -q -E '^expires: 20[0-9]{2}-[0-9]{2}-[0-9]{2} ' "$1" && grep -q '"success":true' "$1"
 }
 
+loops() {
+    cat "$1"
+    grep -q '^no token: WOULD_WAIT$' "$1" && grep -q '^token [0-9]*, expires in 3[56][0-9][0-9] s$' "$1" &&
+        grep -q '^longest time away from the loop: [0-9.]* ms, of 5 ms at most$' "$1"
+}
+
 names_languages() {
     ! examples/run.sh cobol >"$work/usage" 2>&1 && grep 'one of: c' "$work/usage"
 }
@@ -28,6 +34,9 @@ has_no_heap() {
 for language in c cpp go dotnet python; do
     check "examples/run.sh $language signs in" run_example "$language"
     check "examples/run.sh $language shows the token, its end as a date, and the venues" shows "$work/$language.out"
+done
+for language in c cpp; do
+    check "event_loop.$language gets a token without waiting for it" loops "$work/$language.out"
 done
 check "firmware.c signs in" grep '^token of [0-9]* bytes' "$work/c.out"
 check "firmware.c does not use the heap" has_no_heap

@@ -130,6 +130,16 @@ doctor_signs_in() {
     compile_static examples/c/doctor.c "$work/windows/doctor" && run_static "$work/windows/doctor"
 }
 
+# A message loop gets a token without waiting for it, and is told when it is there.
+gets_a_token_in_a_message_loop() {
+    compile examples/c/event_loop_windows.c "$dist" "$work/windows/event_loop" &&
+        run_program "$dist" "$work/windows/event_loop" 3 >"$work/loop" || return
+    cat "$work/loop"
+    tr -d '\r' <"$work/loop" >"$work/loop.lines"
+    grep -x 'no token: WOULD_WAIT' "$work/loop.lines" && grep -x 'the library announces: OK' "$work/loop.lines" &&
+        grep -x 'token [0-9]*, expires in 3[56][0-9][0-9] s' "$work/loop.lines" && grep '^longest time away' "$work/loop.lines"
+}
+
 # Every function at every moment of a process, see tests/c/lifecycle.c.
 keeps_its_word_at_every_moment() {
     local words status libraries=()
@@ -171,6 +181,7 @@ test_that "no field moved since 1.0" keeps_the_layout
 test_that "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
 test_that "a C program signs in with the static library" signs_in_statically
 test_that "the doctor signs in" doctor_signs_in
+! is_windows || test_that "a message loop gets a token without waiting" gets_a_token_in_a_message_loop
 # Not under qemu: it ends with an assertion of its own when a program with threads forks.
 [[ ${runner[0]:-} = qemu-* ]] ||
     test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment

@@ -9,6 +9,8 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <iostream>
@@ -42,9 +44,39 @@ constexpr bool is_printable<T, std::void_t<decltype(std::declval<std::ostream &>
     true;
 static_assert(is_printable<std::string> && !is_printable<client> && !is_printable<config>);
 static_assert(!is_printable<token> && !is_printable<clopos_auth::result<token>>);
-static_assert(!is_printable<clopos_auth::text>);
+static_assert(!is_printable<clopos_auth::text> && !is_printable<clopos_auth::credentials>);
+static_assert(!is_printable<clopos_auth::fake_token_source>);
+
+// A client is what code that takes a token_source gets. A status is an error code.
+static_assert(std::is_convertible_v<client *, clopos_auth::token_source *>);
+static_assert(std::is_error_code_enum_v<status> && is_printable<std::error_code>);
 
 static_assert(std::is_nothrow_copy_constructible_v<error> && std::is_copy_assignable_v<error>);
+
+// How often this thread has allocated memory, in the library or outside of it. Not with sanitizers, which have
+// a malloc() of their own.
+static thread_local std::size_t allocations = 0;
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool counts_allocations = false;
+#else
+constexpr bool counts_allocations = true;
+
+extern "C" void *__libc_malloc(std::size_t size);
+extern "C" void *__libc_calloc(std::size_t count, std::size_t size);
+
+extern "C" void *malloc(std::size_t size) noexcept
+{
+    allocations++;
+    return __libc_malloc(size);
+}
+
+extern "C" void *calloc(std::size_t count, std::size_t size) noexcept
+{
+    allocations++;
+    return __libc_calloc(count, size);
+}
+#endif
 
 namespace {
 
@@ -55,6 +87,15 @@ namespace {
 }
 
 #define CHECK(condition) ((condition) ? void() : fail(__LINE__, #condition))
+
+// Waits for a state, for 20 s.
+template <class Condition>
+void wait_until(Condition holds)
+{
+    for (const auto patience_ends = steady::now() + 20s; !holds();
+         std::this_thread::sleep_for(1ms))
+        CHECK(steady::now() < patience_ends);
+}
 
 // Empty where the variable is not set.
 std::string env(const char *name)
@@ -103,6 +144,8 @@ config config_from_environment()
         settings.timeout(std::chrono::milliseconds(std::stoi(timeout)));
     if (const auto attempts = env("CLOPOS_MAX_ATTEMPTS"); !attempts.empty())
         settings.max_attempts(static_cast<std::uint32_t>(std::stoul(attempts)));
+    if (const auto path = env("CLOPOS_AUTH_PATH"); !path.empty())
+        settings.auth_path(path);
     if (const auto path = env("CLOPOS_CA_FILE"); !path.empty()) {
         std::ifstream file(path, std::ios::binary);
         const std::string pem(std::istreambuf_iterator<char>(file), {});
@@ -140,6 +183,18 @@ error expect(status expected, Call call, const char *named = "")
     fail(__LINE__, "no error");
 }
 
+void allocates_nothing_for_the_same_token(client &clopos, const token &same)
+{
+    auto before = allocations;
+    for (int call = 0; call < 1000; call++)
+        CHECK(clopos.get_token().serial() == same.serial());
+    CHECK(allocations == before);
+    // What does allocate is noticed.
+    before = allocations;
+    (void)clopos.try_state();
+    CHECK(!counts_allocations || allocations > before);
+}
+
 void signs_in()
 {
     client clopos = client_from_environment();
@@ -153,9 +208,22 @@ void signs_in()
     CHECK(first.expires_in() >= 3500s && first.expires_in() <= 3600s);
     CHECK(first.expires_at() >= in_an_hour - 1min && first.expires_at() <= in_an_hour + 1min);
     CHECK(second && second->value() == first.value());
+    CHECK(first.serial() != 0 && second.value().serial() == first.serial());
     const token third = clopos.authenticate();
-    CHECK(third.value() != first.value());
+    CHECK(third.value() != first.value() && third.serial() != first.serial());
     CHECK(clopos.get_token().value() == third.value());
+    std::chrono::seconds left{};
+    CHECK(clopos.current(&left) == third.serial() && left > 3500s && left <= 3600s);
+    // A string that has no NUL at its end, and the four by their names.
+    const std::string secret = env("CLOPOS_CLIENT_SECRET") + "-and-more";
+    clopos_auth::credentials who;
+    who.client_id = std::getenv("CLOPOS_CLIENT_ID");
+    who.client_secret = std::string_view(secret).substr(0, secret.size() - std::strlen("-and-more"));
+    who.brand = env("CLOPOS_BRAND");
+    who.integrator_id = env("CLOPOS_INTEGRATOR_ID");
+    client other(who, config_from_environment());
+    CHECK(env("CLOPOS_BRAND") != "sandbox" || other.current() == 0);
+    allocates_nothing_for_the_same_token(clopos, third);
 }
 
 void all_settings()
@@ -166,7 +234,8 @@ void all_settings()
         .requests_per_minute(20)
         .user_agent("Till/4.2")
         .proxy("none")
-        .allow_plain_http(false);
+        .allow_plain_http(false)
+        .on_change([](auto) {});
     CHECK(!client_with(settings).get_token().value().empty());
 }
 
@@ -238,9 +307,12 @@ void wrong_secret()
     CHECK(!first && !first.has_value());
     check_fields(first.error());
     // At once, and without another request.
-    const auto again = clopos.try_authenticate();
-    CHECK(!again);
+    auto again = clopos.try_authenticate();
+    CHECK(!again && again.error().code() == status::rejected);
     check_fields(again.error());
+    expect(status::rejected, [&] { (void)again.value(); });
+    expect(status::rejected, [&] { (void)std::as_const(again).value(); });
+    expect(status::rejected, [&] { (void)std::move(again).value(); });
 }
 
 void refuses_brand(clopos_auth::text brand)
@@ -261,20 +333,49 @@ void refuses_base_url(clopos_auth::text url)
         "base_url");
 }
 
+void names_statuses();
+
 void invalid_argument()
 {
+    names_statuses();
     refuses_brand("");
     refuses_brand("two\nlines");
     refuses_brand(nullptr);
     refuses_base_url("not a url");
-    config settings;
-    settings.timeout(-1s);
-    CHECK(settings.failure()->status() == status::invalid_argument);
+    const auto refuses_timeout = [](clopos_auth::time_limit timeout) {
+        config settings;
+        settings.timeout(timeout);
+        return settings.failure() && settings.failure()->status() == status::invalid_argument;
+    };
+    CHECK(refuses_timeout(-1s) && refuses_timeout(0h) && refuses_timeout(2h));
+    CHECK(refuses_timeout(std::chrono::hours::max()) && refuses_timeout(std::nullopt));
+    CHECK(!refuses_timeout(1ns) && !refuses_timeout(0.5s) && !refuses_timeout(1h));
+    // What is not set in the credentials is missed by its name.
+    clopos_auth::credentials who;
+    who.client_id = "id";
+    expect(status::invalid_argument, [&] { client{who}; }, "client_secret");
+}
+
+// Every status' name in the header is the library's, and a status is an error code.
+void names_statuses()
+{
+    for (std::int32_t number = 0; number < 100; number++) {
+        const auto one = static_cast<status>(number);
+        CHECK(clopos_auth::status_name(one) == std::error_code(one).message());
+    }
+    CHECK(std::error_code(status::ok) == std::error_code(0, clopos_auth::error_category()));
+    CHECK(!std::error_code(status::ok) && std::error_code(status::dns) == status::dns);
+    CHECK(std::error_code(status::timeout) == std::errc::timed_out);
+    CHECK(std::error_code(status::cancelled) == std::errc::operation_canceled);
+    CHECK(std::error_code(status::would_wait) == std::errc::operation_would_block);
+    CHECK(std::error_code(status::invalid_argument) == std::errc::invalid_argument);
+    CHECK(std::error_code(status::dns) != std::errc::timed_out);
 }
 
 void nul_inside()
 {
     refuses_brand(std::string("sand\0box", 8));
+    refuses_brand(std::string_view("sand\0box", 8));
     refuses_base_url(std::string("https://localhost\0.example", 26));
 }
 
@@ -439,6 +540,227 @@ void ends_without_close()
     expect(status::would_wait, [&] { (void)clopos->get_token(0ms); });
 }
 
+// What the change function has been told, and by a call with a timeout of zero from there.
+struct {
+    std::mutex lock;
+    std::vector<status> told;
+    std::vector<std::string> given;
+} announced;
+
+client announcing_client(client *&told_about)
+{
+    config settings = config_from_environment();
+    settings.on_change([&](status result) {
+        auto given = told_about->try_get_token(0ms);
+        const std::lock_guard hold(announced.lock);
+        announced.told.push_back(result);
+        announced.given.emplace_back(given ? given->value() : "");
+    });
+    return client_with(settings);
+}
+
+std::size_t announcements()
+{
+    const std::lock_guard hold(announced.lock);
+    return announced.told.size();
+}
+
+void announces_a_token()
+{
+    client *told_about = nullptr;
+    client clopos = announcing_client(told_about);
+    told_about = &clopos;
+    const std::string first(clopos.get_token().value());
+    wait_until([] { return announcements() == 1; });
+    const std::string second(clopos.authenticate().value());
+    wait_until([] { return announcements() == 2; });
+    clopos.invalidate();
+    clopos.close();
+    CHECK(clopos.try_get_token(0ms).error().status() == status::invalid_handle);
+    std::this_thread::sleep_for(200ms);
+    CHECK((announced.told == std::vector{status::ok, status::ok}));
+    CHECK((announced.given == std::vector{first, second}));
+}
+
+void announces_a_failure()
+{
+    client *told_about = nullptr;
+    client clopos = announcing_client(told_about);
+    told_about = &clopos;
+    expect(status::server, [&] { (void)clopos.get_token(); });
+    wait_until([] { return announcements() > 0; });
+    clopos.close();
+    CHECK(announced.told == std::vector{status::server});
+}
+
+void change_function_that_fails()
+{
+    std::atomic<int> calls{0};
+    config settings = config_from_environment();
+    settings.on_change([&](auto) {
+        calls++;
+        throw std::runtime_error("planted");
+    });
+    client clopos = client_with(settings);
+    const token first = clopos.get_token();
+    CHECK(clopos.authenticate().value() != first.value());
+    wait_until([&] { return calls == 2; });
+    clopos.close();
+}
+
+void change_function_that_closes()
+{
+    std::optional<client> clopos;
+    std::atomic<int> calls{0};
+    config settings = config_from_environment();
+    settings.on_change([&, witness = std::string(100, 'x')](auto) {
+        clopos->close();
+        CHECK(witness == std::string(100, 'x'));
+        calls++;
+    });
+    clopos = client_with(settings);
+    settings = config();
+    const auto start = steady::now();
+    const auto given = clopos->try_get_token();
+    CHECK(given || given.error().status() == status::cancelled);
+    CHECK(steady::now() - start < 2s);
+    wait_until([&] { return calls == 1; });
+    std::this_thread::sleep_for(200ms);
+    CHECK(calls == 1);
+}
+
+void change_function_that_is_slow()
+{
+    std::promise<void> entered;
+    std::atomic<bool> is_first{true}, finished{false};
+    config settings = config_from_environment();
+    settings.on_change([&](auto) {
+        if (!is_first.exchange(false))
+            return;
+        entered.set_value();
+        std::this_thread::sleep_for(10s);
+        finished = true;
+    });
+    client clopos = client_with(settings);
+    const auto start = steady::now();
+    const token first = clopos.get_token();
+    entered.get_future().wait();
+    CHECK(clopos.get_token().value() == first.value());
+    CHECK(steady::now() - start < 2s && !finished);
+    clopos.close();
+    CHECK(finished);
+}
+
+std::ptrdiff_t threads()
+{
+    using list = std::filesystem::directory_iterator;
+    return std::distance(list("/proc/self/task"), list());
+}
+
+// As an event loop does it: a list of those that want a token, looked through at each change.
+void waits_without_a_thread()
+{
+    struct {
+        std::mutex lock;
+        std::condition_variable posted;
+        int changes = 0;
+    } loop;
+    config settings = config_from_environment();
+    settings.on_change([&](auto) {
+        const std::lock_guard hold(loop.lock);
+        loop.changes++;
+        loop.posted.notify_one();
+    });
+    client clopos = client_with(settings);
+    const auto before = threads();
+    std::vector<std::optional<token>> waiting(5000);
+    const auto look = [&](std::optional<token> &wanted) {
+        auto given = clopos.try_get_token(0ms);
+        if (given)
+            wanted = *std::move(given);
+        else
+            CHECK(given.error().retryable());
+        return wanted.has_value();
+    };
+    for (auto &wanted : waiting)
+        CHECK(!look(wanted));
+    CHECK(threads() <= before + 8);
+    std::unique_lock hold(loop.lock);
+    CHECK(loop.posted.wait_for(hold, 20s, [&] { return loop.changes > 0; }));
+    hold.unlock();
+    for (auto &wanted : waiting)
+        CHECK(look(wanted) && wanted->value() == waiting.front()->value());
+}
+
+void state()
+{
+    client clopos = client_from_environment();
+    const auto at_first = clopos.state();
+    CHECK(!at_first.has_token && !at_first.is_fresh && !at_first.request_in_flight);
+    CHECK(at_first.requests == 0 && at_first.failures == 0 && at_first.last_message.empty());
+    CHECK(!at_first.expires_in && !at_first.refresh_in && !at_first.last_result_age);
+    CHECK(at_first.next_request_in == 0ms);
+
+    expect(status::would_wait, [&] { (void)clopos.get_token(0ms); });
+    CHECK(clopos.state().request_in_flight);
+
+    (void)clopos.get_token();
+    wait_until([&] { return !clopos.state().request_in_flight; });
+    const auto at_last = clopos.state();
+    CHECK(at_last.has_token && at_last.is_fresh);
+    CHECK(*at_last.expires_in >= 3500s && *at_last.expires_in <= 3600s);
+    CHECK(*at_last.refresh_in < *at_last.expires_in);
+    CHECK(at_last.last_status == status::ok && at_last.last_http_status == 200);
+    CHECK(*at_last.last_result_age < 10s);
+    CHECK(at_last.requests == 2 && at_last.failures == 1 && at_last.last_message.empty());
+    clopos.close();
+    expect(status::invalid_handle, [&] { (void)clopos.state(); });
+}
+
+void nothing_printed()
+{
+    config settings = config_from_environment();
+    settings.log(log_level::error, {});
+    client clopos = client_with(settings);
+    const auto failed = clopos.try_get_token();
+    CHECK(!failed && failed.error().status() == status::server);
+    const token refused = clopos.get_token();
+    std::this_thread::sleep_for(3200ms);
+    clopos.invalidate(refused);
+    CHECK(!clopos.get_token().value().empty());
+    clopos.close();
+    const auto closed = clopos.try_get_token();
+    CHECK(!closed && closed.error().status() == status::invalid_handle);
+    CHECK(!client::make("id", "secret", "", "integrator"));
+}
+
+// What a host writes, and its test.
+std::string header_for(clopos_auth::token_source &source)
+{
+    try {
+        return "x-token: " + std::string(source.get_token(2s).value());
+    } catch (const error &e) {
+        return e.reason() == clopos_auth::reason::credentials ? "check the credentials" : e.what();
+    }
+}
+
+void fake()
+{
+    clopos_auth::fake_token_source source("a.fake.token");
+    CHECK(header_for(source) == "x-token: a.fake.token");
+    source.invalidate(*source.try_get_token());
+    source.answer([] {
+        return error::make(status::rejected, "the secret is wrong", false, 5s,
+                           clopos_auth::reason::credentials);
+    });
+    CHECK(header_for(source) == "check the credentials");
+    const auto refused = source.try_get_token();
+    CHECK(!refused && refused.error().status() == status::rejected);
+    CHECK(std::string_view(refused.error().what()) == "REJECTED: the secret is wrong");
+    CHECK(!refused.error().retryable() && refused.error().retry_after() == 5s);
+    CHECK(source.calls() == 4 && source.refusals() == 1);
+}
+
 void moved_from()
 {
     client one = client_from_environment();
@@ -576,6 +898,15 @@ const std::map<std::string, void (*)()> BEHAVIOURS = {
     {"used_after_close", used_after_close},
     {"closed_by_its_log_function", closed_by_its_log_function},
     {"a_second_close_waits", a_second_close_waits},
+    {"announces_a_token", announces_a_token},
+    {"announces_a_failure", announces_a_failure},
+    {"change_function_that_fails", change_function_that_fails},
+    {"change_function_that_closes", change_function_that_closes},
+    {"change_function_that_is_slow", change_function_that_is_slow},
+    {"waits_without_a_thread", waits_without_a_thread},
+    {"state", state},
+    {"nothing_printed", nothing_printed},
+    {"fake", fake},
     {"ends_without_close", ends_without_close},
     {"moved_from", moved_from},
     {"expired_and_refreshed", expired_and_refreshed},

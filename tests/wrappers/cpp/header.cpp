@@ -20,3 +20,14 @@ clopos_auth::status sign_in_and_out(const std::string &secret)
     client->close();
     return client->try_cancel();
 }
+
+#if __cplusplus >= 202002L
+clopos_auth::status check_credentials(std::string_view secret);
+
+clopos_auth::status check_credentials(std::string_view secret)
+{
+    auto client = clopos_auth::client::make(
+        {.client_id = "id", .client_secret = secret, .brand = "brand", .integrator_id = "integrator"});
+    return client ? clopos_auth::status::ok : client.error().status();
+}
+#endif

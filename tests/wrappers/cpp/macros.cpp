@@ -1,5 +1,7 @@
 // Compiled only: the header may follow others that define macros with common names.
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -7,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <variant>
 
 // AssertMacros.h of macOS, and Unreal Engine.
