@@ -7,8 +7,44 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::Status;
-use crate::config::{ChangeFunction, LogFunction, LogLevel};
+use crate::{Error, Status};
+
+/// How important a log line is: the smaller, the more.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
+    Error = 1,
+    /// An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
+    /// a quote.
+    Warn = 2,
+    /// A token was obtained, or invalidated by the caller.
+    Info = 3,
+    /// Every attempt and every wait.
+    Debug = 4,
+}
+
+impl LogLevel {
+    pub(crate) fn from_number(number: i32) -> Result<LogLevel, Error> {
+        [
+            LogLevel::Error,
+            LogLevel::Warn,
+            LogLevel::Info,
+            LogLevel::Debug,
+        ]
+        .into_iter()
+        .find(|&level| level as i32 == number)
+        .ok_or_else(|| {
+            Error::invalid_argument(format!("level is {number}, not a CLOPOS_AUTH_LOG number"))
+        })
+    }
+}
+
+/// What receives log lines.
+pub(crate) type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
+
+/// What is told how each request ended.
+pub(crate) type ChangeFunction = dyn Fn(Status) + Send + Sync;
 
 /// The functions of one client. They share the count of running calls: if each had its own, a log
 /// function and a change function that close the client at the same time would wait for each other.

@@ -17,7 +17,6 @@ use arc_swap::ArcSwapOption;
 use crate::cache::{CachedToken, ClientCache, TokenCache};
 use crate::callbacks::Callbacks;
 use crate::clock::{Clock, Instant};
-use crate::config::{Config, Credentials, LogLevel};
 use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
 use crate::freshness::{self, Origin};
 use crate::http::{Exchange, Failed};
@@ -25,7 +24,7 @@ use crate::jitter;
 use crate::pace::{Pace, Trouble};
 use crate::process::{self, PerProcess};
 use crate::protocol::Grant;
-use crate::{Error, LastResult, State, Status, Token};
+use crate::{Config, Credentials, Error, LastResult, LogLevel, State, Status, Token};
 
 /// Signs in to the service and keeps the token. Any number of threads may use one client at any time.
 pub struct Client {

@@ -1,4 +1,4 @@
-//! Who signs in, and how: the credentials and the settings of a client, checked when they are set.
+//! The settings of a client, checked when they are set.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -6,174 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{PemObject, SectionKind};
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
+use crate::callbacks::{ChangeFunction, LogFunction};
 use crate::clock::Clock;
-use crate::connect::{ProxyUrl, proxy_from_environment};
-use crate::secret::Secret;
-use crate::{Error, Status};
+use crate::connect::{Network, OUTPUT_BYTES, ProxyChoice, ProxyUrl, proxy_from_environment};
+use crate::endpoint::{self, Endpoint};
+use crate::{Error, LogLevel, Roots, Status, check, roots};
 
 /// Where the service is, unless a [`Config`] says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://integrations.clopos.com";
 /// The path of the sign-in, unless a [`Config`] sets another one.
 pub const DEFAULT_AUTH_PATH: &str = "/open-api/v2/auth";
 
-const MAX_CREDENTIAL_BYTES: usize = 1024;
-pub(crate) const MAX_URL_BYTES: usize = 2048;
+const MAX_URL_BYTES: usize = 2048;
 const MAX_AUTH_PATH_BYTES: usize = 256;
+// ureq writes the first line of the request in one piece.
+const _: () = assert!(MAX_URL_BYTES + MAX_AUTH_PATH_BYTES + 64 <= OUTPUT_BYTES);
 const MAX_USER_AGENT_BYTES: usize = 256;
-pub(crate) const MAX_PEM_BYTES: usize = 1024 * 1024;
-
-/// The four texts that the service knows an integration by.
-#[derive(Clone)]
-pub struct Credentials {
-    pub(crate) client_id: Secret,
-    pub(crate) client_secret: Secret,
-    pub(crate) brand: Secret,
-    pub(crate) integrator_id: Secret,
-}
-
-impl Credentials {
-    /// Copies the four texts. Each is 1 to 1024 bytes without control characters.
-    pub fn new(
-        client_id: &str,
-        client_secret: &str,
-        brand: &str,
-        integrator_id: &str,
-    ) -> Result<Credentials, Error> {
-        crate::planted_panic(client_id, "panic in the call");
-        let check = |name: &str, text: &str| {
-            check_text(name, text, MAX_CREDENTIAL_BYTES)?;
-            Ok(Secret::new(text))
-        };
-        Ok(Credentials {
-            client_id: check("client_id", client_id)?,
-            client_secret: check("client_secret", client_secret)?,
-            brand: check("brand", brand)?,
-            integrator_id: check("integrator_id", integrator_id)?,
-        })
-    }
-
-    /// The names of the values that begin or end with a blank or a quote, as they do when too much was
-    /// copied. They are sent as they are all the same: nothing says that the service issues no such value.
-    pub(crate) fn copied_with_too_much(&self) -> impl Iterator<Item = &'static str> {
-        [
-            ("client_id", &self.client_id),
-            ("client_secret", &self.client_secret),
-            ("brand", &self.brand),
-            ("integrator_id", &self.integrator_id),
-        ]
-        .into_iter()
-        .filter(|(_, value)| {
-            let value = value.expose();
-            value.starts_with(is_blank_or_quote) || value.ends_with(is_blank_or_quote)
-        })
-        .map(|(name, _)| name)
-    }
-}
-
-/// Blanks include the ones without a width, which web pages and byte order marks bring along; quotes
-/// include those that word processors make of the plain ones.
-fn is_blank_or_quote(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
-        || matches!(c, '"' | '\'' | '`' | '\u{B4}' | '\u{AB}' | '\u{BB}')
-        || matches!(c, '\u{2018}'..='\u{201F}' | '\u{2039}' | '\u{203A}')
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(***)")
-    }
-}
-
-/// Which root certificates are trusted, beside those that are added.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Roots {
-    /// Mozilla's, compiled into the library. The default: needs no file and no up-to-date system.
-    #[default]
-    Bundled = 0,
-    /// The system's certificate store, read when the first request is made.
-    System = 1,
-    /// None: only what is added. With a private CA added, this is pinning to it.
-    None = 2,
-}
-
-/// How important a log line is: the smaller, the more.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
-    Error = 1,
-    /// An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
-    /// a quote.
-    Warn = 2,
-    /// A token was obtained, or invalidated by the caller.
-    Info = 3,
-    /// Every attempt and every wait.
-    Debug = 4,
-}
-
-impl Roots {
-    pub(crate) fn from_number(number: i32) -> Result<Roots, Error> {
-        [Roots::Bundled, Roots::System, Roots::None]
-            .into_iter()
-            .find(|&roots| roots as i32 == number)
-            .ok_or_else(|| {
-                Error::invalid_argument(format!(
-                    "roots is {number}, not a CLOPOS_AUTH_ROOTS number"
-                ))
-            })
-    }
-}
-
-impl LogLevel {
-    pub(crate) fn from_number(number: i32) -> Result<LogLevel, Error> {
-        [
-            LogLevel::Error,
-            LogLevel::Warn,
-            LogLevel::Info,
-            LogLevel::Debug,
-        ]
-        .into_iter()
-        .find(|&level| level as i32 == number)
-        .ok_or_else(|| {
-            Error::invalid_argument(format!("level is {number}, not a CLOPOS_AUTH_LOG number"))
-        })
-    }
-}
-
-/// What receives log lines.
-pub(crate) type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
-
-/// What is told how each request ended.
-pub(crate) type ChangeFunction = dyn Fn(Status) + Send + Sync;
-
-/// Where connections go through.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum ProxyChoice {
-    /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say when the client is made.
-    #[default]
-    Environment,
-    None,
-    Url(ProxyUrl),
-}
-
-/// What the network layer needs to know.
-#[derive(Clone)]
-pub(crate) struct Network {
-    pub roots: Roots,
-    /// Certificates that were added, already checked to be usable as roots.
-    pub added: RootCertStore,
-    pub proxy: ProxyChoice,
-    /// Otherwise plain `http://` connects to loopback addresses only.
-    pub allow_plain_http: bool,
-    pub clock: Clock,
-}
 
 /// The settings of a client. A client copies them: later changes do not reach it.
 #[derive(Clone)]
@@ -238,27 +89,27 @@ impl Config {
 
     /// How long a call may take in all, unless it says otherwise: 1 ms to 1 h, default 30 s.
     pub fn set_timeout(&mut self, timeout: Duration) -> Result<&mut Config, Error> {
-        self.timeout = check_range("timeout_ms", timeout, 1, 3_600_000)?;
+        self.timeout = check::milliseconds("timeout_ms", timeout, 1, 3_600_000)?;
         Ok(self)
     }
 
     /// How long one attempt may take from name resolution to the last byte: 1 ms to 10 min,
     /// default 10 s (the service itself gives up on its upstream after 8 s).
     pub fn set_attempt_timeout(&mut self, timeout: Duration) -> Result<&mut Config, Error> {
-        self.attempt_timeout = check_range("attempt_timeout_ms", timeout, 1, 600_000)?;
+        self.attempt_timeout = check::milliseconds("attempt_timeout_ms", timeout, 1, 600_000)?;
         Ok(self)
     }
 
     /// How many attempts one exchange may take: 1 to 10, default 3.
     pub fn set_max_attempts(&mut self, attempts: u32) -> Result<&mut Config, Error> {
-        self.max_attempts = check_number("max_attempts", attempts, 1, 10)?;
+        self.max_attempts = check::number("max_attempts", attempts, 1, 10)?;
         Ok(self)
     }
 
     /// The most requests that this client sends in any minute: 1 to 60, default 12. The service
     /// allows 60 a minute for all devices behind one public IP address together.
     pub fn set_requests_per_minute(&mut self, requests: u32) -> Result<&mut Config, Error> {
-        self.requests_per_minute = check_number("requests_per_minute", requests, 1, 60)?;
+        self.requests_per_minute = check::number("requests_per_minute", requests, 1, 60)?;
         Ok(self)
     }
 
@@ -272,15 +123,7 @@ impl Config {
     /// A server cannot use a CA's certificate (`CA:TRUE`) as its own, even if it is added here:
     /// `openssl req -x509` makes such a one.
     pub fn add_ca_pem(&mut self, pem: &[u8]) -> Result<&mut Config, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in parse_ca_pem(pem)? {
-            roots.add(certificate).map_err(|_| {
-                Error::invalid_argument(
-                    "pem: a certificate in it is damaged or not X.509, and cannot be used as a root",
-                )
-            })?;
-        }
-        self.network.added.extend(roots.roots);
+        self.network.added.extend(roots::from_pem(pem)?.roots);
         Ok(self)
     }
 
@@ -291,7 +134,7 @@ impl Config {
             "environment" => ProxyChoice::Environment,
             "none" => ProxyChoice::None,
             url => {
-                check_text("proxy", url, MAX_URL_BYTES)?;
+                check::text("proxy", url, MAX_URL_BYTES)?;
                 ProxyChoice::Url(ProxyUrl::parse(url).map_err(|problem| {
                     Error::invalid_argument(format!(
                         "proxy: {problem}; expected \"environment\", \"none\" or \
@@ -306,7 +149,7 @@ impl Config {
     /// Names the host program in the `User-Agent` header, before this library's own
     /// `libclopos_auth/VERSION`: 1 to 256 printable ASCII characters.
     pub fn set_user_agent(&mut self, product: &str) -> Result<&mut Config, Error> {
-        check_text("user_agent", product, MAX_USER_AGENT_BYTES)?;
+        check::text("user_agent", product, MAX_USER_AGENT_BYTES)?;
         if !product.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             return Err(Error::invalid_argument(
                 "user_agent: only printable ASCII can go into a header",
@@ -381,11 +224,11 @@ impl Config {
 
     /// The URL that the request goes to, if the settings permit it.
     pub(crate) fn auth_url(&self) -> Result<Uri, Error> {
-        let host = self.base_url.host().unwrap_or_default();
         if self.base_url.scheme() == Some(&Scheme::HTTP)
             && !self.network.allow_plain_http
-            && !is_loopback(host)
+            && !Endpoint::of(&self.base_url).is_this_device()
         {
+            let host = self.base_url.host().unwrap_or_default();
             return Err(Error::invalid_argument(format!(
                 "base_url: http:// would send the secret readable by anybody to {host}; use https://, \
                  or allow_plain_http on a test bench"
@@ -414,37 +257,8 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The rule for every text that a caller gives: not empty, not absurdly long, no control characters.
-pub(crate) fn check_text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error> {
-    let problem = if text.is_empty() {
-        "is empty".into()
-    } else if text.len() > max_bytes {
-        format!("has {} bytes, {max_bytes} at most are allowed", text.len())
-    } else if text.chars().any(char::is_control) {
-        "contains a control character (a line break at the end, perhaps)".into()
-    } else {
-        return Ok(());
-    };
-    Err(Error::invalid_argument(format!("{name} {problem}")))
-}
-
-fn check_number(name: &str, value: u32, min: u32, max: u32) -> Result<u32, Error> {
-    if (min..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(Error::invalid_argument(format!(
-        "{name} is {value}, allowed is {min} to {max}"
-    )))
-}
-
-fn check_range(name: &str, value: Duration, min_ms: u32, max_ms: u32) -> Result<Duration, Error> {
-    let ms = u32::try_from(value.as_millis()).unwrap_or(u32::MAX);
-    check_number(name, ms, min_ms, max_ms)?;
-    Ok(value)
-}
-
 fn parse_base_url(url: &str) -> Result<Uri, Error> {
-    check_text("base_url", url, MAX_URL_BYTES)?;
+    check::text("base_url", url, MAX_URL_BYTES)?;
     let bad = |problem: &str| {
         Error::invalid_argument(format!(
             "base_url {problem}; expected https://HOST[:PORT][/PREFIX]"
@@ -464,7 +278,7 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
     // The parser lets anything pass for a port, and takes what is not one for the scheme's.
     let port = authority.as_str().strip_prefix(authority.host());
     let port_is_usable = match port.and_then(|port| port.strip_prefix(':')) {
-        Some(text) => !text.starts_with('+') && text.parse::<u16>().is_ok_and(|port| port != 0),
+        Some(text) => endpoint::port(text).is_some(),
         None => port == Some(""),
     };
     if authority.host().is_empty() || !port_is_usable {
@@ -479,7 +293,7 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
 /// A path as RFC 3986 writes it. It is added behind the host, so it cannot name another one; two slashes at
 /// the beginning would name one where the path stands alone.
 fn check_auth_path(path: &str) -> Result<(), Error> {
-    check_text("auth_path", path, MAX_AUTH_PATH_BYTES)?;
+    check::text("auth_path", path, MAX_AUTH_PATH_BYTES)?;
     let is_in_path = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&b);
     let is_escape = |after: &str| {
         let mut digits = after.bytes().map(|b| b.is_ascii_hexdigit());
@@ -497,70 +311,4 @@ fn check_auth_path(path: &str) -> Result<(), Error> {
     Err(Error::invalid_argument(format!(
         "auth_path {problem}; expected a path such as \"{DEFAULT_AUTH_PATH}\""
     )))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-fn parse_ca_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bad = |problem: &str| Error::invalid_argument(format!("pem: {problem}"));
-    if pem.is_empty() {
-        return Err(bad("is empty"));
-    }
-    if pem.len() > MAX_PEM_BYTES {
-        return Err(bad("is larger than 1 MiB"));
-    }
-    // An ASN.1 SEQUENCE with a long length: what every DER certificate starts with.
-    if pem.starts_with(&[0x30, 0x82]) {
-        return Err(bad(
-            "is DER (binary); convert it: openssl x509 -inform der -in FILE -out FILE.pem",
-        ));
-    }
-    // Of any kind, locked or not, beside a certificate or alone.
-    const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-    if pem
-        .windows(PRIVATE_KEY.len())
-        .any(|bytes| bytes == PRIVATE_KEY)
-    {
-        return Err(bad(
-            "contains a private key; pass only the CA's certificate",
-        ));
-    }
-    // Windows editors put a byte order mark in front of a file, and files are joined. It would hide the
-    // certificate behind it.
-    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    let joined: Vec<u8>;
-    let mut pem = pem;
-    if pem.windows(3).any(|three| three == BYTE_ORDER_MARK) {
-        // No other use of these bytes is part of a PEM block.
-        joined = pem.iter().copied().filter(u8::is_ascii).collect();
-        pem = &joined;
-    }
-    let begun = pem.windows(BEGIN.len()).filter(|&bytes| bytes == BEGIN);
-    let begun = begun.count();
-    let mut certificates = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        match section {
-            Ok((SectionKind::Certificate, der)) => certificates.push(CertificateDer::from(der)),
-            Ok(_) => {}
-            Err(_) => return Err(bad("is damaged or cut off inside a block")),
-        }
-    }
-    if certificates.is_empty() {
-        return Err(bad(
-            "contains no BEGIN CERTIFICATE block (the content of the file is expected, not its path)",
-        ));
-    }
-    if certificates.len() != begun {
-        return Err(bad(
-            "has a BEGIN CERTIFICATE line with something else in front of it (blanks, perhaps)",
-        ));
-    }
-    Ok(certificates)
 }

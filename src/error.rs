@@ -95,3 +95,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Through ureq, from a connection to the request that needs it.
+impl From<Error> for ureq::Error {
+    fn from(error: Error) -> ureq::Error {
+        ureq::Error::Other(Box::new(error))
+    }
+}

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
@@ -16,11 +15,10 @@ use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Uri};
 use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
-use crate::config::{Config, Credentials, Network};
-use crate::connect::{self, Failure, Notes};
+use crate::connect::{self, Connections, Network};
 use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
 use crate::secret::{SecretBuffer, Wiped};
-use crate::{Error, Status};
+use crate::{Config, Credentials, Error, Status};
 
 /// One byte less than the input buffer grows to, so that a head that is too long is told from one that
 /// stopped.
@@ -42,11 +40,6 @@ pub(crate) struct Exchange {
     user_agent: Box<str>,
     network: Network,
     connections: OnceCell<Connections>,
-}
-
-struct Connections {
-    agent: Agent,
-    notes: Arc<Notes>,
 }
 
 /// A response as it came.
@@ -106,10 +99,10 @@ impl Exchange {
             connected: false,
         })?;
         let started = Instant::now();
-        let dialled = connections.notes.dialled();
+        let dialled = connections.addresses.dialled();
         let max_idle = connections.agent.config().max_idle_age();
         let mut answer = self.ask(connections, credentials, timeout, max_idle);
-        let kept = connections.notes.dialled() == dialled;
+        let kept = connections.addresses.dialled() == dialled;
         let was_dropped = match &answer {
             Ok(answer) => answer.http_status == 408,
             Err(error) => matches!(error, ureq::Error::Io(_)),
@@ -151,14 +144,14 @@ impl Exchange {
         if let Some(date) = date.and_then(|date| protocol::unix_seconds(date.to_str().ok()?))
             && self.url.scheme() == Some(&Scheme::HTTPS)
         {
-            connections.notes.saw_server_date(date);
+            connections.server_clock.saw(date);
         }
         let answer = Answer {
             http_status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body: read_body(&mut response.body_mut().as_reader(), length)?,
         };
-        connections.notes.answered();
+        connections.addresses.answered();
         Ok(answer)
     }
 
@@ -210,14 +203,13 @@ impl Exchange {
                 .max_idle_connections(1);
             Box::new(builder.build())
         });
-        let (agent, notes) = connect::agent(&self.network, &self.user_agent, config.clone())?;
-        Ok(Connections { agent, notes })
+        Connections::new(&self.network, &self.user_agent, config.clone())
     }
 
     /// Puts an error of the HTTP client into this library's words. Never quotes what was received.
     fn explain(&self, error: ureq::Error, timeout: Duration) -> Failed {
         let host = &match self.connections.get() {
-            Some(connections) => connections.notes.peer(&self.host),
+            Some(connections) => connections.addresses.peer(&self.host),
             None => self.host.to_string(),
         };
         let broke = |how: &str| {
@@ -227,14 +219,10 @@ impl Exchange {
             )
         };
         let error = match error {
-            ureq::Error::Other(other) => match other.downcast::<Failure>() {
-                Ok(failure) => {
-                    let error = Error {
-                        http_status: failure.http_status,
-                        ..Error::new(failure.status, failure.message)
-                    };
+            ureq::Error::Other(other) => match other.downcast::<Error>() {
+                Ok(error) => {
                     return Failed {
-                        error,
+                        error: *error,
                         connected: false,
                     };
                 }

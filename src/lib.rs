@@ -32,11 +32,14 @@
 
 mod cache;
 mod callbacks;
+mod check;
 mod client;
 #[doc(hidden)]
 pub mod clock;
 mod config;
 mod connect;
+mod credentials;
+mod endpoint;
 mod error;
 pub mod ffi;
 mod flight;
@@ -49,28 +52,24 @@ mod http;
 mod jitter;
 #[doc(hidden)]
 pub mod pace;
+mod planted;
 mod process;
 mod protocol;
 mod reason;
+mod roots;
 mod sanitize;
 mod secret;
 mod state;
 mod status;
 mod token;
 
+pub use callbacks::LogLevel;
 pub use client::Client;
-pub use config::{Config, Credentials, DEFAULT_AUTH_PATH, DEFAULT_BASE_URL, LogLevel, Roots};
+pub use config::{Config, DEFAULT_AUTH_PATH, DEFAULT_BASE_URL};
+pub use credentials::Credentials;
 pub use error::Error;
 pub use reason::Reason;
+pub use roots::Roots;
 pub use state::{LastResult, State};
 pub use status::Status;
 pub use token::Token;
-
-/// Panics in a build that is made to show that a panic is contained (`--cfg clopos_planted_panic`, see
-/// `tests/platforms.sh`), where `text` asks for it. Nothing in every other build.
-#[inline(always)]
-fn planted_panic(text: &str, asks: &str) {
-    if cfg!(clopos_planted_panic) && text == asks {
-        panic!("on purpose");
-    }
-}

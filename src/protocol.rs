@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::config::Credentials;
 use crate::sanitize::sanitize;
 use crate::secret::{Secret, SecretBuffer};
-use crate::{Error, Reason, Status};
+use crate::{Credentials, Error, Reason, Status, planted};
 
 /// The longest response body that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -74,7 +73,7 @@ pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
         brand: credentials.brand.expose(),
         integrator_id: credentials.integrator_id.expose(),
     };
-    crate::planted_panic(request.brand, "panic in the flight");
+    planted::panic_if(request.brand, "panic in the flight");
     let texts = [
         request.client_id,
         request.client_secret,

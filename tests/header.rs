@@ -172,10 +172,11 @@ fn with_calling_convention(header: &str) -> String {
 }
 
 /// In the order in which a reader wants them.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "status.rs",
     "reason.rs",
-    "config.rs",
+    "roots.rs",
+    "callbacks.rs",
     "ffi/object.rs",
     "ffi/config.rs",
     "ffi/client.rs",

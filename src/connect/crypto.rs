@@ -20,9 +20,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as verify;
 
-use crate::Status;
-
-use super::Failure;
+use crate::{Error, Status};
 
 /// The provider for [`rustls::ClientConfig`].
 pub(super) fn provider() -> CryptoProvider {
@@ -99,11 +97,11 @@ impl SecureRandom for Random {
 }
 
 /// What TLS cannot do without; rustls and the standard library panic in some places where it is missing.
-pub(super) fn check_randomness() -> Result<(), Failure> {
+pub(super) fn check_randomness() -> Result<(), Error> {
     SystemRandom::new().fill(&mut [0]).map_err(|_| {
         let problem = "the system gives no random numbers, which TLS needs: getrandom() fails, and there is \
                        no /dev/urandom (a chroot or a container without it?)";
-        Failure::new(Status::Internal, problem.into())
+        Error::new(Status::Internal, problem)
     })
 }
 

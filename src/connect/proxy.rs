@@ -14,11 +14,13 @@ use ureq::http::uri::Scheme;
 use ureq::http::{StatusCode, Uri};
 use zeroize::Zeroizing;
 
-use crate::Status;
+use crate::endpoint::{self, Endpoint};
 use crate::secret::{Secret, SecretBuffer};
+use crate::{Error, Status};
 
-use super::transport::{Deadline, Socket};
-use super::{Endpoint, Failure};
+use super::deadline::Deadline;
+use super::socket::Socket;
+use super::system_error;
 
 /// The most that a proxy may say before it is no longer listened to.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -64,14 +66,11 @@ impl ProxyUrl {
             None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
         };
         let port = match port.strip_prefix(':') {
-            None if port.is_empty() => 80,
-            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or("the port is not a number from 1 to 65535")?,
-            _ => return Err("the port is not a number from 1 to 65535"),
+            None if port.is_empty() => Some(80),
+            Some(port) => endpoint::port(port),
+            None => None,
         };
+        let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let in_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || !host.bytes().all(in_a_name) {
             return Err("the host is missing or has characters that no host name has");
@@ -98,14 +97,14 @@ impl ProxyUrl {
         deadline: &Deadline,
     ) -> Result<(), ureq::Error> {
         let address = socket.address;
-        let failure = |problem: &str| self.failure(Some(address), problem);
+        let failure = |problem: &str| self.error(Some(address), problem);
         let broken = |error| match error {
             ureq::Error::Timeout(_) => {
                 failure(&format!("did not answer within {}", deadline.allowed()))
             }
             ureq::Error::Io(error) => failure(&format!(
                 "broke the connection: {}",
-                super::race::reason(&error)
+                system_error::reason(&error)
             )),
             _ => failure("broke the connection"),
         };
@@ -161,12 +160,12 @@ impl ProxyUrl {
         socket.write_all(request.as_slice(), deadline)
     }
 
-    fn failure(&self, address: Option<IpAddr>, problem: &str) -> Failure {
-        let proxy = super::peer(&self.endpoint.host, &self.endpoint.to_string(), address);
-        Failure::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
+    fn error(&self, address: Option<IpAddr>, problem: &str) -> Error {
+        let proxy = self.endpoint.at(address);
+        Error::new(Status::Proxy, format!("the proxy {proxy} {problem}"))
     }
 
-    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Failure {
+    fn refusal(&self, code: u16, head: &[u8], target: &Endpoint) -> Error {
         let reason = StatusCode::from_u16(code)
             .ok()
             .and_then(|code| code.canonical_reason())
@@ -189,9 +188,9 @@ impl ProxyUrl {
             _ => "",
         };
         let problem = format!("refused to connect to {target} ({code} {reason}){hint}");
-        Failure {
+        Error {
             http_status: Some(code),
-            ..self.failure(None, &problem)
+            ..self.error(None, &problem)
         }
     }
 }
@@ -299,13 +298,11 @@ fn base64(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 /// The proxy that the environment names for `url`, if any.
-pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, crate::Error> {
-    let secure = url.scheme() == Some(&Scheme::HTTPS);
-    let target = Endpoint::of(url, if secure { 443 } else { 80 });
+pub(crate) fn from_environment(url: &Uri) -> Result<Option<ProxyUrl>, Error> {
     choose(
         |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        &target,
-        secure,
+        &Endpoint::of(url),
+        url.scheme() == Some(&Scheme::HTTPS),
     )
 }
 
@@ -315,7 +312,7 @@ fn choose(
     get: impl Fn(&str) -> Option<String>,
     target: &Endpoint,
     secure: bool,
-) -> Result<Option<ProxyUrl>, crate::Error> {
+) -> Result<Option<ProxyUrl>, Error> {
     let no_proxy = first_set(&get, &["NO_PROXY", "no_proxy"])
         .map_or_else(NoProxy::default, |(_, list)| NoProxy::parse(&list));
     if no_proxy.covers(target) {
@@ -330,9 +327,9 @@ fn choose(
     };
     ProxyUrl::parse(url.trim())
         .map(Some)
-        .map_err(|problem| crate::Error {
+        .map_err(|problem| Error {
             permanent: true,
-            ..crate::Error::new(
+            ..Error::new(
                 Status::Proxy,
                 format!("the environment's {name} is not usable: {problem}"),
             )
@@ -377,13 +374,10 @@ impl NoProxy {
     }
 
     fn covers(&self, target: &Endpoint) -> bool {
-        let host = target.host.to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
-        let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-        host == "localhost"
-            || address.is_some_and(|ip| ip.is_loopback())
+        let (name, address) = (target.name(), target.address());
+        target.is_this_device()
             || self.0.iter().any(|rule| {
-                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(host, address)
+                rule.port.is_none_or(|port| port == target.port) && rule.hosts.cover(&name, address)
             })
     }
 }
@@ -401,7 +395,10 @@ impl Rule {
         };
         Some(Rule {
             hosts: Hosts::parse(hosts)?,
-            port: port.map(str::parse).transpose().ok()?,
+            port: match port {
+                Some(port) => Some(endpoint::port(port)?),
+                None => None,
+            },
         })
     }
 }
@@ -461,7 +458,7 @@ mod tests {
     use super::*;
 
     fn endpoint(text: &str) -> Endpoint {
-        Endpoint::of(&format!("https://{text}").parse().unwrap(), 443)
+        Endpoint::of(&format!("https://{text}").parse().unwrap())
     }
 
     #[test]
@@ -611,7 +608,7 @@ mod tests {
         variables: &[(&str, &str)],
         target: &str,
         secure: bool,
-    ) -> Result<Option<ProxyUrl>, crate::Error> {
+    ) -> Result<Option<ProxyUrl>, Error> {
         let get = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(found.1.to_owned())

@@ -15,7 +15,11 @@ use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::ShutdownHandle;
 
-use super::transport::Deadline;
+use super::deadline::Deadline;
+#[cfg(unix)]
+use super::sys;
+use super::system_error::reason;
+use crate::Error;
 
 /// How long an attempt may hang before the next address is tried beside it.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -38,14 +42,6 @@ pub(super) trait Dial {
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Outcome>;
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(super) enum Lost {
-    /// Every address that was tried, and what happened.
-    Failed(Vec<(SocketAddr, String)>),
-    ShutDown(ureq::Error),
-}
-
 /// The families alternate, beginning with the one that the system sorted to the front. None is there
 /// twice, as a file of hosts may have it.
 pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -64,12 +60,14 @@ pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     mixed
 }
 
-/// Connects to whichever address answers first.
+/// Connects to whichever address answers first. If none does, `unconnected` makes the error of the
+/// addresses that were tried and their reasons.
 pub(super) fn race(
     addresses: &[SocketAddr],
     deadline: &Deadline,
     dialer: &mut impl Dial,
-) -> Result<(SocketAddr, Arc<TcpStream>), Lost> {
+    unconnected: impl Fn(&str) -> Error,
+) -> Result<(SocketAddr, Arc<TcpStream>), ureq::Error> {
     let mut waiting = addresses.iter().copied().peekable();
     let mut running: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
     let mut reasons = Vec::new();
@@ -78,17 +76,17 @@ pub(super) fn race(
         if let Some(address) =
             waiting.next_if(|_| running.is_empty() || Instant::now() >= next_start)
         {
-            dialer.start(address).map_err(Lost::ShutDown)?;
+            dialer.start(address)?;
             running.push(address);
             next_start = Instant::now() + ATTEMPT_DELAY;
         }
         if running.is_empty() {
-            return Err(Lost::Failed(reasons));
+            return Err(unconnected(&listing(&reasons)).into());
         }
         let Ok(left) = deadline.left() else {
             let silent = format!("no answer within {}", deadline.allowed());
             reasons.extend(running.into_iter().map(|address| (address, silent.clone())));
-            return Err(Lost::Failed(reasons));
+            return Err(unconnected(&listing(&reasons)).into());
         };
         let patience = match waiting.peek() {
             None => left,
@@ -110,7 +108,7 @@ pub(super) fn race(
 }
 
 /// `127.0.0.1: connection refused; ::1: network unreachable`.
-pub(super) fn listing(reasons: &[(SocketAddr, String)]) -> String {
+fn listing(reasons: &[(SocketAddr, String)]) -> String {
     let mut text = String::new();
     for (address, reason) in reasons.iter().take(LISTED) {
         let separator = if text.is_empty() { "" } else { "; " };
@@ -120,47 +118,6 @@ pub(super) fn listing(reasons: &[(SocketAddr, String)]) -> String {
         let _ = write!(text, "; and {} more", reasons.len() - LISTED);
     }
     text
-}
-
-/// The system's reason without its number, which says less than the words.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        io::ErrorKind::ConnectionReset => "connection reset".into(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".into(),
-        io::ErrorKind::HostUnreachable => "host unreachable".into(),
-        io::ErrorKind::TimedOut => "no answer".into(),
-        kind => {
-            let text = error.to_string();
-            let end = text.find(" (os error").unwrap_or(text.len());
-            let number = error.raw_os_error().unwrap_or(0);
-            readable(&text[..end], || format!("{kind} (system error {number})"))
-        }
-    }
-}
-
-/// Why the system's resolver found nothing.
-pub(super) fn resolver_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.strip_prefix("failed to lookup address information: ") {
-        None => reason(error),
-        Some(text) => readable(text, || {
-            #[cfg(unix)]
-            let code = super::sys::resolver_code(text);
-            #[cfg(not(unix))]
-            let code = None;
-            code.unwrap_or("the system's resolver failed").into()
-        }),
-    }
-}
-
-/// `text`, which comes from the C library in the host's language, or `otherwise` if the host's character
-/// set is not UTF-8 and the text is not ASCII.
-fn readable(text: &str, otherwise: impl FnOnce() -> String) -> String {
-    match text.contains(char::REPLACEMENT_CHARACTER) {
-        true => otherwise(),
-        false => text.to_owned(),
-    }
 }
 
 /// `alone` and `limit` tell a dialer that has to block whether and for how long it may.
@@ -188,7 +145,7 @@ struct PollDial<'a> {
 #[cfg(unix)]
 impl Dial for PollDial<'_> {
     fn start(&mut self, address: SocketAddr) -> Result<(), ureq::Error> {
-        let stream = match super::sys::open(&address) {
+        let stream = match sys::open(&address) {
             Ok(stream) => Arc::new(stream),
             Err(error) => {
                 self.ended.push_back((address, Err(error)));
@@ -198,7 +155,7 @@ impl Dial for PollDial<'_> {
         // Before connecting, so that a shutdown ends the attempt too.
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
         (self.register)(handle)?;
-        match super::sys::connect(&stream, &address) {
+        match sys::connect(&stream, &address) {
             Ok(false) => self.connecting.push((address, stream)),
             Ok(true) => self.ended.push_back((address, finish(stream))),
             Err(error) => self.ended.push_back((address, Err(error))),
@@ -211,7 +168,7 @@ impl Dial for PollDial<'_> {
             return Some(outcome);
         }
         let streams = self.connecting.iter().map(|(_, stream)| &**stream);
-        match super::sys::wait(streams, timeout) {
+        match sys::wait(streams, timeout) {
             Ok(index) => {
                 let (address, stream) = self.connecting.swap_remove(index?);
                 Some((address, finish(stream)))
@@ -322,30 +279,6 @@ mod tests {
             let list = |names: &str| names.split_whitespace().map(address).collect::<Vec<_>>();
             assert_eq!(interleave(&list(from)), list(to), "{from}");
         }
-    }
-
-    #[test]
-    fn the_usual_reasons_are_in_plain_words() {
-        for (kind, words) in [
-            (io::ErrorKind::TimedOut, "no answer"),
-            (io::ErrorKind::HostUnreachable, "host unreachable"),
-            (io::ErrorKind::NetworkUnreachable, "network unreachable"),
-        ] {
-            assert_eq!(reason(&kind.into()), words);
-        }
-        let other = io::Error::from_raw_os_error(24);
-        assert!(!reason(&other).contains("os error"), "{}", reason(&other));
-    }
-
-    #[test]
-    fn a_message_in_another_character_set_than_utf_8_is_replaced() {
-        let garbled = |text| io::Error::other(format!("{text}\u{fffd}sim"));
-        let text = reason(&garbled(""));
-        assert_eq!(text, "other error (system error 0)");
-        let text = resolver_reason(&garbled("failed to lookup address information: "));
-        assert_eq!(text, "the system's resolver failed");
-        let plain = io::Error::other("failed to lookup address information: no such name");
-        assert_eq!(resolver_reason(&plain), "no such name");
     }
 
     #[test]

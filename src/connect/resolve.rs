@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use ureq::unversioned::transport::ShutdownHandle;
 
-use super::race::{self, Register};
-use super::transport::Deadline;
-use super::{Endpoint, Unreached};
+use super::deadline::Deadline;
+use super::race::Register;
+use super::system_error;
+use crate::Error;
+use crate::endpoint::Endpoint;
 
 /// How many look-ups of one agent may run: those that hang, and one that may succeed because the name
 /// server is back.
@@ -50,25 +52,27 @@ impl LookUps {
         }
     }
 
-    /// The addresses of `endpoint`, at least one.
+    /// The addresses of `endpoint`, at least one. If there is none, `unresolved` makes the error of the
+    /// reason.
     pub(super) fn resolve(
         &self,
         endpoint: &Endpoint,
         deadline: &Deadline,
         register: Register<'_>,
-    ) -> Result<Vec<SocketAddr>, Unreached> {
+        unresolved: impl Fn(&str) -> Error,
+    ) -> Result<Vec<SocketAddr>, ureq::Error> {
         if let Ok(address) = endpoint.host.parse::<IpAddr>() {
             return Ok(vec![(address, endpoint.port).into()]);
         }
         let (sender, receiver) = mpsc::channel();
         let waiting = Arc::new(Waiting(sender.clone()));
         let handle: Weak<Waiting> = Arc::downgrade(&waiting);
-        register(handle).map_err(Unreached::Other)?;
+        register(handle)?;
         if self.running.fetch_add(1, Ordering::AcqRel) >= MAX_RUNNING {
             self.running.fetch_sub(1, Ordering::AcqRel);
-            return Err(Unreached::Unresolved(format!(
-                "{MAX_RUNNING} earlier look-ups have not ended; no name server answers"
-            )));
+            let why =
+                format!("{MAX_RUNNING} earlier look-ups have not ended; no name server answers");
+            return Err(unresolved(&why).into());
         }
         let (look_up, running) = (self.look_up.clone(), self.running.clone());
         let (host, port) = (endpoint.host.clone(), endpoint.port);
@@ -82,17 +86,15 @@ impl LookUps {
         if crate::process::spawn(job.clone()).is_err() {
             job();
         }
-        let left = deadline.left().map_err(Unreached::Other)?;
+        let left = deadline.left()?;
         let found = receiver.recv_timeout(left.unwrap_or(Duration::MAX)).ok();
-        let unresolved = |why| Err(Unreached::Unresolved(why));
-        match found {
-            None => unresolved(format!("took longer than {}", deadline.allowed())),
-            Some(None) => Err(Unreached::Other(ureq::Error::ConnectionFailed)),
-            Some(Some(Err(error))) => unresolved(race::resolver_reason(&error)),
-            Some(Some(Ok(addresses))) if addresses.is_empty() => {
-                unresolved("the name has no address".into())
-            }
-            Some(Some(Ok(addresses))) => Ok(addresses),
-        }
+        let why = match found {
+            Some(Some(Ok(addresses))) if !addresses.is_empty() => return Ok(addresses),
+            Some(Some(Ok(_))) => "the name has no address".into(),
+            Some(Some(Err(error))) => system_error::resolver_reason(&error),
+            Some(None) => return Err(ureq::Error::ConnectionFailed),
+            None => format!("took longer than {}", deadline.allowed()),
+        };
+        Err(unresolved(&why).into())
     }
 }

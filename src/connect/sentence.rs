@@ -10,18 +10,18 @@ use rustls::{
 use crate::Status;
 use crate::clock::utc;
 
-use super::verifier::Finding;
-use super::{Failure, Validity, race};
+use super::system_error;
+use super::verifier::{Finding, Validity};
 
 /// The connection to `peer` ended in the middle of the handshake. A server that *refuses* says so with
 /// an alert; without one it is an overloaded or restarting server, or something on the way that cut
 /// the line, and worth another try: CONNECT, not TLS.
-pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> Failure {
+pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     let how = match error {
-        Some(error) => race::reason(error),
+        Some(error) => system_error::reason(error),
         None => "closed by the other side without a reason".into(),
     };
-    Failure::new(
+    crate::Error::new(
         Status::Connect,
         format!("the connection to {peer} broke during the TLS handshake: {how}"),
     )
@@ -39,12 +39,12 @@ pub(super) struct Dates {
 }
 
 /// What rustls says about `host`, in words. `start` is what the server's last bytes begin with.
-pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> Failure {
-    let tls = |message| Failure::new(Status::Tls, message);
+pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> crate::Error {
+    let tls = |message| crate::Error::new(Status::Tls, message);
     match error {
         Error::InvalidCertificate(problem) => {
             let (status, message) = certificate(host, problem, dates);
-            Failure::new(status, message)
+            crate::Error::new(status, message)
         }
         Error::InvalidMessage(_) if start.starts_with(b"HTTP/") || start.starts_with(b"<") => {
             tls(format!(

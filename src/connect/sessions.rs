@@ -5,13 +5,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
-
-use super::lock;
 
 /// How many tickets of TLS 1.3 are kept; each is good for one handshake.
 const MAX_TICKETS: usize = 4;
@@ -28,40 +26,44 @@ struct Kept {
 }
 
 impl Sessions {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the next handshake will offer one.
     pub(super) fn any(&self) -> bool {
-        let kept = lock(&self.0);
+        let kept = self.kept();
         kept.tls12.is_some() || !kept.tls13.is_empty()
     }
 
     pub(super) fn forget(&self) {
-        *lock(&self.0) = Kept::default();
+        *self.kept() = Kept::default();
     }
 }
 
 impl ClientSessionStore for Sessions {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        lock(&self.0).group = Some(group);
+        self.kept().group = Some(group);
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        lock(&self.0).group
+        self.kept().group
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
-        lock(&self.0).tls12 = Some(session);
+        self.kept().tls12 = Some(session);
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        lock(&self.0).tls12.clone()
+        self.kept().tls12.clone()
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        lock(&self.0).tls12 = None;
+        self.kept().tls12 = None;
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        let tickets = &mut lock(&self.0).tls13;
+        let tickets = &mut self.kept().tls13;
         if tickets.len() == MAX_TICKETS {
             tickets.remove(0);
         }
@@ -69,7 +71,7 @@ impl ClientSessionStore for Sessions {
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        lock(&self.0).tls13.pop()
+        self.kept().tls13.pop()
     }
 }
 

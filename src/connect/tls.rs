@@ -23,19 +23,19 @@ use rustls::{ClientConfig, RootCertStore};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use zeroize::Zeroizing;
 
-use crate::Status;
-use crate::clock::Clock;
-use crate::config::{Network, Roots};
-use crate::secret::Wiped;
-
-use super::Notes;
-use super::crypto;
-use super::race;
-use super::sentence;
+use super::addresses::Addresses;
+use super::buffers::{OUTPUT_BYTES, WipedBuffers};
+use super::deadline::Deadline;
+use super::network::Network;
+use super::server_clock::ServerClock;
 use super::sessions::Sessions;
-use super::transport::{Deadline, OUTPUT_BYTES, Socket, WipedBuffers, broken};
+use super::socket::{Socket, broken};
 use super::verifier::Verifier;
-use super::{Endpoint, Failure};
+use super::{crypto, sentence, system_error};
+use crate::clock::Clock;
+use crate::endpoint::Endpoint;
+use crate::secret::Wiped;
+use crate::{Error, Roots, Status};
 
 /// A resumed handshake, or the service's answer; what is larger makes itself room.
 const INCOMING_BYTES: usize = 4 * 1024;
@@ -52,16 +52,27 @@ pub(super) struct TlsSettings {
     roots: Roots,
     added: RootCertStore,
     clock: Clock,
-    notes: Arc<Notes>,
+    addresses: Arc<Addresses>,
+    server_clock: Arc<ServerClock>,
     /// Made at the first handshake, because the system's roots are files to be read.
-    config: OnceCell<Arc<ClientConfig>>,
+    ready: OnceCell<Ready>,
     sessions: Arc<Sessions>,
 }
 
+#[derive(Clone)]
+struct Ready {
+    config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+}
+
 impl TlsSettings {
-    pub(super) fn new(network: &Network, notes: Arc<Notes>) -> Result<TlsSettings, crate::Error> {
+    pub(super) fn new(
+        network: &Network,
+        addresses: Arc<Addresses>,
+        server_clock: Arc<ServerClock>,
+    ) -> Result<TlsSettings, Error> {
         if network.roots == Roots::None && network.added.is_empty() {
-            return Err(crate::Error::invalid_argument(
+            return Err(Error::invalid_argument(
                 "roots: none, and no certificate was added: no server could be trusted",
             ));
         }
@@ -69,8 +80,9 @@ impl TlsSettings {
             roots: network.roots,
             added: network.added.clone(),
             clock: network.clock.clone(),
-            notes,
-            config: OnceCell::new(),
+            addresses,
+            server_clock,
+            ready: OnceCell::new(),
             sessions: Arc::default(),
         })
     }
@@ -101,13 +113,13 @@ impl TlsSettings {
         deadline: &Deadline,
     ) -> Result<Tls, ureq::Error> {
         crypto::check_randomness()?;
-        let config = self.config.get_or_try_init(|| self.build())?;
+        let Ready { config, verifier } = self.ready.get_or_try_init(|| self.build())?.clone();
         let name = ServerName::try_from(target.host.clone()).map_err(|_| {
             let problem = "is not a host name that a certificate can be for";
-            Failure::new(Status::Tls, format!("{} {problem}", target.host))
+            Error::new(Status::Tls, format!("{} {problem}", target.host))
         })?;
-        let connection = UnbufferedClientConnection::new(config.clone(), name)
-            .map_err(|error| unusable(&error))?;
+        let connection =
+            UnbufferedClientConnection::new(config, name).map_err(|error| unusable(&error))?;
         let mut tls = Tls {
             socket,
             connection,
@@ -119,11 +131,13 @@ impl TlsSettings {
             closed: false,
             host: target.host.as_str().into(),
             clock: self.clock.clone(),
-            notes: self.notes.clone(),
+            addresses: self.addresses.clone(),
+            server_clock: self.server_clock.clone(),
+            verifier,
             sessions: self.sessions.clone(),
         };
         let closed = |error| {
-            let peer = self.notes.peer(&target.to_string());
+            let peer = self.addresses.peer(&target.to_string());
             ureq::Error::from(sentence::closed(&peer, error))
         };
         loop {
@@ -144,7 +158,7 @@ impl TlsSettings {
         }
     }
 
-    fn build(&self) -> Result<Arc<ClientConfig>, ureq::Error> {
+    fn build(&self) -> Result<Ready, ureq::Error> {
         let mut roots = self.added.clone();
         match self.roots {
             Roots::None => {}
@@ -154,7 +168,7 @@ impl TlsSettings {
                 roots.add_parsable_certificates(found.certs);
                 if roots.is_empty() {
                     let why = found.errors.first().map(unreadable);
-                    return Err(Failure::new(
+                    return Err(Error::new(
                         Status::Tls,
                         format!(
                             "no usable root certificate in the system's store{}; install it \
@@ -168,17 +182,20 @@ impl TlsSettings {
         }
         let provider = Arc::new(crypto::provider());
         // Not that dangerous: it is rustls' own, and notes what that does not say.
-        let verifier = Verifier::new(roots, provider.clone(), self.notes.clone())
-            .map_err(|error| unusable(&error))?;
+        let verifier = Verifier::new(roots, provider.clone()).map_err(|error| unusable(&error))?;
+        let verifier = Arc::new(verifier);
         let time = Arc::new(WallClock(self.clock.clone()));
         let mut config = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| unusable(&error))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         config.resumption = Resumption::store(self.sessions.clone());
-        Ok(Arc::new(config))
+        Ok(Ready {
+            config: Arc::new(config),
+            verifier,
+        })
     }
 }
 
@@ -186,15 +203,15 @@ impl TlsSettings {
 fn unreadable(error: &rustls_native_certs::Error) -> String {
     match &error.kind {
         rustls_native_certs::ErrorKind::Io { inner, path } => {
-            format!(" ({}: {})", path.display(), race::reason(inner))
+            format!(" ({}: {})", path.display(), system_error::reason(inner))
         }
         _ => format!(" ({})", error.context),
     }
 }
 
 /// There is no TLS at all, whoever the server is.
-fn unusable(error: &rustls::Error) -> Failure {
-    Failure::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
+fn unusable(error: &rustls::Error) -> Error {
+    Error::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
 }
 
 /// The system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. rustls-native-certs takes an empty
@@ -241,7 +258,9 @@ pub(super) struct Tls {
     closed: bool,
     host: Box<str>,
     clock: Clock,
-    notes: Arc<Notes>,
+    addresses: Arc<Addresses>,
+    server_clock: Arc<ServerClock>,
+    verifier: Arc<Verifier>,
     sessions: Arc<Sessions>,
 }
 
@@ -353,10 +372,10 @@ impl Tls {
                 let start = self.incoming.filled();
                 let dates = sentence::Dates {
                     here: self.clock.unix_seconds(),
-                    server: self.notes.server_now(),
-                    validity: self.notes.validity(),
+                    server: self.server_clock.now(),
+                    validity: self.verifier.validity(),
                 };
-                sentence::tls(&self.notes.peer(&self.host), error, start, dates).into()
+                sentence::tls(&self.addresses.peer(&self.host), error, start, dates).into()
             }
             // TLS 1.3 servers refuse a client after the client's handshake is over.
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
@@ -548,8 +567,11 @@ mod tests {
     #[test]
     fn where_tls_cannot_work_a_sentence_says_so() {
         let failure = unusable(&rustls::Error::General("Strange(Thing)".into()));
-        assert_eq!(failure.status, Status::Tls);
-        assert_eq!(failure.message, "no TLS: TLS does not work on this device");
+        assert_eq!(failure.status(), Status::Tls);
+        assert_eq!(
+            failure.message(),
+            "no TLS: TLS does not work on this device"
+        );
     }
 
     #[test]

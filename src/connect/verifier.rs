@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
@@ -15,16 +15,17 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{Notes, Validity};
-
 /// How many certificates of a chain may be out of date until no common date is looked for.
 const MAX_OUT_OF_DATE: usize = 8;
+
+/// From when and until when a certificate is valid.
+pub(super) type Validity = (UnixTime, UnixTime);
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     verifier: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
-    notes: Arc<Notes>,
+    validity: Mutex<Option<Validity>>,
 }
 
 /// Why a certificate is refused, where rustls has no error for it; inside [`CertificateError::Other`].
@@ -70,18 +71,14 @@ impl From<Finding> for Error {
 }
 
 impl Verifier {
-    pub fn new(
-        roots: RootCertStore,
-        provider: Arc<CryptoProvider>,
-        notes: Arc<Notes>,
-    ) -> Result<Verifier, Error> {
+    pub fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Verifier, Error> {
         let roots = Arc::new(roots);
         WebPkiServerVerifier::builder_with_provider(roots.clone(), provider)
             .build()
             .map(|verifier| Verifier {
                 verifier,
                 roots,
-                notes,
+                validity: Mutex::default(),
             })
             .map_err(|error| Error::General(error.to_string()))
     }
@@ -105,8 +102,17 @@ impl Verifier {
                 .any(|root| is_short_rsa(&root.subject_public_key_info) && issued_by(&root.subject))
     }
 
+    /// Of the last certificate that was refused, if it was out of date.
+    pub fn validity(&self) -> Option<Validity> {
+        *self.last_validity()
+    }
+
+    fn last_validity(&self) -> MutexGuard<'_, Option<Validity>> {
+        self.validity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The dates of the server's own certificate, if it is out of date.
-    fn validity(
+    fn find_validity(
         &self,
         certificate: &CertificateDer<'_>,
         name: &ServerName<'_>,
@@ -194,8 +200,7 @@ impl ServerCertVerifier for Verifier {
             )
         };
         verify(now).map_err(|error| {
-            self.notes
-                .saw_validity(self.validity(end_entity, server_name, now));
+            *self.last_validity() = self.find_validity(end_entity, server_name, now);
             match apart_from_the_date(error, |date| verify(date).map(drop)) {
                 Error::InvalidCertificate(CertificateError::BadSignature)
                     if self.has_ca_with_short_key(end_entity, intermediates) =>

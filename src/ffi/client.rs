@@ -11,8 +11,8 @@ use super::object::{
     clopos_auth_error, clopos_auth_state, clopos_auth_token, new_state, new_token, whole_seconds,
 };
 use crate::cache::{CachedToken, TokenCache};
+use crate::check;
 use crate::clock::Ticks;
-use crate::config::check_text;
 use crate::protocol::MAX_TOKEN_BYTES;
 use crate::{Client, Credentials, Error, Status};
 
@@ -347,7 +347,7 @@ pub unsafe extern "C" fn clopos_auth_invalidate(
         } else {
             // SAFETY: the caller's contract.
             let rejected = unsafe { text("rejected_value", rejected_value) }?;
-            check_text("rejected_value", rejected, MAX_TOKEN_BYTES)?;
+            check::text("rejected_value", rejected, MAX_TOKEN_BYTES)?;
             client.invalidate(Some(rejected));
         }
         Ok(())

@@ -267,7 +267,7 @@ pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
                 return Err(Error::invalid_argument("pem is NULL"));
             }
             // Checked here, too: a slice must not be longer than isize::MAX.
-            let pem_len = pem_len.min(crate::config::MAX_PEM_BYTES + 1);
+            let pem_len = pem_len.min(crate::roots::MAX_PEM_BYTES + 1);
             // SAFETY: the caller's contract: `pem_len` bytes can be read.
             let pem = slice::from_raw_parts(pem.cast::<u8>(), pem_len);
             config.add_ca_pem(pem).map(drop)

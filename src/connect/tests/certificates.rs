@@ -14,13 +14,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{Date, deadline, network};
+use super::{Date, deadline, network, tls_settings};
 use crate::clock::Clock;
-use crate::config::{Network, Roots};
-use crate::connect::tls::TlsSettings;
-use crate::connect::transport::Socket;
-use crate::connect::{Endpoint, Failure, Notes};
-use crate::{Config, Status};
+use crate::connect::{Network, Socket};
+use crate::endpoint::Endpoint;
+use crate::{Config, Error, Roots, Status};
 
 const CA: &str = "basicConstraints=critical,CA:TRUE";
 const SERVER: &str = "basicConstraints=critical,CA:FALSE";
@@ -410,8 +408,7 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
             clock: Clock::Injected(Arc::new(Date(now))),
             ..network()
         };
-        let notes = Arc::new(Notes::new(network.clock.clone()));
-        let tls = TlsSettings::new(&network, notes).unwrap();
+        let tls = tls_settings(&network);
         let target = Endpoint {
             host: (*host).to_owned(),
             port: 443,
@@ -424,8 +421,8 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
         let (came, message) = match result {
             Ok(_) => (Status::Ok, String::new()),
             Err(ureq::Error::Other(other)) => {
-                let failure = other.downcast::<Failure>().unwrap();
-                (failure.status, failure.message)
+                let failure = other.downcast::<Error>().unwrap();
+                (failure.status, failure.message.into_owned())
             }
             Err(other) => panic!("{what}: {other:?}"),
         };

@@ -1,0 +1,42 @@
+//! The rules for what a caller gives. The errors name the argument and never repeat it.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use crate::Error;
+
+/// The rule for every text that a caller gives: not empty, not absurdly long, no control characters.
+pub(crate) fn text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error> {
+    let problem = if text.is_empty() {
+        "is empty".into()
+    } else if text.len() > max_bytes {
+        format!("has {} bytes, {max_bytes} at most are allowed", text.len())
+    } else if text.chars().any(char::is_control) {
+        "contains a control character (a line break at the end, perhaps)".into()
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid_argument(format!("{name} {problem}")))
+}
+
+/// Whether a number is in its range.
+pub(crate) fn number(name: &str, value: u32, min: u32, max: u32) -> Result<u32, Error> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::invalid_argument(format!(
+        "{name} is {value}, allowed is {min} to {max}"
+    )))
+}
+
+/// Whether a time is in its range of milliseconds.
+pub(crate) fn milliseconds(
+    name: &str,
+    value: Duration,
+    min_ms: u32,
+    max_ms: u32,
+) -> Result<Duration, Error> {
+    let ms = u32::try_from(value.as_millis()).unwrap_or(u32::MAX);
+    number(name, ms, min_ms, max_ms)?;
+    Ok(value)
+}

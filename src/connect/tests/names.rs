@@ -1,0 +1,161 @@
+//! Names: what is looked up, and for how long.
+
+use super::*;
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_dns_failure_with_the_name() {
+    let url = "https://no-such-host.invalid/";
+    let failure = failure(post(&agent_for(&network(), 20_000), url));
+    assert_eq!(failure.status, Status::Dns);
+    let start = "cannot resolve no-such-host.invalid: ";
+    assert!(failure.message.starts_with(start), "{failure}");
+    assert!(!failure.message.contains("lookup"), "{failure}");
+}
+
+#[test]
+fn without_permission_plain_http_connects_to_loopback_addresses_only() {
+    let (listener, address) = listen();
+    listener.set_nonblocking(true).unwrap();
+    let confined = Network {
+        allow_plain_http: false,
+        ..network()
+    };
+    let url = format!("http://localhost:{}/", address.port());
+    // On Linux, a connection to this address arrives here, too, but it is not a loopback address.
+    let elsewhere = [0, 0, 0, 0];
+    let agent = agent_that_finds(&confined, 2000, move |_, port| {
+        Ok(vec![(elsewhere, port).into()])
+    });
+    let failure = failure(post(&agent, &url));
+    assert_eq!(failure.status, Status::Dns);
+    for words in ["cannot resolve localhost", "0.0.0.0", "not this device"] {
+        assert!(failure.message.contains(words), "{failure}");
+    }
+    // Nor does a proxy get the secret, which would resolve the name itself.
+    let (proxy, asked) = tunnelling_proxy();
+    let through_proxy = Network {
+        proxy: through(proxy, "").proxy,
+        ..confined
+    };
+    let found = move |_: &str, port| {
+        Ok(vec![
+            (elsewhere, port).into(),
+            ([127, 0, 0, 1], port).into(),
+        ])
+    };
+    let agent = agent_that_finds(&through_proxy, 2000, found);
+    let request = thread::spawn(move || post(&agent, &url));
+    listener.set_nonblocking(false).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.local_addr().unwrap().ip().is_loopback());
+    read_request(&mut stream);
+    stream.write_all(ANSWER).unwrap();
+    assert_eq!(request.join().unwrap().unwrap(), "ok");
+    assert!(asked.lock().unwrap().is_empty());
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "there was one connection");
+}
+
+/// A resolver that blocks until it is released, and how many look-ups have begun.
+struct Hanging {
+    begun: mpsc::Receiver<()>,
+    release: Arc<AtomicBool>,
+}
+
+impl Hanging {
+    fn new() -> (
+        Hanging,
+        impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) {
+        let (sender, begun) = mpsc::channel();
+        let release = Arc::new(AtomicBool::new(false));
+        let released = release.clone();
+        let look_up = move |_: &str, port| {
+            let _ = sender.send(());
+            let start = Instant::now();
+            while !released.load(Ordering::Acquire) && start.elapsed().as_secs() < 30 {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            Ok(vec![([127, 0, 0, 1], port).into()])
+        };
+        (Hanging { begun, release }, look_up)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.release.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_look_up_that_hangs_ends_with_the_attempt_and_the_next_attempt_asks_again() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        stream.write_all(ANSWER).unwrap();
+    });
+    let (hanging, hang) = Hanging::new();
+    let recovered = Arc::new(AtomicBool::new(false));
+    let well = recovered.clone();
+    let agent = agent_that_finds(&network(), 150, move |host, port| {
+        match well.load(Ordering::Acquire) {
+            true => Ok(vec![([127, 0, 0, 1], port).into()]),
+            false => hang(host, port),
+        }
+    });
+    let url = format!("http://a.example:{}/", address.port());
+    let start = Instant::now();
+    let failure = failure(post(&agent, &url));
+    took(start, 150, 300);
+    assert_eq!(failure.status, Status::Dns);
+    assert!(failure.message.contains("took longer than "), "{failure}");
+    hanging.begun.recv().unwrap();
+    recovered.store(true, Ordering::Release);
+    assert_eq!(post(&agent, &url).unwrap(), "ok");
+}
+
+#[test]
+fn no_more_than_four_look_ups_hang_at_a_time() {
+    let (hanging, hang) = Hanging::new();
+    let agent = agent_that_finds(&network(), 20, hang);
+    for _ in 0..resolve::MAX_RUNNING {
+        failure(post(&agent, "http://a.example/"));
+    }
+    let start = Instant::now();
+    let failure = failure(post(&agent, "http://a.example/"));
+    assert_eq!(failure.status, Status::Dns);
+    assert!(failure.message.contains("4 earlier look-ups"), "{failure}");
+    took(start, 0, 20);
+    assert_eq!(hanging.begun.try_iter().count(), resolve::MAX_RUNNING);
+}
+
+#[test]
+fn shutdown_interrupts_the_wait_for_a_look_up() {
+    let (hanging, hang) = Hanging::new();
+    let agent = agent_that_finds(&network(), 20_000, hang);
+    let worker = agent.clone();
+    let request = thread::spawn(move || post(&worker, "http://a.example/"));
+    hanging.begun.recv().unwrap();
+    let start = Instant::now();
+    agent.shutdown();
+    request.join().unwrap().unwrap_err();
+    took(start, 0, 1000);
+}
+
+#[test]
+fn a_name_without_an_address_is_a_dns_failure() {
+    for (found, words) in [
+        (None, "cannot resolve a.example: the name has no address"),
+        (
+            Some(io::ErrorKind::TimedOut),
+            "cannot resolve a.example: no answer",
+        ),
+    ] {
+        let agent = agent_that_finds(&network(), 2000, move |_, _| match found {
+            None => Ok(Vec::new()),
+            Some(kind) => Err(kind.into()),
+        });
+        let failure = failure(post(&agent, "http://a.example/"));
+        assert_eq!((failure.status, &*failure.message), (Status::Dns, words));
+    }
+}

@@ -1,0 +1,183 @@
+//! Connections without TLS: what is sent, deadlines, shutdown.
+
+use super::*;
+
+#[test]
+fn head_and_body_leave_in_one_send() {
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut chunk = [0; 4096];
+        let n = stream.read(&mut chunk).unwrap();
+        sender.send(chunk[..n].to_vec()).unwrap();
+        stream.write_all(ANSWER).unwrap();
+    });
+    let agent = agent_for(&network(), 2000);
+    assert_eq!(post(&agent, &format!("http://{address}/a")).unwrap(), "ok");
+    let first = receiver.recv().unwrap();
+    assert!(first.starts_with(b"POST /a HTTP/1.1\r\n") && first.ends_with(BODY.as_bytes()));
+}
+
+#[test]
+fn a_body_larger_than_the_buffer_arrives_whole() {
+    let authority = Authority::new();
+    let large = "x".repeat(100_000);
+    let expected = large.len();
+    let handle = move |stream: &mut dyn ReadWrite| {
+        read_head(stream);
+        let mut body = vec![0; expected];
+        stream.read_exact(&mut body).unwrap();
+        assert!(body.iter().all(|byte| *byte == b'x'));
+        stream.write_all(ANSWER).unwrap();
+        stream.flush().unwrap();
+    };
+    let config = Arc::new(authority.server(&localhost()));
+    let plain = serve(move |mut stream| handle(&mut stream));
+    let secure = serve(move |stream| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        handle(&mut rustls::StreamOwned::new(connection, stream));
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    for url in [format!("http://{plain}/"), format!("https://{secure}/")] {
+        let answer = agent.post(&url).send(&large).unwrap();
+        assert_eq!(answer.into_body().read_to_string().unwrap(), "ok");
+    }
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn a_server_that_drips_still_meets_the_deadline() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        for byte in ANSWER.iter().cycle() {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let start = Instant::now();
+    let result = post(&agent_for(&network(), 150), &format!("http://{address}/"));
+    assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+    took(start, 150, 300);
+}
+
+#[test]
+fn a_silent_server_meets_the_deadline_with_and_without_tls() {
+    let (listener, address) = listen();
+    for scheme in ["http", "https"] {
+        let start = Instant::now();
+        let result = post(
+            &agent_for(&network(), 120),
+            &format!("{scheme}://{address}/"),
+        );
+        assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+        took(start, 120, 270);
+    }
+    drop(listener);
+}
+
+#[test]
+fn a_peer_that_reads_nothing_meets_the_deadline() {
+    let (_listener, address) = listen();
+    let start = Instant::now();
+    let huge = vec![0_u8; 64 << 20];
+    let result = agent_for(&network(), 200)
+        .post(format!("http://{address}/"))
+        .send(&huge[..]);
+    assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
+    took(start, 200, 400);
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request_but_not_once_it_was_closed() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = connections.clone();
+    let (sender, closed) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..3 {
+            read_request(&mut stream);
+            stream.write_all(ANSWER).unwrap();
+        }
+        drop(stream);
+        sender.send(()).unwrap();
+    });
+    let agent = agent_for(&network(), 2000);
+    for request in 1..=4 {
+        assert_eq!(post(&agent, &format!("http://{address}/")).unwrap(), "ok");
+        if request == 3 {
+            closed.recv().unwrap();
+        }
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_head_that_is_too_long_is_named_so() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        let _ = stream.write_all(&[b'x'; 40_000]);
+    });
+    let result = post(&agent_for(&network(), 2000), &format!("http://{address}/"));
+    assert!(
+        matches!(result, Err(ureq::Error::LargeResponseHeader(..))),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn a_refusal_names_host_port_and_reason() {
+    let address = refusing();
+    let url = format!("http://127.0.0.1:{}/", address.port());
+    let failure = failure(post(&agent_for(&network(), 2000), &url));
+    assert_eq!(failure.status, Status::Connect);
+    let expected = format!("cannot connect to {address}: 127.0.0.1: connection refused");
+    assert_eq!(failure.message, expected);
+}
+
+#[test]
+fn a_connect_that_hangs_says_how_long_it_waited() {
+    let hole = BlackHole::new();
+    let start = Instant::now();
+    let url = format!("http://{}/", hole.address);
+    let failure = failure(post(&agent_for(&network(), 150), &url));
+    took(start, 150, 300);
+    assert_eq!(failure.status, Status::Connect);
+    assert!(failure.message.contains("no answer within "), "{failure}");
+    assert!(says_how_long(&failure), "{failure}");
+}
+
+#[test]
+fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
+    let hole = BlackHole::new();
+    let (silent, silent_address) = listen();
+    for url in [
+        format!("http://{}/", hole.address),
+        format!("https://{silent_address}/"),
+        format!("http://{silent_address}/"),
+    ] {
+        let agent = agent_for(&network(), 20_000);
+        let worker = agent.clone();
+        let start = Instant::now();
+        let request = thread::spawn(move || post(&worker, &url));
+        thread::sleep(Duration::from_millis(60));
+        agent.shutdown();
+        request.join().unwrap().unwrap_err();
+        took(start, 60, 1000);
+    }
+    drop(silent);
+}
+
+#[test]
+fn after_a_shutdown_nothing_is_tried() {
+    for address in [refusing(), BlackHole::new().address] {
+        let agent = agent_for(&network(), 20_000);
+        agent.clone().shutdown();
+        let start = Instant::now();
+        post(&agent, &format!("http://{address}/")).unwrap_err();
+        took(start, 0, 1000);
+    }
+}

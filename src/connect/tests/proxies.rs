@@ -1,0 +1,183 @@
+//! Proxies: what they are asked, and what their answers mean.
+
+use super::*;
+
+#[test]
+fn https_and_http_pass_a_proxy_with_credentials() {
+    let authority = Authority::new();
+    let (secure, _seen) = serve_tls(authority.server(&localhost()), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    let plain = serve(|mut stream| {
+        read_request(&mut stream);
+        stream.write_all(ANSWER).unwrap();
+    });
+    let (proxy, asked) = tunnelling_proxy();
+    let network = Network {
+        proxy: through(proxy, "till%40a:p%3ass@").proxy,
+        ..authority.network()
+    };
+    let agent = agent_for(&network, 2000);
+    for (scheme, server) in [("https", secure), ("http", plain)] {
+        let url = format!("{scheme}://localhost:{}/", server.port());
+        assert_eq!(post(&agent, &url).unwrap(), "ok");
+        let head = asked.lock().unwrap().pop().unwrap();
+        let target = format!("localhost:{}", server.port());
+        assert_eq!(
+            head,
+            format!(
+                "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: agent/1\r\n\
+                 Proxy-Authorization: Basic dGlsbEBhOnA6c3M=\r\n\r\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn the_target_of_a_proxied_connection_is_not_resolved_here() {
+    let proxy = serve(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
+    });
+    let agent = agent_for(&through(proxy, ""), 2000);
+    let failure = failure(post(&agent, "https://no-such-host.invalid/"));
+    assert_eq!(
+        (failure.status, failure.http_status),
+        (Status::Proxy, Some(502))
+    );
+}
+
+#[test]
+fn what_a_proxy_answers_is_explained() {
+    const RESET: &[u8] = b"(reset)";
+    let long = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 20_000]].concat();
+    for (answer, http_status, words) in [
+        (
+            &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
+            Some(407),
+            "asks for a user",
+        ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM\r\n\r\n",
+            Some(407),
+            "asks for a login by Negotiate or NTLM, and this library speaks only Basic",
+        ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: Digest realm=\"a, b\", qop=\"auth\"\r\n\r\n",
+            Some(407),
+            "asks for a login by Digest, and",
+        ),
+        (
+            b"HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM, basic realm=\"x\"\r\n\r\n",
+            Some(407),
+            "asks for a user name and password",
+        ),
+        (b"HTTP/1.1 429 x\r\n\r\n", Some(429), "too many requests"),
+        (
+            b"HTTP/1.0 403 Filtered\r\n\r\n<html>",
+            Some(403),
+            "does not allow this host",
+        ),
+        (
+            b"HTTP/1.1 503 x\r\n\r\n",
+            Some(503),
+            "could not reach this host",
+        ),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n",
+            Some(302),
+            "302 Found",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (
+            b"HTTP/1.1 abc\r\n\r\n",
+            None,
+            "not answer like an HTTP proxy",
+        ),
+        (&long, None, "not answer like an HTTP proxy"),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 x\n\nHTTP/1.1 403 Forbidden\n\n",
+            Some(403),
+            "does not allow this host",
+        ),
+        (
+            b"HTTP/1.1 200",
+            None,
+            "closed the connection without an answer",
+        ),
+        (b"", None, "closed the connection without an answer"),
+        (RESET, None, "broke the connection: connection reset"),
+    ] {
+        let answer = answer.to_vec();
+        let proxy = serve(move |mut stream| {
+            if answer == RESET {
+                // Closing with unread bytes resets.
+                let _ = stream.peek(&mut [0]);
+                return;
+            }
+            read_head(&mut stream);
+            let _ = stream.write_all(&answer);
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read(&mut [0]);
+        });
+        let agent = agent_for(&through(proxy, ""), 2000);
+        let failure = failure(post(&agent, "https://a.example/"));
+        assert_eq!(
+            (failure.status, failure.http_status),
+            (Status::Proxy, http_status),
+            "{failure}"
+        );
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.message.contains(&proxy.to_string()), "{failure}");
+    }
+}
+
+#[test]
+fn a_proxy_that_hangs_or_is_gone_is_named() {
+    let (_listener, hanging) = listen();
+    let hole = BlackHole::new();
+    let unknown = Network {
+        proxy: ProxyChoice::Url(ProxyUrl::parse("no-such-proxy.invalid:3128").unwrap()),
+        ..network()
+    };
+    for (network, words) in [
+        (through(hanging, ""), "did not answer within "),
+        (through(hole.address, ""), "no answer within "),
+        (through(refusing(), ""), "connection refused"),
+        (unknown, "cannot resolve the proxy no-such-proxy.invalid: "),
+    ] {
+        let failure = failure(post(&agent_for(&network, 150), "https://a.example/"));
+        assert_eq!((failure.status, failure.http_status), (Status::Proxy, None));
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(
+            !words.ends_with(" within ") || says_how_long(&failure),
+            "{failure}"
+        );
+        assert!(failure.message.contains("the proxy "), "{failure}");
+    }
+}
+
+#[test]
+fn a_password_is_in_no_message_and_no_debug_output() {
+    let secret = "hunter2";
+    let (_listener, hanging) = listen();
+    let network = through(hanging, &format!("till:{secret}@"));
+    let agent = agent_for(&network, 60);
+    let failure = failure(post(&agent, "https://a.example/"));
+    for text in [
+        format!("{failure:?}"),
+        format!("{:?}", network.proxy),
+        format!("{agent:?}"),
+    ] {
+        assert!(!text.contains(secret) && !text.contains("till"), "{text}");
+    }
+}

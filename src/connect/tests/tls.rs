@@ -1,0 +1,413 @@
+//! TLS with a server of rustls.
+
+use super::*;
+
+#[test]
+fn one_record_holds_head_and_body_and_the_second_connection_resumes() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let mut config = authority.server(&localhost());
+        let provider = config.crypto_provider().clone();
+        let resolver = config.cert_resolver.clone();
+        let ticketer = config.ticketer.clone();
+        config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.ticketer = ticketer;
+        let (address, seen) = serve_tls(config, |tls| {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            tls.write_all(answer).unwrap();
+        });
+        let agent = agent_for(&authority.network(), 2000);
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let url = format!("https://localhost:{}/", address.port());
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            let (kind, first) = seen.recv().unwrap();
+            assert_eq!(kind, expected);
+            assert!(first.starts_with(b"POST / ") && first.ends_with(BODY.as_bytes()));
+        }
+    }
+}
+
+/// A server of localhost that speaks only these versions, and gives so many tickets at once in TLS 1.3.
+fn server_of(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    tickets: usize,
+) -> Arc<ServerConfig> {
+    let config = authority.server(&localhost());
+    let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(config.cert_resolver.clone());
+    limited.ticketer = config.ticketer.clone();
+    limited.send_tls13_tickets = tickets;
+    Arc::new(limited)
+}
+
+/// Some servers do so: one whose context was made for client certificates, one that lost the extended
+/// master secret.
+#[test]
+fn a_refused_session_is_not_offered_again() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        for refuse in [&[21_u8, 3, 3, 0, 2, 2, 40][..], &[]] {
+            // More than are kept.
+            let limited = server_of(&authority, versions, 8);
+            let (sender, seen) = mpsc::channel();
+            let mut connections = 0;
+            let address = serve(move |mut stream| {
+                connections += 1;
+                if connections == 2 {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(refuse);
+                    return;
+                }
+                let mut connection = ServerConnection::new(limited.clone()).unwrap();
+                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+                read_request(&mut tls);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                tls.write_all(answer).unwrap();
+                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
+            });
+            let agent = agent_for(&authority.network(), 2000);
+            let url = format!("https://localhost:{}/", address.port());
+            for _ in 0..2 {
+                assert_eq!(post(&agent, &url).unwrap(), "ok");
+                assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+            }
+            // And the new one is.
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+        }
+    }
+}
+
+/// Something on the way may let only full handshakes through.
+#[test]
+fn a_session_that_brought_silence_or_a_broken_connection_is_not_offered_again() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        for is_silent in [true, false] {
+            let limited = server_of(&authority, versions, 2);
+            let (sender, seen) = mpsc::channel();
+            let mut connections = 0;
+            let address = serve(move |mut stream| {
+                connections += 1;
+                if connections == 2 && is_silent {
+                    let _ = stream.read_to_end(&mut Vec::new());
+                    return;
+                }
+                let mut connection = ServerConnection::new(limited.clone()).unwrap();
+                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+                read_request(&mut tls);
+                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
+                if connections != 2 {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                    tls.write_all(answer).unwrap();
+                }
+            });
+            let agent = agent_for(&authority.network(), 2000);
+            let url = format!("https://localhost:{}/", address.port());
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+            let patience = Duration::from_millis(if is_silent { 100 } else { 2000 });
+            let second = agent.post(&url).config().timeout_global(Some(patience));
+            second.build().send(BODY).unwrap_err();
+            if !is_silent {
+                assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+            }
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+        }
+    }
+}
+
+#[test]
+fn an_answer_larger_than_every_buffer_arrives_whole() {
+    let authority = Authority::new();
+    let text: String = (0..200_000)
+        .map(|i| char::from(b'a' + (i % 23) as u8))
+        .collect();
+    let sent = text.clone();
+    let (address, _seen) = serve_tls(authority.server(&localhost()), move |tls| {
+        write!(tls, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for chunk in sent.as_bytes().chunks(7001) {
+            write!(tls, "{:x}\r\n", chunk.len()).unwrap();
+            tls.write_all(chunk).unwrap();
+            tls.write_all(b"\r\n").unwrap();
+        }
+        tls.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), text);
+}
+
+/// The input buffer holds the beginning of a head when a whole record of the largest size comes, and
+/// small ones right behind it.
+#[test]
+fn records_for_which_there_is_no_room_wait_for_it_in_their_order() {
+    let authority = Authority::new();
+    let body: String = (0..18_000)
+        .map(|i| char::from(b'a' + (i % 19) as u8))
+        .collect();
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let answer = [head.as_bytes(), body.as_bytes()].concat();
+    for first in [1, 20, 200] {
+        let config = Arc::new(authority.server(&localhost()));
+        let answer = answer.clone();
+        let address = serve(move |mut stream| {
+            let mut connection = ServerConnection::new(config.clone()).unwrap();
+            let mut request = [0; 4096];
+            let amount = rustls::Stream::new(&mut connection, &mut stream).read(&mut request);
+            assert!(amount.unwrap() > BODY.len());
+            let (beginning, rest) = answer.split_at(first);
+            let (record, rest) = rest.split_at(16 * 1024);
+            // At once, so that they are read at once.
+            let mut flight = Vec::new();
+            for text in [beginning, record].into_iter().chain(rest.chunks(300)) {
+                connection.writer().write_all(text).unwrap();
+                while connection.wants_write() {
+                    connection.write_tls(&mut flight).unwrap();
+                }
+            }
+            stream.write_all(&flight).unwrap();
+        });
+        let agent = agent_for(&authority.network(), 5000);
+        let came = post(&agent, &format!("https://{address}/")).unwrap();
+        assert_eq!(came, body, "{first}");
+    }
+}
+
+#[test]
+fn a_host_that_no_certificate_can_be_for_is_named_so() {
+    let (proxy, _asked) = tunnelling_proxy();
+    let (_listener, target) = listen();
+    let agent = agent_for(&through(proxy, ""), 2000);
+    // A number that the system's resolver knows and no certificate does.
+    let url = format!("https://0x7f.1:{}/", target.port());
+    let failure = failure(post(&agent, &url));
+    assert_eq!(failure.status, Status::Tls);
+    assert!(
+        failure.message.starts_with("0x7f.1 is not a host name"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_of_ours_says_so_once_the_handshake_is_over() {
+    let authority = Authority::new();
+    let mut config = authority.server(&localhost());
+    let provider = config.crypto_provider().clone();
+    let roots = Arc::new(authority.network().added);
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .unwrap();
+    let resolver = config.cert_resolver.clone();
+    config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(resolver);
+    let (address, _seen) = serve_tls(config, |_| {});
+    let agent = agent_for(&authority.network(), 2000);
+    match post(&agent, &format!("https://{address}/")) {
+        Err(ureq::Error::Rustls(rustls::Error::AlertReceived(alert))) => {
+            assert_eq!(alert, AlertDescription::CertificateRequired);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// In TLS 1.2 the server has the last word of the handshake, and may say good-bye in the same breath.
+#[test]
+fn a_server_that_says_good_bye_with_the_end_of_the_handshake_gets_no_request() {
+    let authority = Authority::new();
+    let mut config = authority.server(&localhost());
+    let (provider, resolver) = (
+        config.crypto_provider().clone(),
+        config.cert_resolver.clone(),
+    );
+    config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    let config = Arc::new(config);
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        while connection.is_handshaking() {
+            connection.read_tls(&mut stream).unwrap();
+            connection.process_new_packets().unwrap();
+            if !connection.is_handshaking() {
+                connection.send_close_notify();
+            }
+            let mut flight = Vec::new();
+            while connection.wants_write() {
+                connection.write_tls(&mut flight).unwrap();
+            }
+            stream.write_all(&flight).unwrap();
+        }
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        sender.send(rest.len()).unwrap();
+    });
+    let agent = agent_for(&authority.network(), 2000);
+    let failure = failure(post(&agent, &format!("https://{address}/")));
+    assert_eq!(failure.status, Status::Connect);
+    assert!(
+        failure.message.contains("during the TLS handshake"),
+        "{failure}"
+    );
+    drop(agent);
+    // No more than a good-bye.
+    assert!(receiver.recv().unwrap() < BODY.len());
+}
+
+#[test]
+fn a_certificate_larger_than_a_record_is_accepted() {
+    let authority = Authority::new();
+    let mut names = localhost();
+    names.extend((0..1000).map(|i| format!("till-{i}.a-restaurant.example")));
+    let (address, _seen) = serve_tls(authority.server(&names), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    let agent = agent_for(&authority.network(), 5000);
+    assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
+}
+
+#[test]
+fn the_server_is_told_why_its_certificate_was_refused() {
+    let authority = Authority::new();
+    let config = Arc::new(authority.server(&localhost()));
+    let (sender, receiver) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        let error = connection.complete_io(&mut stream).unwrap_err();
+        sender.send(error.to_string()).unwrap();
+    });
+    failure(post(
+        &agent_for(&network(), 2000),
+        &format!("https://{address}/"),
+    ));
+    let told = receiver.recv().unwrap();
+    assert!(told.contains("UnknownCA"), "{told}");
+}
+
+#[test]
+fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
+    type Peer = fn(TcpStream);
+    let cases: [(Peer, Status, &str); 8] = [
+        (
+            |mut s| drop(s.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+            Status::Tls,
+            "plain HTTP",
+        ),
+        (
+            |mut s| drop(s.write_all(b"<html><body>Bad request")),
+            Status::Tls,
+            "plain HTTP",
+        ),
+        (
+            |mut s| drop(s.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")),
+            Status::Tls,
+            "not TLS",
+        ),
+        (
+            |mut s| drop(s.write_all(&[21, 3, 1, 0, 2, 2, 70])),
+            Status::Tls,
+            "older than 1.2",
+        ),
+        (
+            |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 2, 40])),
+            Status::Tls,
+            "handshake_failure (40)",
+        ),
+        // A good-bye in place of an answer.
+        (
+            |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 1, 0])),
+            Status::Connect,
+            "during the TLS handshake",
+        ),
+        (
+            |s| drop(s.shutdown(Shutdown::Write)),
+            Status::Connect,
+            "closed by the other side",
+        ),
+        // Closing with unread bytes resets.
+        (
+            |s| drop(s.peek(&mut [0])),
+            Status::Connect,
+            "connection reset",
+        ),
+    ];
+    for (peer, status, words) in cases {
+        let address = serve(move |mut stream| {
+            if status == Status::Tls || words != "connection reset" {
+                let _ = stream.read(&mut [0; 4096]);
+            }
+            peer(stream);
+        });
+        let failure = failure(post(
+            &agent_for(&network(), 2000),
+            &format!("https://{address}/"),
+        ));
+        assert_eq!(failure.status, status, "{words}: {failure}");
+        assert!(failure.message.contains(words), "{words}: {failure}");
+    }
+}
+
+#[test]
+fn an_added_certificate_extends_the_other_roots() {
+    let authority = Authority::new();
+    let (address, _seen) = serve_tls(authority.server(&localhost()), |tls| {
+        tls.write_all(ANSWER).unwrap();
+    });
+    for roots in [Roots::None, Roots::Bundled, Roots::System] {
+        let network = Network {
+            roots,
+            ..authority.network()
+        };
+        let agent = agent_for(&network, 5000);
+        assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
+    }
+}
+
+#[test]
+fn no_roots_at_all_is_an_invalid_argument() {
+    let nothing = Network {
+        roots: Roots::None,
+        ..network()
+    };
+    let error = Connections::new(&nothing, "", ureq::Agent::config_builder().build())
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(error.status(), Status::InvalidArgument);
+}
+
+#[test]
+fn debug_output_of_a_connection_is_only_its_name() {
+    let authority = Authority::new();
+    let (address, _seen) = serve_tls(authority.server(&localhost()), |_| {});
+    let reach = || {
+        let stream = TcpStream::connect(address)?;
+        Ok(Socket::new(Arc::new(stream), address.ip()))
+    };
+    let target = Endpoint {
+        host: "localhost".into(),
+        port: address.port(),
+    };
+    let network = authority.network();
+    let settings = tls_settings(&network);
+    let tls = settings.connect(reach, &target, &deadline(5000)).unwrap();
+    let plain = Plain::new(reach().unwrap(), Clock::System);
+    let sessions = sessions::Sessions::default();
+    let text = format!("{tls:?} {plain:?} {sessions:?}");
+    assert_eq!(text, "Tls Plain Sessions");
+}
