@@ -145,7 +145,7 @@ impl ureq::unversioned::transport::Connector for Connector {
         let reach = || match &self.proxy {
             Some(proxy) if secure || self.allow_plain_http => {
                 let mut socket = self.dial(proxy.endpoint(), Role::Proxy, &deadline, details)?;
-                proxy.tunnel(&mut socket, &target, &self.user_agent, &deadline)?;
+                proxy::tunnel(proxy, &mut socket, &target, &self.user_agent, &deadline)?;
                 Ok(socket)
             }
             _ => self.dial(&target, Role::Server, &deadline, details),
