@@ -1161,6 +1161,29 @@ static void not_signed_in(int64_t start, const place *service, clopos_auth_statu
     }
 }
 
+/* What the library knows after the sign-in, as a health page of the till would show it. */
+static void state_after(const clopos_auth_client *client)
+{
+    clopos_auth_state *state = NULL;
+    char token[128] = "no token", next[64] = "the next one may be sent now";
+    int64_t start = now_ms();
+
+    if (clopos_auth_get_state(client, &state, NULL) != CLOPOS_AUTH_OK) {
+        step("state", "failed", start, "out of memory");
+        return;
+    }
+    if (state->has_token)
+        say(token, sizeof token, "a token for %" PRId64 " s, to be replaced in %" PRId64 " s",
+            state->expires_in_ms / 1000, state->refresh_in_ms / 1000);
+    if (state->next_request_in_ms > 0)
+        say(next, sizeof next, "the next one may be sent in %" PRId64 " s",
+            state->next_request_in_ms / 1000 + 1);
+    step("state", state->is_fresh ? "ok" : "-", start,
+         "%s; requests sent: %" PRIu64 ", failed: %" PRIu64 "; %s", token, state->requests,
+         state->failures, next);
+    clopos_auth_state_free(state);
+}
+
 /* ---- the sentence ---- */
 
 static void why_no_name(char *out, size_t size, const place *service, const probe *found)
@@ -1385,6 +1408,7 @@ int main(int argc, char **argv)
             say(line, sizeof line, "To fix: %s.", problem);
             exit_status = (int)status;
         }
+        state_after(client);
     }
     report_ends(status, error, service, line, exit_status);
     clopos_auth_token_free(token);

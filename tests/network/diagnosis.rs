@@ -150,6 +150,12 @@ impl Till {
                 format!("{} {}", words[0], words[1])
             })
             .collect();
+        // Where there were settings, the state is the last step.
+        let steps = match steps.rsplit_once(", sign-in ") {
+            Some((_, "ok")) => format!("{steps}, state ok"),
+            Some(_) => format!("{steps}, state -"),
+            None => steps.to_owned(),
+        };
         assert_eq!(came.join(", "), steps, "{trouble}: {text}");
         lab::announce(format_args!("| {trouble}: {last}"));
     }
@@ -235,6 +241,31 @@ fn the_doctor_says_that_all_is_well_and_vouches_for_nothing_that_was_not_verifie
     let steps = REFUSED.replace("tls ok, clock ok", "tls -, clock -");
     let sentence = "To fix: nothing on this device: the service itself fails";
     Till::of(&plain).hears("503 without TLS", sentence, &steps, 15);
+}
+
+#[test]
+fn the_doctor_prints_the_state_after_its_sign_in() {
+    let state = |sandbox: &Sandbox| {
+        let output = Till::of(sandbox).option("--max-attempts=3").run();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.starts_with("state "));
+        let line = line.unwrap_or_else(|| panic!("{text}"));
+        line.split_once(" ms  ").unwrap().1.to_owned()
+    };
+    let sandbox = sandbox();
+    sandbox.fail_times(Fault::Status503, 2);
+    let said = state(&sandbox);
+    assert!(
+        said.starts_with("a token for 3599 s, to be replaced in "),
+        "{said}"
+    );
+    let end = " s; requests sent: 3, failed: 2; the next one may be sent now";
+    assert!(said.ends_with(end), "{said}");
+    assert_eq!(sandbox.auth_requests(), 3);
+    sandbox.fail(Fault::Status401);
+    let said = state(&sandbox);
+    let words = "no token; requests sent: 1, failed: 1; the next one may be sent in ";
+    assert!(said.starts_with(words), "{said}");
 }
 
 #[test]
@@ -782,7 +813,8 @@ fn the_doctor_has_an_option_for_every_setting_of_the_library() {
         .map(|rest| rest.split('(').next().unwrap())
         .collect();
     assert!(setters.len() >= 11, "{setters:?}");
-    for setter in setters {
+    // The doctor waits for its call, and is told nothing else.
+    for setter in setters.into_iter().filter(|name| *name != "set_on_change") {
         let option = match setter {
             "add_ca_pem" => "ca-file".into(),
             "set_log" => "log-level".into(),

@@ -45,13 +45,28 @@ keeps() {
     [ -s "$work/first" ] && [ ! -s "$work/lost" ]
 }
 
+# A program of 1.0, in each way that it may be linked, with the service that the sandbox plays.
+clean_up() { stop_sandbox; }
+runs_with() {
+    built build_library
+    [ -n "${sandbox:-}" ] || start_sandbox || return
+    cc -std=c99 -Wall -Wextra -Werror -Itests/abi/1.0 tests/abi/program.c "$@" -lpthread -lm -ldl -o "$work/program" &&
+        LD_LIBRARY_PATH=$(target_directory)/release "$work/program"
+}
+
 need cc gcc libc6-dev || skip_all "the ABI: no C compiler"
 check "the .NET package has the version of Cargo.toml" \
     grep -F "<Version>$(crate_version)</Version>" examples/dotnet/Clopos.Auth/Clopos.Auth.csproj
+check "the Python package has the version of Cargo.toml" \
+    grep -Fx "__version__ = \"$(crate_version)\"" examples/python/clopos_auth/__init__.py
 check "no field moved since 1.0" same_layout include
 check "a field that moved would be noticed" notices_a_moved_field
 check "no number changed since 1.0" keeps '^ *CLOPOS_AUTH_[A-Z_]+ = [0-9]+' include/clopos_auth.h
 check "no function is gone since 1.0" keeps 'clopos_auth_[a-z_]+\(' include/clopos_auth.h
+check "a program that was compiled with the header of 1.0 runs with this shared library" \
+    runs_with "-L$(target_directory)/release" -lclopos_auth
+check "a program that was compiled with the header of 1.0 runs with this static library" \
+    runs_with "$(target_directory)/release/libclopos_auth.a"
 
 if [ "$(uname -m)" != x86_64 ] || ! need abidiff abigail-tools || ! need python3 python3; then
     skip_all "abidiff: the record is for x86-64, and needs abigail-tools and Python"
