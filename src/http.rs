@@ -2,7 +2,7 @@
 //! words what went wrong. Retries, waiting and caching are not its business.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
@@ -17,7 +17,7 @@ use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
 use crate::connect::{self, Connections, Network};
 use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
-use crate::secret::{SecretBuffer, Wiped};
+use crate::wiped::WipedBuffer;
 use crate::{Config, Credentials, Error, Status};
 
 /// One byte less than the input buffer grows to, so that a head that is too long is told from one that
@@ -47,7 +47,7 @@ struct Answer {
     http_status: u16,
     headers: HeaderMap,
     /// `None` if it was larger than [`MAX_BODY_BYTES`].
-    body: Option<SecretBuffer>,
+    body: Option<WipedBuffer>,
 }
 
 /// An attempt that brought no token.
@@ -138,7 +138,7 @@ impl Exchange {
             .header(USER_AGENT, &*self.user_agent)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
-            .send(body.as_slice())?;
+            .send(body.bytes())?;
         let length = response.body().content_length();
         let date = response.headers().get(DATE);
         if let Some(date) = date.and_then(|date| protocol::unix_seconds(date.to_str().ok()?))
@@ -164,7 +164,7 @@ impl Exchange {
         };
         let grant = protocol::parse_response(
             &answer.head(),
-            body.as_slice(),
+            body.bytes(),
             self.network.clock.unix_seconds(),
             Asked {
                 host: &self.host,
@@ -267,31 +267,25 @@ impl Exchange {
     }
 }
 
-/// The body, or `None` if it is larger than [`MAX_BODY_BYTES`]. In memory that is wiped, and that is
-/// replaced by larger memory only after having been wiped itself.
-fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<SecretBuffer>> {
+/// The body, or `None` if it is larger than [`MAX_BODY_BYTES`].
+fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<WipedBuffer>> {
     let expected = length.map_or(SMALL_BODY_BYTES, |length| {
         usize::try_from(length).unwrap_or(usize::MAX)
     });
     if expected > MAX_BODY_BYTES {
         return Ok(None);
     }
-    let mut body = SecretBuffer::with_capacity(expected.max(1));
-    let mut chunk = Wiped::new(expected.clamp(1, 2048));
+    // One more, so that the end of a body of that length is seen.
+    let mut body = WipedBuffer::with_capacity(expected + 1);
     loop {
-        let n = reader.read(&mut chunk)?;
-        if n == 0 {
+        if body.room().is_empty() && !body.grow(MAX_BODY_BYTES + 1) {
+            return Ok(None);
+        }
+        let amount = reader.read(body.room())?;
+        if amount == 0 {
             return Ok(Some(body));
         }
-        if n > body.spare() {
-            if body.as_slice().len() + n > MAX_BODY_BYTES {
-                return Ok(None);
-            }
-            let mut larger = SecretBuffer::with_capacity(MAX_BODY_BYTES);
-            larger.write_all(body.as_slice())?;
-            body = larger;
-        }
-        body.write_all(&chunk[..n])?;
+        body.appended(amount);
     }
 }
 

@@ -62,6 +62,7 @@ mod secret;
 mod state;
 mod status;
 mod token;
+mod wiped;
 
 pub use callbacks::LogLevel;
 pub use client::Client;

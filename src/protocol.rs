@@ -12,13 +12,16 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::sanitize::sanitize;
-use crate::secret::{Secret, SecretBuffer};
+use crate::secret::Secret;
+use crate::wiped::WipedBuffer;
 use crate::{Credentials, Error, Reason, Status, planted};
 
 /// The longest response body that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The longest token that is accepted.
 pub(crate) const MAX_TOKEN_BYTES: usize = 8192;
+/// More than a usual request body has, so that its buffer seldom grows.
+const USUAL_REQUEST_BYTES: usize = 512;
 /// Longer lifetimes than ten years are taken for ten years, so that no arithmetic overflows.
 const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
 /// An `expires_at` that is further away is not in seconds; in milliseconds it would be 55 000 years.
@@ -58,8 +61,8 @@ pub(crate) struct Asked<'a> {
     pub secret: &'a Secret,
 }
 
-/// The request body, in memory that is wiped and was never moved.
-pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
+/// The request body.
+pub(crate) fn request_body(credentials: &Credentials) -> WipedBuffer {
     #[derive(Serialize)]
     struct Request<'a> {
         client_id: &'a str,
@@ -74,16 +77,8 @@ pub(crate) fn request_body(credentials: &Credentials) -> SecretBuffer {
         integrator_id: credentials.integrator_id.expose(),
     };
     planted::panic_if(request.brand, "panic in the flight");
-    let texts = [
-        request.client_id,
-        request.client_secret,
-        request.brand,
-        request.integrator_id,
-    ];
-    // Escaping at most doubles a text that has no control characters; 80 covers the field names.
-    let capacity = 80 + texts.iter().map(|text| 2 * text.len()).sum::<usize>();
-    let mut body = SecretBuffer::with_capacity(capacity);
-    serde_json::to_writer(&mut body, &request).expect("the buffer was measured to fit");
+    let mut body = WipedBuffer::with_capacity(USUAL_REQUEST_BYTES);
+    serde_json::to_writer(&mut body, &request).expect("the buffer grows");
     body
 }
 
@@ -502,16 +497,16 @@ mod tests {
         let credentials = Credentials::new("id", "a\"b\\c", "çay-evi", "integrator").unwrap();
         let body = request_body(&credentials);
         assert_eq!(
-            str::from_utf8(body.as_slice()).unwrap(),
+            str::from_utf8(body.bytes()).unwrap(),
             r#"{"client_id":"id","client_secret":"a\"b\\c","brand":"çay-evi","integrator_id":"integrator"}"#
         );
     }
 
     #[test]
-    fn the_longest_credentials_fit_into_the_measured_buffer() {
+    fn the_longest_credentials_fit_into_the_request() {
         let long = "\"".repeat(1024);
         let credentials = Credentials::new(&long, &long, &long, &long).unwrap();
-        assert!(request_body(&credentials).as_slice().len() > 8 * 1024);
+        assert!(request_body(&credentials).bytes().len() > 8 * 1024);
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::fmt;
 
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
-use super::buffers::WipedBuffers;
+use super::buffers::HttpBuffers;
 use super::deadline::Deadline;
 use super::socket::{Socket, broken};
 use crate::clock::Clock;
 
 pub(super) struct Plain {
     socket: Socket,
-    buffers: WipedBuffers,
+    buffers: HttpBuffers,
     clock: Clock,
 }
 
@@ -20,7 +20,7 @@ impl Plain {
     pub(super) fn new(socket: Socket, clock: Clock) -> Plain {
         Plain {
             socket,
-            buffers: WipedBuffers::new(),
+            buffers: HttpBuffers::new(),
             clock,
         }
     }
@@ -57,7 +57,7 @@ impl Transport for Plain {
     }
 
     fn is_open(&mut self) -> bool {
-        self.buffers.rest() && self.socket.rest(&self.clock)
+        self.buffers.park() && self.socket.park(&self.clock)
     }
 }
 

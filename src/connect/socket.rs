@@ -94,9 +94,9 @@ impl Socket {
         Ok(())
     }
 
-    /// Asked when an exchange has ended, and again before the next one begins: whether the connection
-    /// can be used for it.
-    pub(super) fn rest(&mut self, clock: &Clock) -> bool {
+    /// Called when a request has ended, and again before the next one: from the first call on the connection
+    /// lies idle. `false` if it cannot be used again.
+    pub(super) fn park(&mut self, clock: &Clock) -> bool {
         let now = clock.now();
         let since = *self.idle_since.get_or_insert(now);
         if now.since(since) > MAX_IDLE || !self.is_idle() {
@@ -111,7 +111,7 @@ impl Socket {
     }
 
     /// Whether nothing has arrived, not even the end of the stream: whatever does between two
-    /// exchanges makes the connection unusable for the next.
+    /// requests makes the connection unusable for the next.
     #[cfg(unix)]
     fn is_idle(&self) -> bool {
         sys::is_idle(&self.stream)

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 #[cfg(all(unix, not(target_os = "macos")))]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,10 +21,9 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
-use zeroize::Zeroizing;
 
 use super::addresses::Addresses;
-use super::buffers::{OUTPUT_BYTES, WipedBuffers};
+use super::buffers::{HttpBuffers, OUTPUT_BYTES};
 use super::deadline::Deadline;
 use super::network::Network;
 use super::server_clock::ServerClock;
@@ -34,7 +33,7 @@ use super::verifier::Verifier;
 use super::{crypto, sentence, system_error};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
-use crate::secret::Wiped;
+use crate::wiped::WipedBuffer;
 use crate::{Error, Roots, Status};
 
 /// A resumed handshake, or the service's answer; what is larger makes itself room.
@@ -123,10 +122,10 @@ impl TlsSettings {
         let mut tls = Tls {
             socket,
             connection,
-            incoming: Bytes::new(INCOMING_BYTES),
-            outgoing: Bytes::new(OUTGOING_BYTES),
-            buffers: WipedBuffers::new(),
-            left_over: Zeroizing::default(),
+            incoming: WipedBuffer::with_capacity(INCOMING_BYTES),
+            outgoing: WipedBuffer::with_capacity(OUTGOING_BYTES),
+            buffers: HttpBuffers::new(),
+            left_over: WipedBuffer::default(),
             shaken: false,
             closed: false,
             host: target.host.as_str().into(),
@@ -249,11 +248,12 @@ impl TimeProvider for WallClock {
 pub(super) struct Tls {
     socket: Socket,
     connection: UnbufferedClientConnection,
-    incoming: Bytes,
-    outgoing: Bytes,
-    buffers: WipedBuffers,
+    /// rustls decrypts in place.
+    incoming: WipedBuffer,
+    outgoing: WipedBuffer,
+    buffers: HttpBuffers,
     /// The end of a record that the input buffer had no room for.
-    left_over: Zeroizing<Vec<u8>>,
+    left_over: WipedBuffer,
     shaken: bool,
     closed: bool,
     host: Box<str>,
@@ -280,11 +280,12 @@ impl Tls {
     /// Lets rustls work on what has arrived, and encrypts the output that waits. Reads nothing.
     fn step(&mut self, deadline: &Deadline) -> Result<Step, ureq::Error> {
         loop {
-            let UnbufferedStatus { discard, state, .. } =
-                self.connection.process_tls_records(self.incoming.filled());
+            let UnbufferedStatus { discard, state, .. } = self
+                .connection
+                .process_tls_records(self.incoming.bytes_mut());
             let step = match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    self.outgoing.put(|room| match data.encode(room) {
+                    put(&mut self.outgoing, |room| match data.encode(room) {
                         Err(EncodeError::InsufficientSize(_)) => Ok(None),
                         Err(error) => Err(io::Error::other(error)),
                         Ok(amount) => Ok(Some(amount)),
@@ -299,7 +300,7 @@ impl Tls {
                 Ok(ConnectionState::BlockedHandshake) => Some(Step::Blocked),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     if !self.buffers.pending().is_empty() {
-                        self.outgoing.put(|room| {
+                        put(&mut self.outgoing, |room| {
                             match traffic.encrypt(self.buffers.pending(), room) {
                                 Err(EncryptError::InsufficientSize(_)) => Ok(None),
                                 Err(error) => Err(io::Error::other(error)),
@@ -319,13 +320,7 @@ impl Tls {
                             true => self.buffers.receive(record),
                             false => 0,
                         };
-                        if taken < length {
-                            let mut more =
-                                Vec::with_capacity(self.left_over.len() + length - taken);
-                            more.extend_from_slice(&self.left_over);
-                            more.extend_from_slice(&record[taken..]);
-                            self.left_over = Zeroizing::new(more);
-                        }
+                        self.left_over.write_all(&record[taken..])?;
                     }
                     drop(traffic);
                     overwrite_freed(length);
@@ -338,7 +333,7 @@ impl Tls {
                 Ok(_) => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
                 Err(error) => return Err(self.fail(error, discard, deadline)),
             };
-            self.incoming.discard(discard);
+            self.incoming.consume(discard);
             if let Some(step) = step {
                 return Ok(step);
             }
@@ -349,19 +344,36 @@ impl Tls {
     /// comes, the resumed session may be why, and the next handshake offers none.
     fn exchange(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
         let sent = self.flush(deadline);
-        let (incoming, socket) = (&mut self.incoming, &mut self.socket);
-        let received = sent.and_then(|()| incoming.read(|room| socket.read(room, deadline)));
+        let received = sent.and_then(|()| self.read(deadline));
         if !matches!(received, Ok(1..)) {
             self.sessions.forget();
         }
         received
     }
 
+    /// Leaves no trace of the last request; `false` if the connection cannot be used for another one.
+    fn park(&mut self) -> bool {
+        let is_empty = self.incoming.is_empty() && self.left_over.is_empty();
+        if is_empty {
+            self.incoming.clear();
+            self.left_over = WipedBuffer::default();
+        }
+        is_empty && !self.closed && self.buffers.park() && self.socket.park(&self.clock)
+    }
+
     fn flush(&mut self, deadline: &Deadline) -> Result<(), ureq::Error> {
-        let waiting = self.outgoing.filled();
-        self.socket.write_all(waiting, deadline)?;
-        self.outgoing.filled = 0;
+        self.socket.write_all(self.outgoing.bytes(), deadline)?;
+        self.outgoing.consume(self.outgoing.len());
         Ok(())
+    }
+
+    fn read(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
+        if self.incoming.room().is_empty() && !self.incoming.grow(MAX_BYTES) {
+            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+        }
+        let amount = self.socket.read(self.incoming.room(), deadline)?;
+        self.incoming.appended(amount);
+        Ok(amount)
     }
 
     /// Tells the server (best effort: the alert that rustls has ready) and the caller.
@@ -369,7 +381,7 @@ impl Tls {
         self.sessions.forget();
         let failure = match (self.shaken, &error) {
             (false, error) => {
-                let start = self.incoming.filled();
+                let start = self.incoming.bytes_mut();
                 let dates = sentence::Dates {
                     here: self.clock.unix_seconds(),
                     server: self.server_clock.now(),
@@ -381,19 +393,20 @@ impl Tls {
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
             (true, _) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
         };
-        self.incoming.discard(processed);
+        self.incoming.consume(processed);
         // Only while something is queued: rustls panics when it meets the same bytes again.
         while self.connection.wants_write() {
-            let UnbufferedStatus { discard, state, .. } =
-                self.connection.process_tls_records(self.incoming.filled());
+            let UnbufferedStatus { discard, state, .. } = self
+                .connection
+                .process_tls_records(self.incoming.bytes_mut());
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
                 break;
             };
             // All of it, or nothing where there is no room.
-            let _ = self
-                .outgoing
-                .put(|room| Ok(Some(data.encode(room).unwrap_or(0))));
-            self.incoming.discard(discard);
+            let _ = put(&mut self.outgoing, |room| {
+                Ok(Some(data.encode(room).unwrap_or(0)))
+            });
+            self.incoming.consume(discard);
         }
         let _ = self.flush(deadline);
         self.closed = true;
@@ -404,8 +417,8 @@ impl Tls {
     fn receive(&mut self, deadline: &Deadline) -> Result<bool, ureq::Error> {
         self.buffers.room()?;
         if !self.left_over.is_empty() {
-            let taken = self.buffers.receive(&self.left_over);
-            self.left_over = Zeroizing::new(self.left_over[taken..].to_vec());
+            let taken = self.buffers.receive(self.left_over.bytes());
+            self.left_over.consume(taken);
             return Ok(true);
         }
         loop {
@@ -449,11 +462,7 @@ impl Transport for Tls {
     }
 
     fn is_open(&mut self) -> bool {
-        self.buffers.rest()
-            && self.incoming.rest()
-            && self.left_over.is_empty()
-            && !self.closed
-            && self.socket.rest(&self.clock)
+        self.park()
     }
 
     fn is_tls(&self) -> bool {
@@ -467,71 +476,19 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Bytes on their way to or from the socket, wiped when dropped: rustls decrypts in place.
-struct Bytes {
-    bytes: Wiped,
-    filled: usize,
-}
-
-impl Bytes {
-    fn new(capacity: usize) -> Bytes {
-        Bytes {
-            bytes: Wiped::new(capacity),
-            filled: 0,
+/// Appends what `encode` writes; it says `None` when the room is too small.
+fn put(
+    outgoing: &mut WipedBuffer,
+    mut encode: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
+) -> io::Result<()> {
+    loop {
+        if let Some(amount) = encode(outgoing.room())? {
+            outgoing.appended(amount);
+            return Ok(());
         }
-    }
-
-    fn filled(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.filled]
-    }
-
-    /// Appends what `read` reads: how many bytes. Where there is no room, more is made.
-    fn read(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, ureq::Error>,
-    ) -> Result<usize, ureq::Error> {
-        if self.filled == self.bytes.len() {
-            self.grow()?;
-        }
-        let amount = read(&mut self.bytes[self.filled..])?;
-        self.filled += amount;
-        Ok(amount)
-    }
-
-    /// Appends what `write` writes; it says `None` when the room is too small.
-    fn put(
-        &mut self,
-        mut write: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
-    ) -> io::Result<()> {
-        loop {
-            if let Some(amount) = write(&mut self.bytes[self.filled..])? {
-                self.filled += amount;
-                return Ok(());
-            }
-            self.grow()?;
-        }
-    }
-
-    fn grow(&mut self) -> io::Result<()> {
-        if self.bytes.len() >= MAX_BYTES {
+        if !outgoing.grow(MAX_BYTES) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        self.bytes.grow(self.filled);
-        Ok(())
-    }
-
-    /// Forgets the first `amount` bytes.
-    fn discard(&mut self, amount: usize) {
-        self.bytes.copy_within(amount..self.filled, 0);
-        self.filled -= amount;
-    }
-
-    /// Between two exchanges: whether nothing is left over. Leaves no trace of the last one.
-    fn rest(&mut self) -> bool {
-        if self.filled == 0 {
-            self.bytes.clean();
-        }
-        self.filled == 0
     }
 }
 
@@ -575,22 +532,19 @@ mod tests {
     }
 
     #[test]
-    fn bytes_find_room_by_growing_up_to_what_a_handshake_may_take() {
-        let mut bytes = Bytes::new(8);
-        let text = [7; 20];
-        bytes
-            .put(|room| {
-                let fits = room.len() >= text.len();
-                Ok(fits.then(|| {
-                    room[..text.len()].copy_from_slice(&text);
-                    text.len()
-                }))
-            })
-            .unwrap();
-        assert_eq!(bytes.filled(), text);
-        assert_eq!(bytes.bytes.len(), 32);
-        assert!(bytes.put(|_| Ok(None)).is_err());
-        assert!(bytes.bytes.len() < 2 * MAX_BYTES);
-        assert_eq!(bytes.filled(), text);
+    fn what_is_sent_finds_room_by_growing_up_to_what_a_handshake_may_take() {
+        let mut outgoing = WipedBuffer::with_capacity(8);
+        let text = [7; 200];
+        put(&mut outgoing, |room| {
+            let fits = room.len() >= text.len();
+            Ok(fits.then(|| {
+                room[..text.len()].copy_from_slice(&text);
+                text.len()
+            }))
+        })
+        .unwrap();
+        assert_eq!(outgoing.bytes(), text);
+        assert!(put(&mut outgoing, |_| Ok(None)).is_err());
+        assert_eq!(outgoing.room().len(), MAX_BYTES - text.len());
     }
 }

@@ -13,7 +13,8 @@ use super::super::socket::Socket;
 use super::super::system_error;
 use super::url::ProxyUrl;
 use crate::endpoint::Endpoint;
-use crate::secret::{Secret, SecretBuffer};
+use crate::secret::Secret;
+use crate::wiped::WipedBuffer;
 use crate::{Error, Status};
 
 /// The most that a proxy may say before it is no longer listened to.
@@ -75,15 +76,14 @@ fn send_request(
     deadline: &Deadline,
 ) -> Result<(), ureq::Error> {
     let secret = proxy.credentials.as_ref().map_or("", Secret::expose);
-    let capacity = 160 + 2 * target.host.len() + user_agent.len() + secret.len();
-    let mut request = SecretBuffer::with_capacity(capacity);
+    let mut request = WipedBuffer::with_capacity(512);
     write!(request, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n")?;
     write!(request, "User-Agent: {user_agent}\r\n")?;
     if proxy.credentials.is_some() {
         write!(request, "Proxy-Authorization: Basic {secret}\r\n")?;
     }
     request.write_all(b"\r\n")?;
-    socket.write_all(request.as_slice(), deadline)
+    socket.write_all(request.bytes(), deadline)
 }
 
 fn error(proxy: &ProxyUrl, address: Option<IpAddr>, problem: &str) -> Error {
