@@ -111,6 +111,14 @@ crate_version() {
     sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
 }
 
+# The time that is in what a release has: the commit's, or SOURCE_DATE_EPOCH's.
+need_source_date() {
+    if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
+        need git git && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || return
+    fi
+    export SOURCE_DATE_EPOCH
+}
+
 target_directory() {
     local directory=${CARGO_TARGET_DIR:-target}
     mkdir -p "$directory" && cd "$directory" && pwd

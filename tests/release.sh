@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Makes the archive that a release has for a platform, from what tests/platforms.sh builds.
+# Makes what a release has, from what tests/platforms.sh builds, in target/archives.
 #
-#     tests/release.sh TARGET...
+#     tests/release.sh TARGET...    an archive for each of these platforms
+#     tests/release.sh all          for all platforms, and the packages that are made from the archives
 #
-# It lies in target/archives then: libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it
-# its SHA-256 sum. In it are both libraries, both headers, what pkg-config and CMake find them by, the
-# licence texts of everything that is linked in, an SBOM and the sum of each file.
+# An archive is libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it is its SHA-256 sum. In it are
+# both libraries, both headers, what pkg-config and CMake find them by, the licence texts of everything that is linked
+# in, an SBOM and the sum of each file.
 #
 # The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
 # in it is the commit's, or SOURCE_DATE_EPOCH's.
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/common.sh"
+
+# Each is made by the script of this name in tests/release, and tested by test_NAME.sh there.
+PACKAGES=(deb)
 
 # Builds what is not there, or older than what it is made of.
 build_if_old() {
@@ -91,15 +95,20 @@ release() {
         rm -rf "${work:?}/$name"
 }
 
-[ $# != 0 ] || { echo "usage: tests/release.sh TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
+[ $# != 0 ] || { echo "usage: tests/release.sh all | TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
 umask 022
 export LC_ALL=C
 version=$(crate_version)
-need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 || exit 1
-if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
-    need git git && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || exit 1
+need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 && need_source_date || exit 1
+packages=()
+if [ "$*" = all ]; then
+    packages=("${PACKAGES[@]}")
+    # shellcheck disable=SC2046 # words are wanted
+    set -- $(tests/platforms.sh --list)
 fi
-export SOURCE_DATE_EPOCH
 for wanted in "$@"; do
     release "$wanted" || exit 1
+done
+for package in "${packages[@]}"; do
+    "tests/release/$package.sh" "$@" || exit 1
 done

@@ -23,7 +23,7 @@ HERE=(
 )
 ALL=(
     scripts format clippy docs rust simulation loom header c memcheck helgrind asan tsan symbols abi
-    wrappers go dotnet examples install cost resources soak coverage fuzz deny platforms release secrets
+    wrappers go dotnet examples install cost resources soak coverage fuzz deny platforms release packages secrets
 )
 
 # The least free disk space that a part starts with.
