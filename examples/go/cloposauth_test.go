@@ -380,8 +380,11 @@ func TestAnOnChangeThatTakesLongHoldsNobodyUpButClose(t *testing.T) {
 		}
 		closed <- err
 	}()
-	for !errors.Is(second(client.TryToken()), fs.ErrClosed) {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(5 * time.Second); !errors.Is(second(client.TryToken()), fs.ErrClosed); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Error("Close has begun, and there are tokens")
+			break
+		}
 	}
 	close(release)
 	check(t, <-closed)
