@@ -7,28 +7,43 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # A toolchain that is not there is installed by Debian's packages or by the user, never by rustup.
 export RUSTUP_AUTO_INSTALL=0
 
+can_install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
+}
+
+# apt_get COMMAND...: says nothing unless it fails.
+apt_get() {
+    local log status=0
+    log=$(mktemp) || return
+    # Somebody else may be installing something: another of these scripts, or apt itself.
+    DEBIAN_FRONTEND=noninteractive flock /var/lib/apt/lists apt-get -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 ||
+        { status=1 && cat "$log" >&2; }
+    rm -f "$log"
+    return "$status"
+}
+
+# Once is enough for a whole run of the tests. A source that cannot be reached may be one that is not needed.
+apt_update() {
+    can_install || return
+    [ -n "${apt_is_up_to_date:-}" ] || apt_get update || true
+    export apt_is_up_to_date=1
+}
+
 # apt_install PACKAGE...
 apt_install() {
-    local log
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        return 1
-    fi
+    apt_update || return
     echo "installing $*" >&2
-    log=$(mktemp)
-    export DEBIAN_FRONTEND=noninteractive
-    # Somebody else may be installing something: another of these scripts, or apt itself.
-    local patient=(flock /var/lib/apt/lists apt-get -o DPkg::Lock::Timeout=600)
-    if [ -z "${apt_is_up_to_date:-}" ]; then
-        # A source that cannot be reached may be one that is not needed.
-        "${patient[@]}" update >"$log" 2>&1 || cat "$log" >&2
-        export apt_is_up_to_date=1 # once is enough for a whole run of the tests
-    fi
-    if ! "${patient[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
-        cat "$log" >&2
-        rm -f "$log"
-        return 1
-    fi
-    rm -f "$log"
+    apt_get install -y --no-install-recommends "$@"
+}
+
+# need_each COMMAND...: runs them all, so that all that is missing is named at once. A COMMAND is split into words.
+need_each() {
+    local command status=0
+    for command in "$@"; do
+        # shellcheck disable=SC2086 # words are wanted
+        $command || status=1
+    done
+    return "$status"
 }
 
 # need PROGRAM PACKAGE [COMPANION...]: PROGRAM is there, or comes with Debian's PACKAGE; so do the packages that it does
@@ -56,27 +71,59 @@ need_file() {
     return 1
 }
 
-# Whether cargo is there, works, and is new enough for Cargo.toml's rust-version.
-has_rust() {
-    local wanted have
-    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-    have=$(cargo --version 2>/dev/null | cut -d' ' -f2) && [ -n "$have" ] || return 1
-    [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ]
+# What Cargo.toml asks for.
+wanted_rust() {
+    sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml"
+}
+
+# is_new_enough VERSION, for Cargo.toml. None is not.
+is_new_enough() {
+    [ -n "$1" ] && [ "$(printf '%s\n' "$(wanted_rust)" "$1" | sort -V | head -n 1)" = "$(wanted_rust)" ]
+}
+
+# rust_version CARGO: its version, or nothing where there is none or it does not work.
+rust_version() {
+    "$1" --version 2>/dev/null | cut -d' ' -f2
+}
+
+# debian_rust PACKAGE...: the names that Debian has for these packages of a Rust that is new enough: these, or, in stable
+# releases, those of the newer one that its browsers are built with: rustc-web, rust-web-src.
+debian_rust() {
+    local candidate
+    candidate=$(LC_ALL=C apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')
+    if is_new_enough "$candidate"; then
+        printf '%s\n' "$@"
+    else
+        printf '%s\n' "$@" | sed 's/^rust-/rust-web-/; t; s/$/-web/'
+    fi | xargs
+}
+
+# missing_rust CARGO PACKAGE...
+missing_rust() {
+    local found
+    found=$(rust_version "$1")
+    echo "missing: Rust $(wanted_rust) or newer, $1 is ${found:-not there} (on Debian: apt-get install ${*:2})" >&2
+    return 1
 }
 
 # Rust, and the C compiler that it links with.
 need_rust() {
-    need cc gcc libc6-dev || return
-    has_rust && return
-    if apt_install rustc-web cargo-web ca-certificates; then
+    need_each "need cc gcc libc6-dev" need_cargo
+}
+
+need_cargo() {
+    local packages
+    is_new_enough "$(rust_version cargo)" && return
+    apt_update
+    packages=$(debian_rust rustc cargo)
+    # shellcheck disable=SC2086 # words are wanted
+    if apt_install $packages ca-certificates; then
         hash -r
         # A rustup without a toolchain may stand before Debian's in PATH.
-        has_rust || PATH=/usr/bin:$PATH
-        has_rust && return
+        is_new_enough "$(rust_version cargo)" || PATH=/usr/bin:$PATH
+        is_new_enough "$(rust_version cargo)" && echo "found Rust $(rust_version cargo)" >&2 && return
     fi
-    echo "missing: Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml") or newer" \
-        "(on Debian: apt-get install rustc-web cargo-web)" >&2
-    return 1
+    missing_rust cargo "$packages"
 }
 
 # The crates that are to be built: so that a build that fails has another cause.

@@ -109,13 +109,21 @@ need_zig() {
 
 # Debian's Rust in /usr/bin, with the sources of its standard library.
 need_debian_rust() {
-    local sources=/usr/lib/rustlib/src/rust/library/std
-    if [ ! -x /usr/bin/rustc ] || [ ! -x /usr/bin/cargo ] || [ ! -e "$sources" ]; then
-        apt_install rustc-web cargo-web rust-web-src
+    local packages
+    has_debian_rust && return
+    apt_update
+    packages=$(debian_rust rustc cargo rust-src)
+    # shellcheck disable=SC2086 # words are wanted
+    if apt_install $packages && has_debian_rust; then
+        echo "found Debian's Rust $(rust_version /usr/bin/cargo)" >&2
+        return
     fi
-    [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -e "$sources" ] && return
-    echo "missing: Debian's Rust (apt-get install rustc-web cargo-web rust-web-src)" >&2
-    return 1
+    missing_rust /usr/bin/cargo "$packages"
+}
+
+has_debian_rust() {
+    [ -x /usr/bin/rustc ] && is_new_enough "$(rust_version /usr/bin/cargo)" &&
+        [ -e /usr/lib/rustlib/src/rust/library/std ]
 }
 
 # from_crates_io CRATE FOLDER: a cargo subcommand, built as fast as can be.
@@ -127,7 +135,7 @@ from_crates_io() {
 # The newest cargo-c that this Rust builds, and what it builds with.
 need_cargo_c() {
     type -P cargo-cinstall >/dev/null && return
-    need pkg-config pkg-config && need make make && need_file /usr/include/openssl/ssl.h libssl-dev || return
+    need_each "need pkg-config pkg-config" "need make make" "need_file /usr/include/openssl/ssl.h libssl-dev" || return
     fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 || return
     PATH=$toolchains/cargo-c/bin:$PATH
 }
@@ -136,7 +144,7 @@ need_cargo_c() {
 need_cargo_tool() {
     has_cargo_tool "$1" && return
     case $(command -v cargo) in
-    /usr/bin/*) apt_install "$2" && has_cargo_tool "$1" && return ;;
+    /usr/bin/*) apt_install "$(debian_rust "$2")" && has_cargo_tool "$1" && return ;;
     esac
     echo "missing: cargo $1" >&2
     return 1
@@ -183,11 +191,10 @@ need_llvm_cov() {
 
 # What tests/network and tests/sandbox drive.
 need_network_tools() {
-    need ip iproute2 && need nft nftables && need tinyproxy tinyproxy-bin && need squid squid &&
-        need openssl openssl
+    need_each "need ip iproute2" "need nft nftables" "need tinyproxy tinyproxy-bin" "need squid squid" "need openssl openssl"
 }
 
 # What the C tests and the examples in C and C++ are compiled with.
 need_c_tools() {
-    need gcc gcc libc6-dev && need g++ g++ && need curl-config libcurl4-openssl-dev
+    need_each "need gcc gcc libc6-dev" "need g++ g++" "need curl-config libcurl4-openssl-dev"
 }

@@ -3,7 +3,7 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-{ need_network_tools && need kill procps && need_c_tools && need python3 python3 && need_llvm_cov; } ||
+need_each need_network_tools "need kill procps" need_c_tools "need python3 python3" need_llvm_cov ||
     skip_all "the coverage: a tool is missing"
 CARGO_TARGET_DIR=$(target_directory)/coverage
 export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0

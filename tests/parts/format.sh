@@ -8,7 +8,7 @@ gofmt_changes_nothing() {
     unformatted=$(gofmt -l examples/go tests/wrappers/go tests/bench/go) && echo "$unformatted" && [ -z "$unformatted" ]
 }
 
-need_cargo_tool fmt rustfmt-web || skip_all "cargo fmt is missing"
+need_cargo_tool fmt rustfmt || skip_all "cargo fmt is missing"
 for workspace in . tests/bench/rustls tests/fuzz tests/loom; do
     check "cargo fmt changes nothing in $workspace" \
         cargo fmt --all --check --manifest-path "$workspace/Cargo.toml"

@@ -52,10 +52,8 @@ clean_up() {
 }
 
 version=$(crate_version)
-if ! need_rust || ! need_cargo_c || ! need c++ g++ || ! need cmake cmake make ||
-    ! need pkg-config pkg-config || ! need readelf binutils; then
-    skip_all "installing: a tool is missing"
-fi
+need_each need_rust need_cargo_c "need c++ g++" "need cmake cmake make" "need pkg-config pkg-config" \
+    "need readelf binutils" || skip_all "installing: a tool is missing"
 start_sandbox || exit 1
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 check "cargo cinstall installs into a prefix" install_library

@@ -5,7 +5,7 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-{ need_c_tools && need valgrind valgrind libc6-dbg; } || skip_all "memcheck: a compiler, libcurl or valgrind is missing"
+need_each need_c_tools "need valgrind valgrind libc6-dbg" || skip_all "memcheck: a compiler, libcurl or valgrind is missing"
 built build_with_symbols
 export CLOPOS_TEST_LIBRARIES CLOPOS_TEST_DEADLINE_S=600
 CLOPOS_TEST_LIBRARIES=$(target_directory)/release-symbols

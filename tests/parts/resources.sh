@@ -3,6 +3,6 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-{ need_c_tools && need strace strace; } || skip_all "the resources: a compiler, libcurl or strace is missing"
+need_each need_c_tools "need strace strace" || skip_all "the resources: a compiler, libcurl or strace is missing"
 built build_library
 CLOPOS_TEST_LIBRARIES=$(target_directory)/release c_tests resources 'test(/^resources::/)'

@@ -5,6 +5,6 @@
 . "$(dirname "$0")/../common.sh"
 
 # Without these, the tests that need them say that they are skipped.
-need_network_tools && need kill procps
+need_each need_network_tools "need kill procps"
 # The other two are parts of their own.
 rust_tests rust --workspace -E 'not binary(c) and not binary(simulation)'

@@ -3,7 +3,7 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-{ need_c_tools && need_debian_rust; } || skip_all "tsan: a compiler, libcurl or Debian's Rust is missing"
+need_each need_c_tools need_debian_rust || skip_all "tsan: a compiler, libcurl or Debian's Rust is missing"
 built gcc -O1 -fno-builtin -c tests/c/tsan.c -o "$work/tsan.o"
 # Rust's own library is instrumented as well, or its locks would not be seen.
 PATH=/usr/bin:$PATH built build_sanitized thread -Zbuild-std=std,panic_unwind

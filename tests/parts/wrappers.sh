@@ -21,7 +21,7 @@ is_typed() {
     (cd examples/python && PYTHONPATH=$toolchains/mypy python3 -m mypy --strict --cache-dir "$work/mypy" clopos_auth)
 }
 
-{ need_c_tools && need python3 python3 && need_requests; } ||
+need_each need_c_tools "need python3 python3" need_requests ||
     skip_all "the wrappers: a compiler, libcurl, Python or its package requests is missing"
 if need_mypy; then check "the Python package is typed" is_typed; else skipped "the types of the Python package: no mypy"; fi
 # The whole list, and only that it works at all: the latter are the same code, compiled or linked in another way.

@@ -56,7 +56,8 @@ def debian_package(name):
 
 def runtimes(target):
     """(name, version, licence, texts) of what the compilers add."""
-    rust, texts = debian_package("rustc-web")
+    # rustc or rustc-web.
+    rust, texts = debian_package(output("dpkg-query", "--search", "/usr/bin/rustc").partition(":")[0])
     yield "rust-std", rust, "MIT OR Apache-2.0", texts
     if "windows" in target:
         yield "mingw-w64", *debian_package("mingw-w64-x86-64-dev")[:1], "ZPL-2.1", debian_package("mingw-w64-x86-64-dev")[1]
