@@ -40,12 +40,6 @@ EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "REASON", "SERV
 JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")  # {" in base64
 # Whatever proxies this machine has, the sandbox is not behind them.
 NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
-# Rows that not every language has yet: each is run where the language's program names it.
-NEW = set(
-    """auth_path waits_without_a_thread announces_a_token announces_a_failure change_function_that_fails
-    change_function_that_closes change_function_that_is_slow state nothing_printed fake
-    helper_sends_the_venue""".split()
-)
 
 
 class Failed(Exception):
@@ -64,16 +58,6 @@ def rows():
         if len(cells) != len(head):
             raise SystemExit(f"behaviours.md: {len(cells)} cells for {len(head)}: {cells[0]}")
         yield dict(zip(head, cells))
-
-
-def has(language, row):
-    """Whether the language takes part in this row."""
-    if row["for"] and language not in row["for"].split():
-        return False
-    if row["behaviour"] not in NEW:
-        return True
-    sources = (path for path in (HERE / language).iterdir() if path.is_file())
-    return any(row["behaviour"] in path.read_text("utf-8") for path in sources)
 
 
 @contextlib.contextmanager
@@ -249,7 +233,8 @@ def main():
     wanted = [
         row
         for row in rows()
-        if has(language, row) and (not names or row["behaviour"] in names)
+        if (not row["for"] or language in row["for"].split())
+        and (not names or row["behaviour"] in names)
     ]
     holds = bool(wanted)
     # Four rows at a time: most of them wait for their sandbox.

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -672,6 +673,16 @@ func helperKeepsTheTokenFromOthers() {
 	check(strings.Contains(body, "Sandbox"), body)
 }
 
+func helperSendsTheVenue() {
+	var seen http.Header
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
+	defer service.Close()
+	source := cloposauth.StaticSource(cloposauth.Token{Value: cloposauth.NewSecret("t")})
+	client := http.Client{Transport: &cloposauth.Transport{Source: source, BaseURL: service.URL, Venue: "7"}}
+	must(client.Get(service.URL)).Body.Close()
+	check(seen.Get("x-token") == "t" && seen.Get("x-venue") == "7", seen)
+}
+
 func sixtyFourThreads() {
 	client := newClient()
 	values := make(chan string)
@@ -768,6 +779,7 @@ var behaviours = map[string]func(){
 	"helper_hands_a_refusal_back":        helperHandsARefusalBack,
 	"helper_keeps_a_good_token":          helperKeepsAGoodToken,
 	"helper_keeps_the_token_from_others": helperKeepsTheTokenFromOthers,
+	"helper_sends_the_venue":             helperSendsTheVenue,
 	"sixty_four_threads":                 sixtyFourThreads,
 	"no_leak":                            noLeak,
 }
