@@ -18,7 +18,7 @@ use ureq_proto::client::MAX_RESPONSE_HEADERS;
 use crate::connect::{self, Connections, Network};
 use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
 use crate::wiped::WipedBuffer;
-use crate::{Config, Credentials, Error, Status};
+use crate::{Config, Credentials, Error, Status, planted};
 
 /// One byte less than the input buffer grows to, so that a head that is too long is told from one that
 /// stopped.
@@ -127,6 +127,7 @@ impl Exchange {
         timeout: Duration,
         max_idle: Duration,
     ) -> Result<Answer, ureq::Error> {
+        planted::panic_if(credentials.brand.expose(), "panic in the flight");
         let body = protocol::request_body(credentials);
         let mut response = connections
             .agent
@@ -159,7 +160,7 @@ impl Exchange {
         let Some(body) = &answer.body else {
             return Err(Error {
                 http_status: Some(answer.http_status),
-                ..self.protocol_error("the body is larger than 64 KiB")
+                ..self.unexpected("the body is larger than 64 KiB")
             });
         };
         let grant = protocol::parse_response(
@@ -175,7 +176,7 @@ impl Exchange {
         if answer.has_transfer_encoding_of_its_own() {
             return Err(Error {
                 http_status: Some(answer.http_status),
-                ..self.protocol_error("its Transfer-Encoding is not just \"chunked\"")
+                ..self.unexpected("its Transfer-Encoding is not just \"chunked\"")
             });
         }
         Ok(grant)
@@ -226,7 +227,7 @@ impl Exchange {
                         connected: false,
                     };
                 }
-                Err(_) => self.protocol_error("it is not HTTP"),
+                Err(_) => self.unexpected("it is not HTTP"),
             },
             ureq::Error::Timeout(_) => Error::new(
                 Status::Timeout,
@@ -238,7 +239,7 @@ impl Exchange {
                 kind => broke(&kind.to_string()),
             },
             ureq::Error::LargeResponseHeader(..) => {
-                self.protocol_error("its headers are larger than 16 KiB")
+                self.unexpected("its headers are larger than 16 KiB")
             }
             ureq::Error::Rustls(error) => Error::new(
                 Status::Tls,
@@ -248,13 +249,14 @@ impl Exchange {
                 ),
             ),
             ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => broke("no more data"),
-            ureq::Error::Protocol(ureq_proto::Error::HttpParseTooManyHeaders) => self
-                .protocol_error("it has over 128 header fields, the most that this library reads"),
-            ureq::Error::Protocol(ureq_proto::Error::ChunkExpectedCrLf) => self.protocol_error(
+            ureq::Error::Protocol(ureq_proto::Error::HttpParseTooManyHeaders) => {
+                self.unexpected("it has over 128 header fields, the most that this library reads")
+            }
+            ureq::Error::Protocol(ureq_proto::Error::ChunkExpectedCrLf) => self.unexpected(
                 "a chunk has another length than it says, or the line with its length has over 20 \
                  bytes, the most that this library reads",
             ),
-            _ => self.protocol_error("it is not HTTP"),
+            _ => self.unexpected("it is not HTTP"),
         };
         Failed {
             error,
@@ -262,8 +264,8 @@ impl Exchange {
         }
     }
 
-    fn protocol_error(&self, problem: &str) -> Error {
-        protocol::protocol_error(&self.host, problem)
+    fn unexpected(&self, problem: &str) -> Error {
+        protocol::unexpected(&self.host, problem)
     }
 }
 

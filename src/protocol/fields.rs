@@ -1,0 +1,55 @@
+//! The fields of a response's JSON.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The fields that are looked at. Kept as raw text until they are, so that a field of the wrong type
+/// in one place does not hide what the others say; unknown fields are skipped, a field that stands
+/// twice is an error.
+#[derive(Deserialize)]
+pub(super) struct Fields<'a> {
+    #[serde(borrow, default)]
+    pub success: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub token: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub token_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub expires_in: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub expires_at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+}
+
+pub(super) fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>> {
+    match body.trim_ascii_start() {
+        [] => return Err("the body is empty".into()),
+        [b'<', ..] => {
+            return Err(
+                "the body is a web page, not JSON (a captive portal or a gateway in \
+                        between? open any web site on this network and look)"
+                    .into(),
+            );
+        }
+        [0xEF, 0xBB, 0xBF, ..] => return Err("the body starts with a byte order mark".into()),
+        [0x1F, 0x8B, ..] => return Err("the body is compressed, which was not asked for".into()),
+        // serde would take a list for an object without names.
+        [b'[', ..] => return Err("the JSON is not one object with each field once".into()),
+        _ => {}
+    }
+    // serde_json's own text would quote a field's content in some errors; category and place do not.
+    serde_json::from_slice(body).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Eof => "the JSON is cut off",
+            serde_json::error::Category::Data => "the JSON is not one object with each field once",
+            _ => "the body is not JSON",
+        };
+        format!("{what} (line {}, column {})", error.line(), error.column()).into()
+    })
+}

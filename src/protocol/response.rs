@@ -1,0 +1,441 @@
+//! What a response means: a token or an error.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::error::{foreign_error, refusal, status_for, unexpected};
+use super::fields::{Fields, parse_fields};
+use super::json::{header_text, is_text, whole_number};
+use super::retry::{retry_hint, unix_seconds};
+use super::types::{Asked, Grant, Head, MAX_TOKEN_BYTES};
+use crate::secret::Secret;
+use crate::{Error, Status};
+
+/// Longer lifetimes than ten years are taken for ten years, so that no arithmetic overflows.
+const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
+/// An `expires_at` that is further away is not in seconds; in milliseconds it would be 55 000 years.
+const MAX_DISTANCE_SECONDS: i64 = 100 * 366 * 86_400;
+/// The end of the year 9999, the latest that the dates of .NET and Python can tell.
+const MAX_EXPIRES_AT: i64 = 253_402_300_799;
+
+/// Reads a response.
+pub(crate) fn parse_response(
+    head: &Head,
+    body: &[u8],
+    unix_now: i64,
+    asked: Asked,
+) -> Result<Grant, Error> {
+    let host = asked.host;
+    let http_status = head.http_status;
+    let fields = parse_fields(body);
+    let success = match &fields {
+        Ok(fields) => fields.success.map(RawValue::get),
+        Err(_) => None,
+    };
+    let is_2xx = (200..300).contains(&http_status);
+
+    let failure = match (&fields, success) {
+        (Ok(fields), Some("true")) if is_2xx => match parse_grant(fields, head, unix_now) {
+            Ok(grant) => return Ok(grant),
+            Err(problem) => unexpected(host, &problem),
+        },
+        (Ok(fields), Some("false")) => refusal(fields, head, asked),
+        // The service's schema of errors, unlike its pages, has no `success`.
+        (Ok(fields), None) if is_text(fields.error) && fields.token.is_none() => {
+            refusal(fields, head, asked)
+        }
+        (Ok(_), None) if is_2xx => unexpected(host, "the answer has no \"success\" field"),
+        (Ok(_), Some(_)) if is_2xx => unexpected(host, "\"success\" is neither true nor false"),
+        (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
+            refusal(fields, head, asked)
+        }
+        (Ok(_), _) => foreign_error(head, asked, "the JSON is not one of the service"),
+        (Err(problem), _) if is_2xx => unexpected(host, problem),
+        (Err(problem), _) => foreign_error(head, asked, problem),
+    };
+    Err(Error {
+        http_status: Some(http_status),
+        retry_after: retry_hint(head),
+        ..failure
+    })
+}
+
+fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow<'static, str>> {
+    let token = match fields.token {
+        Some(raw) => header_text(raw, MAX_TOKEN_BYTES).ok_or(
+            "\"token\" is not a text of 1 to 8192 visible ASCII characters, which a header needs",
+        )?,
+        None => return Err("it has no \"token\"".into()),
+    };
+    let token_type = match fields.token_type {
+        Some(raw) => header_text(raw, 64).ok_or("\"token_type\" is not a word")?,
+        None => Secret::new("Bearer"),
+    };
+    let server_now = head.date.and_then(unix_seconds);
+    let now = server_now.unwrap_or(unix_now);
+    let is_in_seconds = |at: &i64| at.saturating_sub(now) <= MAX_DISTANCE_SECONDS;
+    let expires_in = positive("expires_in", fields.expires_in)?;
+    // Where it is not needed, a strange one does no harm.
+    let given_at = match positive("expires_at", fields.expires_at) {
+        Err(_) if expires_in.is_some() => None,
+        given_at => given_at?,
+    };
+    let expires_at = given_at.filter(is_in_seconds);
+    let (expires_in, expires_at) = match (expires_in, expires_at, server_now) {
+        (Some(within), Some(at), _) => (within, at),
+        (Some(within), None, _) => (within, now.saturating_add(within)),
+        // Never from this device's date: a token must not live or die by it.
+        (None, Some(at), Some(now)) if at > now => (at - now, at),
+        (None, Some(_), Some(_)) => return Err("the token has already expired".into()),
+        (None, Some(_), None) => {
+            return Err("it has no positive \"expires_in\" and no Date header".into());
+        }
+        (None, None, _) if given_at.is_some() => {
+            return Err(
+                "\"expires_at\" is over a hundred years away, not a date in seconds".into(),
+            );
+        }
+        (None, None, _) => {
+            return Err("it has neither a positive \"expires_in\" nor \"expires_at\"".into());
+        }
+    };
+    let expires_in = expires_in.min(MAX_LIFETIME_SECONDS);
+    Ok(Grant {
+        token,
+        token_type: token_type.expose().into(),
+        expires_in: Duration::from_secs(expires_in.unsigned_abs()),
+        expires_at: expires_at.min(MAX_EXPIRES_AT),
+        http_status: head.http_status,
+    })
+}
+
+/// A whole number above zero, also as text and with a fraction of zero. Absent, null, zero and negative
+/// count as not given; anything that is not a whole number is an error.
+fn positive(name: &str, raw: Option<&RawValue>) -> Result<Option<i64>, Cow<'static, str>> {
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let in_quotes = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    let number = in_quotes.unwrap_or(raw);
+    match whole_number(number) {
+        Some(number) => Ok(Some(number).filter(|&n| n > 0)),
+        None => Err(format!("\"{name}\" is not a whole number").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reason;
+
+    const NOW: i64 = 1_767_848_732;
+    const DATE: &str = "Thu, 08 Jan 2026 05:05:32 GMT";
+
+    fn asked(secret: &Secret) -> Asked<'_> {
+        Asked {
+            host: "host",
+            path: "/auth",
+            secret,
+        }
+    }
+
+    fn read(http_status: u16, body: &str) -> Result<Grant, Error> {
+        read_dated(http_status, Some(DATE), body)
+    }
+
+    fn read_dated(http_status: u16, date: Option<&str>, body: &str) -> Result<Grant, Error> {
+        let head = Head {
+            http_status,
+            date,
+            ..Head::default()
+        };
+        let secret = Secret::new("hunter2");
+        parse_response(&head, body.as_bytes(), NOW, asked(&secret))
+    }
+
+    #[test]
+    fn the_example_of_the_contract_is_read() {
+        let body = r#"{"success": true, "token": "eyJ.x.y", "token_type": "Bearer",
+            "expires_in": 3600, "expires_at": 1767852332, "message": "Authentication successful"}"#;
+        let grant = read(200, body).unwrap();
+        assert_eq!(grant.token.expose(), "eyJ.x.y");
+        assert_eq!(grant.expires_in, Duration::from_secs(3600));
+        assert_eq!(grant.expires_at, 1_767_852_332);
+    }
+
+    #[test]
+    fn a_missing_expiry_is_derived_from_the_other_and_the_servers_date() {
+        let only_in = read(200, r#"{"success":true,"token":"t","expires_in":60}"#).unwrap();
+        assert_eq!(only_in.expires_at, NOW + 60);
+        let body = format!(
+            r#"{{"success":true,"token":"t","expires_at":{}}}"#,
+            NOW + 90
+        );
+        let only_at = read(200, &body).unwrap();
+        assert_eq!(only_at.expires_in, Duration::from_secs(90));
+        let unusable = [
+            r#"{"success":true,"token":"t"}"#,
+            r#"{"success":true,"token":"t","expires_in":0,"expires_at":0}"#,
+            r#"{"success":true,"token":"t","expires_in":-1}"#,
+            r#"{"success":true,"token":"t","expires_at":1767848732}"#,
+            r#"{"success":true,"token":"t","expires_in":1e999}"#,
+            r#"{"success":true,"token":"t","expires_in":9e308}"#,
+            r#"{"success":true,"token":"t","expires_in":1e99999999999}"#,
+            r#"{"success":true,"token":"t","expires_in":1e-2147483648}"#,
+            r#"{"success":true,"token":"t","expires_in":6.05e1}"#,
+            r#"{"success":true,"token":"t","expires_in":"null"}"#,
+            r#"{"success":true,"token":"t","expires_in":"+60"}"#,
+            r#"{"success":true,"token":"t","expires_in":"060"}"#,
+            r#"{"success":true,"token":"t","expires_in":3600.5}"#,
+            r#"{"success":true,"token":"t","expires_in":"3600.5"}"#,
+            r#"{"success":true,"token":"t","expires_in":"1 h"}"#,
+            r#"{"success":true,"token":"t","expires_in":"NaN"}"#,
+            r#"{"success":true,"token":"t","expires_in":""}"#,
+            r#"{"success":true,"token":"t","expires_in":"\u0031"}"#,
+            r#"{"success":true,"token":"t","expires_in":null}"#,
+            r#"{"success":true,"token":"t","expires_in":true}"#,
+            r#"{"success":true,"token":"t","expires_in":[60]}"#,
+        ];
+        for body in unusable {
+            assert_eq!(
+                read(200, body).unwrap_err().status(),
+                Status::Protocol,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_taken_as_text_and_with_a_fraction_of_zero() {
+        let numbers = [
+            "60",
+            "60.0",
+            "6e1",
+            "600E-1",
+            "0.6e+2",
+            "60.000",
+            r#""60""#,
+            r#""60.0""#,
+        ];
+        for number in numbers {
+            for rest in [
+                "",
+                r#","expires_at":null"#,
+                r#","expires_at":0"#,
+                r#","expires_at":1767852332.5"#,
+                r#","expires_at":"2026-01-08T06:05:32Z""#,
+            ] {
+                let body = format!(r#"{{"success":true,"token":"t","expires_in":{number}{rest}}}"#);
+                let grant = read(200, &body).unwrap();
+                assert_eq!(grant.expires_in, Duration::from_secs(60), "{body}");
+                assert_eq!(grant.expires_at, NOW + 60, "{body}");
+            }
+        }
+        for at in [format!("{}.0", NOW + 90), format!("\"{}\"", NOW + 90)] {
+            let body = format!(r#"{{"success":true,"token":"t","expires_at":{at}}}"#);
+            assert_eq!(read(200, &body).unwrap().expires_at, NOW + 90, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_end_in_milliseconds_is_not_taken_for_seconds() {
+        let at = 1000 * (NOW + 60);
+        let body = format!(r#"{{"success":true,"token":"t","expires_at":{at}}}"#);
+        let refused = read(200, &body).unwrap_err();
+        assert_eq!(refused.status(), Status::Protocol);
+        assert!(
+            refused.message().contains("not a date in seconds"),
+            "{refused}"
+        );
+        let body = format!(r#"{{"success":true,"token":"t","expires_in":60,"expires_at":{at}}}"#);
+        let grant = read(200, &body).unwrap();
+        assert_eq!(grant.expires_in, Duration::from_secs(60));
+        assert_eq!(grant.expires_at, NOW + 60);
+    }
+
+    #[test]
+    fn an_end_alone_is_worth_nothing_without_the_servers_date() {
+        let body = format!(
+            r#"{{"success":true,"token":"t","expires_at":{}}}"#,
+            NOW + 90
+        );
+        for date in [None, Some("yesterday")] {
+            let refused = read_dated(200, date, &body).unwrap_err();
+            assert_eq!(refused.status(), Status::Protocol);
+            assert!(refused.to_string().contains("no Date header"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_expiry_without_end_stays_within_what_clocks_can_count() {
+        let body = format!(
+            r#"{{"success":true,"token":"t","expires_in":{}}}"#,
+            i64::MAX
+        );
+        assert!(read(200, &body).unwrap().expires_in < Duration::from_secs(400_000_000));
+    }
+
+    #[test]
+    fn a_token_that_cannot_go_into_a_header_is_refused() {
+        let good = [r#""a""#, r#""a\/b""#, r#""\u0061b""#];
+        for token in good {
+            let body = format!(r#"{{"success":true,"token":{token},"expires_in":60}}"#);
+            assert!(read(200, &body).is_ok(), "{token}");
+        }
+        let long = format!("\"{}\"", "a".repeat(MAX_TOKEN_BYTES + 1));
+        let bad = [
+            r#""""#,
+            r#""a b""#,
+            r#""a\u0000b""#,
+            r#""a\r\nb""#,
+            r#""é""#,
+            r#""\ud83d""#,
+            r#""\u+061""#,
+            "7",
+            "null",
+            "{}",
+            &long,
+        ];
+        for token in bad {
+            let body = format!(r#"{{"success":true,"token":{token},"expires_in":60}}"#);
+            assert_eq!(
+                read(200, &body).unwrap_err().status(),
+                Status::Protocol,
+                "{token}"
+            );
+        }
+    }
+
+    #[test]
+    fn success_decides_and_the_http_status_says_which_failure() {
+        let refused =
+            r#"{"success":false,"message":"Invalid credentials","error":"authentication_failed"}"#;
+        let table = [
+            (200, refused, Status::Rejected),
+            (400, refused, Status::Rejected),
+            (401, refused, Status::Rejected),
+            (403, refused, Status::Rejected),
+            (422, refused, Status::Rejected),
+            (429, refused, Status::RateLimited),
+            (500, refused, Status::Server),
+            (504, refused, Status::Server),
+            (404, refused, Status::Protocol),
+            (408, refused, Status::Timeout),
+            (511, refused, Status::Protocol),
+            (301, "", Status::Protocol),
+            (408, "", Status::Timeout),
+            (511, "<html>", Status::Protocol),
+            (502, "<html>", Status::Server),
+            (200, "<html>", Status::Protocol),
+            (200, "{}", Status::Protocol),
+            (
+                200,
+                r#"{"error":"Invalid integrator_id"}"#,
+                Status::Rejected,
+            ),
+            (200, r#"{"error":"e","token":"t"}"#, Status::Protocol),
+            (200, r#"{"error":5}"#, Status::Protocol),
+            (
+                200,
+                r#"{"success":"true","token":"t","expires_in":60}"#,
+                Status::Protocol,
+            ),
+            (200, r#"{"success":true}"#, Status::Protocol),
+            (
+                500,
+                r#"{"success":true,"token":"t","expires_in":60}"#,
+                Status::Server,
+            ),
+        ];
+        for (http_status, body, status) in table {
+            let error = read(http_status, body).unwrap_err();
+            assert_eq!(error.status(), status, "{http_status} {body}");
+            assert_eq!(error.http_status(), Some(http_status));
+        }
+        assert_eq!(
+            read(401, refused).unwrap_err().server_code(),
+            Some("authentication_failed")
+        );
+    }
+
+    #[test]
+    fn only_the_services_own_json_refuses_credentials() {
+        for http_status in [400, 401, 403, 422] {
+            for foreign in [
+                "",
+                "<html>Forbidden</html>",
+                "Forbidden",
+                "null",
+                "{}",
+                r#"{"message":"Forbidden"}"#,
+                r#"{"error":{"code":403,"message":"Forbidden"}}"#,
+                r#"{"success":true,"token":"t","expires_in":60}"#,
+                r#"{"success":"false"}"#,
+            ] {
+                let error = read(http_status, foreign).unwrap_err();
+                assert_eq!(error.status(), Status::Protocol, "{http_status} {foreign}");
+                assert_eq!(error.http_status(), Some(http_status));
+            }
+            for own in [
+                r#"{"success":false}"#,
+                r#"{"success":false,"error":5}"#,
+                r#"{"error":"Invalid integrator_id"}"#,
+            ] {
+                let error = read(http_status, own).unwrap_err();
+                assert_eq!(error.status(), Status::Rejected, "{http_status} {own}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_that_asks_for_a_login_is_no_failure_of_the_service() {
+        for body in ["<html>Log in</html>", ""] {
+            let error = read(511, body).unwrap_err();
+            assert!(error.message().contains("asks for a login"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_whose_value_is_wrong() {
+        let reason = |body: &str| read(400, body).unwrap_err();
+        let error = reason(r#"{"success":false,"error":"Invalid integrator_id"}"#);
+        assert_eq!(error.reason(), Reason::Integrator);
+        assert!(
+            error.message().contains(Reason::Integrator.advice()),
+            "{error}"
+        );
+        // Only of a refusal.
+        let failed = read(503, r#"{"success":false,"error":"Invalid integrator_id"}"#).unwrap_err();
+        assert_eq!(failed.reason(), Reason::Unknown);
+    }
+
+    #[test]
+    fn texts_of_the_server_reach_the_log_as_one_short_line_without_the_secret() {
+        let hostile = format!(
+            r#"{{"success":false,"message":"a\nb\u001b[31m hun\u0007ter2 {}"}}"#,
+            "é".repeat(400)
+        );
+        let message = read(401, &hostile).unwrap_err().message().to_owned();
+        assert!(message.contains("ab[31m *** é"), "{message}");
+        let (_, theirs) = message.split_once("The service says: ").unwrap();
+        assert!(theirs.len() <= 512);
+        assert!(!message.contains("hunter2"));
+    }
+
+    #[test]
+    fn neither_the_secret_nor_the_token_of_an_answer_is_in_its_error() {
+        let token = "a.token.that.is.no.jwt";
+        let body = format!(
+            r#"{{"success":false,"token":"{token}","error":"\u0068unter2","message":"{token}, hunter2"}}"#
+        );
+        let error = read(400, &body).unwrap_err();
+        assert_eq!(error.server_code(), Some("***"));
+        assert!(
+            error.message().ends_with("The service says: ***, ***"),
+            "{error}"
+        );
+    }
+}
