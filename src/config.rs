@@ -202,13 +202,6 @@ impl Config {
         self
     }
 
-    /// Lives by a test's clocks.
-    #[doc(hidden)]
-    pub fn set_clock(&mut self, clock: Clock) -> &mut Config {
-        self.network.clock = clock;
-        self
-    }
-
     /// The settings of a client that is made now: the proxy is the one that the environment names for
     /// this URL. A forked child does not read the environment again.
     pub(crate) fn with_proxy_of_environment(&self) -> Result<Config, Error> {

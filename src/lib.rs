@@ -34,8 +34,7 @@ mod cache;
 mod callbacks;
 mod check;
 mod client;
-#[doc(hidden)]
-pub mod clock;
+mod clock;
 mod config;
 mod connect;
 mod credentials;
@@ -43,15 +42,10 @@ mod endpoint;
 mod error;
 pub mod ffi;
 mod flight;
-#[doc(hidden)]
-pub mod freshness;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing;
+mod freshness;
 mod http;
 mod jitter;
-#[doc(hidden)]
-pub mod pace;
+mod pace;
 mod planted;
 mod process;
 mod protocol;
@@ -61,6 +55,8 @@ mod sanitize;
 mod secret;
 mod state;
 mod status;
+#[doc(hidden)]
+pub mod testing;
 mod token;
 mod wiped;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use clopos_auth::clock::{Clock, TimeSource};
+use clopos_auth::testing::clock::{Clock, TimeSource};
 use clopos_auth::{Client, Credentials, LogLevel, Status};
 use clopos_sandbox::{Fault, StandIn};
 

@@ -460,9 +460,9 @@ fn client(sandbox: &Sandbox, host: &str, clock: &std::sync::Arc<ShiftedClock>) -
         .unwrap()
         .set_attempt_timeout(ATTEMPT)
         .unwrap()
-        .set_clock(clock.clock())
         .set_roots(Roots::None);
     config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
+    clopos_auth::testing::set_clock(&mut config, clock.clock());
     Client::new(credentials(), &config).unwrap()
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clopos_auth::clock::Instant;
-use clopos_auth::freshness::{self, Origin};
-use clopos_auth::pace::{Pace, Trouble};
+use clopos_auth::testing::clock::Instant;
+use clopos_auth::testing::freshness::{self, Origin};
+use clopos_auth::testing::pace::{Pace, Trouble};
 use proptest::prelude::*;
 
 const TROUBLES: [Trouble; 6] = [

@@ -17,9 +17,9 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use clopos_auth::clock::Instant;
-use clopos_auth::freshness::{self, Origin};
-use clopos_auth::pace::{Pace, Trouble};
+use clopos_auth::testing::clock::Instant;
+use clopos_auth::testing::freshness::{self, Origin};
+use clopos_auth::testing::pace::{Pace, Trouble};
 
 // ---- The world: times are milliseconds since the power came back. ----
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use clopos_auth::clock::{Clock, Instant, TimeSource};
+use clopos_auth::testing::clock::{Clock, Instant, TimeSource};
 
 #[derive(Default)]
 pub struct ShiftedClock {

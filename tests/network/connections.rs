@@ -22,7 +22,7 @@ impl Scene {
         let bench = Bench::with_tls();
         let clock = ShiftedClock::new();
         let mut config = bench.config();
-        config.set_clock(clock.clock());
+        clopos_auth::testing::set_clock(&mut config, clock.clock());
         let client = bench.client(&config);
         value(client.authenticate(None));
         Scene {
@@ -148,7 +148,7 @@ fn a_kept_connection_whose_peer_vanished_costs_3_s_and_not_a_whole_attempt() {
             let url = format!("https://{STORE_V4}:{}", sandbox.port());
             config.set_base_url(&url).unwrap();
             config.set_proxy("none").unwrap();
-            config.set_clock(clock.clock());
+            clopos_auth::testing::set_clock(&mut config, clock.clock());
             config.set_roots(Roots::None);
             config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
             lab.nft_store(ARRIVING);

@@ -74,7 +74,7 @@ fn a_wrong_date_is_named_with_the_certificates_and_the_last_one_that_the_server_
     let bench = Bench::with_tls();
     let clock = ShiftedClock::new();
     let mut config = bench.config();
-    config.set_clock(clock.clock());
+    clopos_auth::testing::set_clock(&mut config, clock.clock());
 
     clock.shift_date(-60 * YEAR);
     let client = bench.client(&config);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant as Stopwatch};
 
-use clopos_auth::clock::{Clock, Instant, TimeSource};
+use clopos_auth::testing::clock::{Clock, Instant, TimeSource};
 use clopos_auth::{Client, Config, Credentials, Error, LogLevel, Status, Token};
 use clopos_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Settings, TEST_BRAND, TEST_INTEGRATOR};
 
@@ -189,7 +189,7 @@ impl Bench {
     /// Settings for a client that lives by `clock`.
     pub fn config_at(&self, clock: &Arc<ManualClock>) -> Config {
         let mut config = self.config();
-        config.set_clock(Clock::Injected(clock.clone()));
+        clopos_auth::testing::set_clock(&mut config, Clock::Injected(clock.clone()));
         config
     }
 

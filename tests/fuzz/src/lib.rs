@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clopos_auth::Error;
-use clopos_auth::fuzzing::Response;
+use clopos_auth::testing::fuzz::Response;
 
 /// No text that a caller gets may hold it.
 pub const SECRET: &str = "hunter2";

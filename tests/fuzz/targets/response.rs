@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clopos_auth::Status;
-use clopos_auth::fuzzing::parse_response;
+use clopos_auth::testing::fuzz::parse_response;
 use clopos_fuzz::{NOW, SECRET, check_error, response};
 use libfuzzer_sys::fuzz_target;
 

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use clopos_auth::clock::Instant;
-use clopos_auth::fuzzing::{retry_hint, unix_seconds};
-use clopos_auth::pace::{Pace, Trouble};
+use clopos_auth::testing::clock::Instant;
+use clopos_auth::testing::fuzz::{retry_hint, unix_seconds};
+use clopos_auth::testing::pace::{Pace, Trouble};
 use clopos_fuzz::response;
 use libfuzzer_sys::fuzz_target;
 
