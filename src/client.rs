@@ -19,7 +19,7 @@ use crate::callbacks::Callbacks;
 use crate::clock::{Clock, Instant};
 use crate::flight::{Boarding, Closed, Flight, Flights, Ticket, Waited};
 use crate::freshness::{self, Origin};
-use crate::http::{Exchange, Failed};
+use crate::http::{Failed, HttpClient};
 use crate::jitter;
 use crate::pace::{Pace, Trouble};
 use crate::process::{self, PerProcess};
@@ -46,7 +46,7 @@ struct Shared {
 struct Process {
     flights: Flights<Outcome, Error>,
     pace: Mutex<Paced>,
-    exchange: Exchange,
+    http: HttpClient,
     callbacks: Callbacks,
 }
 
@@ -97,7 +97,7 @@ impl Client {
         process::settle();
         let config = config.with_proxy_of_environment()?;
         let process = Process::new(&config)?;
-        process.exchange.prepare()?;
+        process.http.prepare()?;
         for name in credentials.copied_with_too_much() {
             process.callbacks.log(
                 LogLevel::Warn,
@@ -211,7 +211,7 @@ impl Client {
         }
         shared.cache.clear();
         if let Some(process) = process {
-            process.exchange.shut_down();
+            process.http.shut_down();
             process.callbacks.close();
         }
     }
@@ -245,7 +245,7 @@ impl Process {
                 requests: 0,
                 failures: 0,
             }),
-            exchange: Exchange::new(config)?,
+            http: HttpClient::new(config)?,
             callbacks: Callbacks::new(config.log.clone(), config.on_change.clone()),
         })
     }
@@ -505,14 +505,12 @@ impl Shared {
             attempts += 1;
             process.callbacks.log(
                 LogLevel::Debug,
-                format_args!("asking {}, attempt {attempts}", process.exchange.host()),
+                format_args!("asking {}, attempt {attempts}", process.http.host()),
             );
             let timeout = self.config.attempt_timeout.min(deadline.since(sent));
             // Whatever leaves counts, even if the server cannot have seen it.
             let may_ask_again = || self.clear_to_send().is_ok();
-            let attempt = process
-                .exchange
-                .attempt(&credentials, timeout, may_ask_again);
+            let attempt = process.http.attempt(&credentials, timeout, may_ask_again);
             let attempt = attempt.and_then(|grant| self.accept(grant, sent, purpose));
             let failed = match attempt {
                 Ok(token) => {
@@ -590,7 +588,7 @@ impl Shared {
             Status::Timeout,
             format!(
                 "the token of {} had expired when it came, {} s after it was asked for",
-                process.exchange.host(),
+                process.http.host(),
                 self.clock().now().since(sent).as_secs()
             ),
         );

@@ -34,7 +34,7 @@ const SMALL_BODY_BYTES: usize = 4 * 1024;
 static SETTINGS: OnceBox<ureq::config::Config> = OnceBox::new();
 
 /// Everything that one attempt needs. Keeps the connection pool and the TLS sessions.
-pub(crate) struct Exchange {
+pub(crate) struct HttpClient {
     url: Uri,
     host: Box<str>,
     user_agent: Box<str>,
@@ -57,11 +57,11 @@ pub(crate) struct Failed {
     pub connected: bool,
 }
 
-impl Exchange {
-    pub fn new(config: &Config) -> Result<Exchange, Error> {
+impl HttpClient {
+    pub fn new(config: &Config) -> Result<HttpClient, Error> {
         let url = config.auth_url()?;
         let host = url.authority().map_or("", |authority| authority.as_str());
-        Ok(Exchange {
+        Ok(HttpClient {
             host: host.into(),
             url,
             user_agent: config.user_agent.clone(),
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_breaks_in_the_middle_is_put_into_words_with_the_host() {
-        let exchange = Exchange::new(&Config::new()).unwrap();
+        let client = HttpClient::new(&Config::new()).unwrap();
         let strange = Box::<dyn std::error::Error + Send + Sync>::from("secret");
         for (error, status, words) in [
             (
@@ -337,12 +337,12 @@ mod tests {
             ),
             (ureq::Error::Other(strange), Status::Protocol, "not HTTP"),
         ] {
-            let failed = exchange.explain(error, Duration::from_secs(1));
+            let failed = client.explain(error, Duration::from_secs(1));
             assert!(failed.connected);
             assert_eq!(failed.error.status(), status);
             let text = failed.error.to_string();
             assert!(
-                text.contains(words) && text.contains(exchange.host()),
+                text.contains(words) && text.contains(client.host()),
                 "{text}"
             );
             assert!(!text.contains("secret"), "{text}");
