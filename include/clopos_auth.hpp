@@ -706,18 +706,17 @@ public:
 
     void keep(shared token) noexcept
     {
-        visit(mine(), [&](shared &kept) {
-            if (!closed_)
-                kept.swap(token);
-        });
+        visit(mine(), [&](shared &kept) { kept.swap(token); });
     }
 
-    /* Drops every token, and keeps none from now on. */
+    /* Drops every token, and keeps none from now on. Who holds a place needs it for some nanoseconds; in
+     * a forked child it may be held for ever, and its token then lives until the client is destroyed. */
     void close() noexcept
     {
         closed_ = true;
         for (auto &each : places_)
-            visit(each, [](shared &) {});
+            for (int tries = 0; tries < 1000 && !visit(each, [](shared &) {}); tries++)
+                continue;
     }
 
 private:
@@ -728,15 +727,16 @@ private:
     };
 
     template <class Action>
-    void visit(place &at, Action action) noexcept
+    bool visit(place &at, Action action) noexcept
     {
         shared dropped; // after the place is free again
-        if (at.taken.test_and_set())
-            return;
+        if (at.taken.test_and_set(std::memory_order_acquire))
+            return false;
         action(at.token);
-        if (closed_)
+        if (closed_.load(std::memory_order_relaxed))
             at.token.swap(dropped);
-        at.taken.clear();
+        at.taken.clear(std::memory_order_release);
+        return true;
     }
 
     [[nodiscard]] place &mine() noexcept

@@ -56,7 +56,8 @@ endif()
 
 if(NOT TARGET clopos_auth::clopos_auth AND NOT TARGET clopos_auth::static)
   set(clopos_auth_FOUND FALSE)
-  set(clopos_auth_NOT_FOUND_MESSAGE "neither library lies in ${_clopos_auth_places}")
+  set(clopos_auth_NOT_FOUND_MESSAGE
+    "the library is missing: neither the shared nor the static libclopos_auth is in ${_clopos_auth_places}")
 endif()
 
 unset(_clopos_auth_prefix)

@@ -31,6 +31,21 @@ has_no_heap() {
     ! nm -u "$work/firmware.o" | grep -E ' (malloc|calloc|realloc|free|strdup|fopen|getline)$'
 }
 
+# In a folder that has nothing beside the example; what is missing is looked for in the folder "installed".
+cmake_says() {
+    env -u CARGO_TARGET_DIR cmake -S "$work/alone/examples/cpp" -B "$work/alone/build" \
+        -DCLOPOS_AUTH_ROOT="$work/alone/installed" >"$work/alone/log" 2>&1 && return 1
+    cat "$work/alone/log"
+    tr -s '\n ' ' ' <"$work/alone/log" >"$work/alone/text"
+    grep -F "$1 is missing: set CLOPOS_AUTH_ROOT to the folder that has" "$work/alone/text"
+}
+
+names_what_is_missing() {
+    need cmake cmake make && mkdir -p "$work/alone/examples" "$work/alone/installed/include" &&
+        cp -R examples/cpp "$work/alone/examples" && cmake_says clopos_auth.hpp &&
+        cp include/*.h* "$work/alone/installed/include" && cmake_says 'the library libclopos_auth'
+}
+
 for language in c cpp go dotnet python; do
     check "examples/run.sh $language signs in" run_example "$language"
     check "examples/run.sh $language shows the token, its end as a date, and the venues" shows "$work/$language.out"
@@ -40,4 +55,5 @@ for language in c cpp; do
 done
 check "firmware.c signs in" grep '^token of [0-9]* bytes' "$work/c.out"
 check "firmware.c does not use the heap" has_no_heap
+check "CMake says what the C++ examples miss, and where to put it" names_what_is_missing
 check "an unknown language is refused with the list of those that there are" names_languages
