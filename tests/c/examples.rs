@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clopos_sandbox::{Fault, Sandbox, Settings};
 use libtest_mimic::Trial;
 
-use crate::program::{Build, Language, Linkage, Program, note_secrets, start, test, text};
+use crate::program::{Build, Language, Linkage, Program, note_secrets, run, start, test, text};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -28,6 +28,10 @@ pub fn tests() -> Vec<Trial> {
         test(
             "examples::firmware_gets_a_token_without_blocking",
             firmware_gets_a_token_without_blocking,
+        ),
+        test(
+            "examples::login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back",
+            login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back,
         ),
         test(
             "examples::event_loops_keep_a_token_without_waiting_for_it",
@@ -126,6 +130,40 @@ fn firmware_gets_a_token_without_blocking() {
             "{shown}"
         );
     }
+}
+
+fn login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back() {
+    let program = Program::compile(
+        "login-cpp",
+        &["examples/cpp/login.cpp"],
+        Build(Language::Cpp17, Linkage::Shared),
+        &["-Wconversion", "-Wshadow", "-lcurl"],
+    );
+    let sandbox = start(true);
+    let output = run(program.command(&sandbox, &[]).env("CLOPOS_VENUE", "7"));
+    assert!(output.status.success(), "{}", text(&output));
+    let requests = sandbox.requests();
+    let [_, venues] = requests.as_slice() else {
+        panic!("{requests:?}");
+    };
+    let sent = |name: &str| {
+        let mut headers = venues.headers.iter();
+        headers
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.clone())
+    };
+    assert_eq!(sent("x-venue").as_deref(), Some("7"));
+    assert_eq!(sent("x-token"), Some(sandbox.issued_tokens()[0].clone()));
+    // A new token that is refused: the caller gets that answer, after one sign-in and one request.
+    sandbox.update(|settings| settings.venues = vec!["Invalid token".to_owned(); 2]);
+    let output = program.run(&sandbox, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(
+        text(&output).contains("HTTP 401") && text(&output).contains("Invalid token"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(sandbox.requests().len(), 4);
 }
 
 fn event_loops() -> [Program; 2] {
