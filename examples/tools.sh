@@ -157,7 +157,7 @@ rename_rust_names() {
     # Then the file moves: cargo has another link to the old one.
     "${2:-}objcopy" --remove-section='.llvm*' "$1" "$folder/plain.a" &&
         "${2:-}nm" --extern-only --defined-only "$folder/plain.a" 2>/dev/null >"$folder/all"
-    awk 'NF == 3 && $3 ~ /^(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)/ { print $3, "clopos_auth_private_" $3 }' \
+    awk 'NF == 3 && $3 ~ /^_?(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)/ { print $3, "clopos_auth_private_" $3 }' \
         "$folder/all" | sort -u >"$folder/names"
     if ! [ -s "$folder/names" ] ||
         ! "${2:-}objcopy" --redefine-syms="$folder/names" "$folder/plain.a" "$1.new" || ! mv "$1.new" "$1"; then

@@ -137,7 +137,7 @@ is_windows() {
 # calls, which every library may define.
 has_no_rust_names() {
     "${2:-}nm" --extern-only --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u >"$work/names"
-    grep -q '^clopos_auth_get_token$' "$work/names" && ! grep -E '^(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)' "$work/names"
+    grep -q '^_\?clopos_auth_get_token$' "$work/names" && ! grep -E '^_?(_ZN|_R|_*rust_|ring_core_|DW\.ref\.rust_)' "$work/names"
 }
 
 # c_tests NAME FILTER: runs those of the C interface's tests, also those that only run when they are asked for.

@@ -50,8 +50,9 @@ fill() {
         cp README.md LICENSE-MIT LICENSE-APACHE "$1" &&
         cp "$dist/libclopos_auth.a" "$1/lib" || return
     if is_windows; then
-        private=(-lkernel32 -lntdll -luserenv -lws2_32 -ladvapi32 -lcrypt32)
-        mkdir "$1/bin" && cp "$dist/clopos_auth.dll" "$1/bin" && cp "$dist/libclopos_auth.dll.a" "$1/lib"
+        private=(-lkernel32 -lntdll -luserenv -lws2_32 -ladvapi32 -lcrypt32 -lbcrypt)
+        mkdir "$1/bin" && cp "$dist/clopos_auth.dll" "$1/bin" &&
+            cp "$dist/libclopos_auth.dll.a" "$dist/clopos_auth.lib" "$1/lib"
     else
         cp "$dist/libclopos_auth.so" "$1/lib/libclopos_auth.so.$version" &&
             ln -s "libclopos_auth.so.$version" "$1/lib/libclopos_auth.so.${version%%.*}" &&

@@ -28,9 +28,9 @@ from_pypi() {
         python3 -m pip install --no-deps --only-binary :all: --target "${@: -1}" "${@:1:$#-1}"
 }
 
-# from_npm PACKAGE FOLDER
+# from_npm PACKAGE FOLDER. Also if the package is for another system, hence --force.
 from_npm() {
-    need npm npm && npm install --prefix "$2" --ignore-scripts --no-audit --no-fund "$1"
+    need npm npm && npm install --prefix "$2" --ignore-scripts --no-audit --no-fund --force "$1"
 }
 
 # Go 1.24 or newer, and the C compiler that cgo uses.
@@ -94,6 +94,12 @@ join_dotnet() {
 END
 }
 
+# .NET for 32-bit Windows, to be run under Wine. It runs what is built for the .NET Standard 2.0.
+need_dotnet_x86() {
+    fetch dotnet-x86 from_npm dotnet-2.1-win-ia32@2.1.1007 || return
+    export DOTNET_X86=$toolchains/dotnet-x86/node_modules/dotnet-2.1-win-ia32/dotnet.exe
+}
+
 # Mono's runtime, as `mono`.
 need_mono() {
     need mono mono-runtime libmono-system-net-http4.0-cil
@@ -124,6 +130,44 @@ need_debian_rust() {
 has_debian_rust() {
     [ -x /usr/bin/rustc ] && is_new_enough "$(rust_version /usr/bin/cargo)" &&
         [ -e /usr/lib/rustlib/src/rust/library/std ]
+}
+
+# Wine for 32-bit programs of Windows, for tests/platforms/debian32.sh: in a small Debian of its own, since Debian's packages
+# for i386 cannot always be installed beside those of the system.
+WINE32=/usr/lib/wine/wine
+need_wine32() {
+    if ! runs_32_bit; then
+        echo "missing: a kernel that runs 32-bit programs" >&2
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        echo "missing: 32-bit Wine, which only root can set up" >&2
+        return 1
+    fi
+    need debootstrap debootstrap && need unshare util-linux && fetch wine32 install_wine32 || return
+    [[ $("$root/tests/platforms/debian32.sh" "$WINE32" --version 2>/dev/null) = wine-* ]] && return
+    echo "missing: 32-bit Wine; what is in ${toolchains#"$root"/}/wine32 does not start" >&2
+    return 1
+}
+
+# install_wine32 FOLDER. What it mounts is gone when it ends.
+install_wine32() {
+    chmod 755 "$1" && unshare --mount --pid --fork --kill-child debootstrap --variant=minbase --arch=i386 bookworm "$1" &&
+        cp /etc/hosts "$1/etc/hosts" &&
+        DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install -y --no-install-recommends wine32 wine &&
+        chroot "$1" apt-get clean
+}
+
+# Whether the kernel runs programs of 32-bit x86; this one ends with the status 0.
+runs_32_bit() {
+    local program status
+    program=$(mktemp) || return
+    # shellcheck disable=SC2016 # assembly
+    echo '__attribute__((naked)) void _start(void) { __asm__("mov $1, %eax; xor %ebx, %ebx; int $0x80"); }' |
+        gcc -m32 -nostdlib -static -x c -o "$program" - && "$program"
+    status=$?
+    rm -f "$program"
+    return "$status"
 }
 
 # from_crates_io CRATE FOLDER: a cargo subcommand, built as fast as can be.

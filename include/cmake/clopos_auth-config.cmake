@@ -13,7 +13,8 @@ endif()
 set(_clopos_auth_include ${_clopos_auth_prefix}/include)
 
 if(WIN32)
-  find_library(_clopos_auth_import NAMES libclopos_auth.dll.a clopos_auth.dll.lib
+  # Visual Studio's is clopos_auth.lib, cargo-c's clopos_auth.dll.lib.
+  find_library(_clopos_auth_import NAMES libclopos_auth.dll.a clopos_auth.lib clopos_auth.dll.lib
     PATHS ${_clopos_auth_places} NO_DEFAULT_PATH NO_CACHE)
   find_file(_clopos_auth_shared NAMES clopos_auth.dll
     PATHS ${_clopos_auth_prefix}/bin ${_clopos_auth_places} NO_DEFAULT_PATH NO_CACHE)
@@ -48,7 +49,7 @@ if(_clopos_auth_static AND NOT TARGET clopos_auth::static)
     INTERFACE_INCLUDE_DIRECTORIES ${_clopos_auth_include})
   if(WIN32)
     set_target_properties(clopos_auth::static PROPERTIES
-      INTERFACE_LINK_LIBRARIES "kernel32;ntdll;userenv;ws2_32;advapi32;crypt32")
+      INTERFACE_LINK_LIBRARIES "kernel32;ntdll;userenv;ws2_32;advapi32;crypt32;bcrypt")
   elseif(NOT APPLE)
     set_target_properties(clopos_auth::static PROPERTIES INTERFACE_LINK_LIBRARIES "pthread;m;dl")
   endif()

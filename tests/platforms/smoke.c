@@ -20,13 +20,15 @@ static void check_at(int line, int holds, const char *what)
 
 #define CHECK(condition) check_at(__LINE__, (condition), #condition)
 
-/* Whether a call came to `wanted`; shows the message where it did not. Frees the error. */
-static int came_to(clopos_auth_status wanted, clopos_auth_status status, clopos_auth_error *error)
+/* Whether a call came to `wanted`; shows the message of its error where it did not. Frees the error. It takes the address
+ * of the error, since the error itself could be read before the call that is another argument. */
+static int came_to(clopos_auth_status wanted, clopos_auth_status status, clopos_auth_error **error)
 {
     if (status != wanted)
         fprintf(stderr, "%s: %s\n", clopos_auth_status_name(status),
-                error != NULL ? error->message : "no more is known");
-    clopos_auth_error_free(error);
+                *error != NULL ? (*error)->message : "no details");
+    clopos_auth_error_free(*error);
+    *error = NULL;
     return status == wanted;
 }
 
@@ -44,10 +46,10 @@ static clopos_auth_config *new_config(void)
     CHECK(config != NULL);
     CHECK(length > 0);
     CHECK(came_to(CLOPOS_AUTH_OK,
-                  clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), &error), error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), error));
+                  clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), &error), &error));
+    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), &error));
     CHECK(came_to(CLOPOS_AUTH_OK,
-                  clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error), error));
+                  clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error), &error));
     return config;
 }
 
@@ -71,8 +73,8 @@ static void signs_in(const clopos_auth_config *config)
     size_t needed = 0;
     int64_t expires_at = 0;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
+    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
     CHECK(token != NULL);
     if (token == NULL)
         return;
@@ -83,20 +85,20 @@ static void signs_in(const clopos_auth_config *config)
 
     CHECK(came_to(CLOPOS_AUTH_BUFFER_TOO_SMALL,
                   clopos_auth_copy_token(client, 0, copy, token->value_len, &needed, &expires_at, &error),
-                  error));
+                  &error));
     CHECK(needed == token->value_len + 1 && copy[0] == '\0');
     CHECK(came_to(CLOPOS_AUTH_OK,
-                  clopos_auth_copy_token(client, 0, copy, needed, NULL, &expires_at, &error), error));
+                  clopos_auth_copy_token(client, 0, copy, needed, NULL, &expires_at, &error), &error));
     CHECK(strcmp(copy, token->value) == 0 && expires_at == token->expires_at);
 
     CHECK(clopos_auth_invalidate(client, copy) == CLOPOS_AUTH_OK);
     clopos_auth_token_free(token);
     /* A fresh token that is refused. */
-    CHECK(came_to(CLOPOS_AUTH_REJECTED, clopos_auth_get_token(client, 30000, &token, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_REJECTED, clopos_auth_get_token(client, 30000, &token, &error), &error));
     clopos_auth_client_free(client);
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
+    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
     clopos_auth_client_free(client);
     /* Outlives its client. */
     CHECK(token != NULL && strlen(token->value) == token->value_len);
@@ -109,7 +111,7 @@ static void explains_a_rejection(const clopos_auth_config *config)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, "wrong", NULL, config, &client, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, "wrong", NULL, config, &client, &error), &error));
     CHECK(clopos_auth_get_token(client, 30000, &token, &error) == CLOPOS_AUTH_REJECTED);
     CHECK(token == NULL && error != NULL);
     if (error != NULL) {
@@ -127,14 +129,14 @@ static void survives_misuse(clopos_auth_config *config)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
     clopos_auth_client_free(client);
     clopos_auth_client_free(client);
-    CHECK(came_to(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_get_token(client, 0, &token, &error), error));
+    CHECK(came_to(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_get_token(client, 0, &token, &error), &error));
     CHECK(clopos_auth_cancel((clopos_auth_client *)config) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(came_to(CLOPOS_AUTH_INVALID_ARGUMENT,
-                  clopos_auth_client_new(NULL, "", "", "", NULL, &client, &error), error));
+                  clopos_auth_client_new(NULL, "", "", "", NULL, &client, &error), &error));
     CHECK(client == NULL);
 }
 
@@ -145,11 +147,11 @@ static void contains_panics(const clopos_auth_config *config)
     clopos_auth_error *error = NULL;
 
     CHECK(came_to(CLOPOS_AUTH_INTERNAL,
-                  new_client("panic in the call", NULL, NULL, config, &client, &error), error));
+                  new_client("panic in the call", NULL, NULL, config, &client, &error), &error));
     CHECK(client == NULL);
     CHECK(came_to(CLOPOS_AUTH_OK,
-                  new_client(NULL, NULL, "panic in the flight", config, &client, &error), error));
-    CHECK(came_to(CLOPOS_AUTH_INTERNAL, clopos_auth_get_token(client, 30000, &token, &error), error));
+                  new_client(NULL, NULL, "panic in the flight", config, &client, &error), &error));
+    CHECK(came_to(CLOPOS_AUTH_INTERNAL, clopos_auth_get_token(client, 30000, &token, &error), &error));
     CHECK(token == NULL);
     clopos_auth_client_free(client);
     puts("two panics, contained");

@@ -7,7 +7,8 @@ TARGETS=(
     aarch64-unknown-linux-gnu
     armv7-unknown-linux-gnueabihf
     x86_64-unknown-linux-musl
-    x86_64-pc-windows-gnu
+    x86_64-win7-windows-gnu
+    i686-win7-windows-gnu
 )
 
 # choose TARGET: sets what the functions below go by.
@@ -42,10 +43,11 @@ describe() {
         runner=(/lib/ld-musl-x86_64.so.1)
         packages=(musl)
         ;;
-    x86_64-pc-windows-gnu)
+    x86_64-win7-windows-gnu)
         binutils=x86_64-w64-mingw32- runner=(/usr/lib/wine/wine64)
         packages=(wine64)
         ;;
+    i686-win7-windows-gnu) binutils=i686-w64-mingw32- runner=(tests/platforms/debian32.sh "$WINE32") ;;
     *)
         echo "no platform is named $1; there are: ${TARGETS[*]}" >&2
         exit 2
@@ -61,22 +63,50 @@ shared_name() {
 need_tools() {
     need_debian_rust && need readelf binutils || return
     if is_windows; then
-        need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
+        local machine=${target%%-*}
+        need "${binutils}gcc" "gcc-mingw-w64-${machine/_/-}" && need llvm-dlltool llvm &&
+            need clang clang && need lld-link lld || return
     else
         need_zig && need "${binutils}objcopy" "binutils${binutils:+-${binutils%-}}" || return
     fi
-    [ ${#runner[@]} = 0 ] || need "${runner[0]}" "${packages[@]}"
+    case ${runner[0]:-} in
+    '') ;;
+    tests/platforms/debian32.sh) need_wine32 ;;
+    *) need "${runner[0]}" "${packages[@]}" ;;
+    esac
 }
 
-# cargo_for_target ARGUMENT... [-- RUSTC ARGUMENT...]
+# Sets $link, options for the linker. rsbegin.o and rsend.o register the tables that a panic is unwound by with the unwinder
+# in the DLL; rustc has them for other targets, but not for this one. Without them MinGW's start code registers the tables
+# with libgcc_s_dw2-1.dll, if the host has loaded that, and a panic ends the host.
+link_options() {
+    local name objects=target/platforms/$target
+    link=()
+    [[ $target = i686-*-windows-gnu ]] || return 0
+    mkdir -p "$objects" || return
+    for name in rsbegin rsend; do
+        RUSTC_BOOTSTRAP=1 /usr/bin/rustc --target "$target" --emit=obj -C panic=abort -o "$objects/$name.o" \
+            "/usr/lib/rustlib/src/rust/library/rtstartup/$name.rs" || return
+    done
+    # Relative to this folder, so that the bytes are the same in every folder.
+    link=("-Zpre-link-args=$objects/rsbegin.o" -C "link-arg=$objects/rsend.o")
+}
+
+# cargo_for_target RUSTC_ARGUMENT...
 cargo_for_target() {
-    local command=(/usr/bin/cargo rustc) where=$target
-    is_windows || { command=(cargo-zigbuild rustc) where=$target${glibc:+.$glibc}; }
+    local command=(/usr/bin/cargo rustc) where=$target link
+    link_options || return
+    if is_windows; then
+        # The crate cc does not know these targets.
+        local -x "CC_${target//-/_}=${binutils}gcc" "AR_${target//-/_}=${binutils}ar"
+    else
+        command=(cargo-zigbuild rustc) where=$target${glibc:+.$glibc}
+    fi
     # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
     # code would bring debug information with their names along.
     CFLAGS=-g0 RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
         "${command[@]}" "${SHIPPED[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
-        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size "$@"
+        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size -- "${link[@]}" "$@"
 }
 
 # Into the directory $1 goes what cargo_for_target has built.
@@ -85,10 +115,19 @@ collect() {
     rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" &&
         rename_rust_names "$1/libclopos_auth.a" "$binutils" || return
     if is_windows; then
-        cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/"
+        cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/" &&
+            declared_functions include | import_library clopos_auth "$1"
     else
         cp "$from/libclopos_auth.so" "$1/" && ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
     fi
+}
+
+# import_library NAME FOLDER: Visual Studio's import library NAME.lib for NAME.dll, for the functions that stdin names.
+import_library() {
+    local machine=i386:x86-64
+    [[ $target != i686-* ]] || machine=i386
+    { printf 'LIBRARY %s.dll\nEXPORTS\n' "$1" && cat; } >"$2/$1.def" &&
+        llvm-dlltool -k -m "$machine" -d "$2/$1.def" -l "$2/$1.lib"
 }
 
 build() {
@@ -97,5 +136,5 @@ build() {
 
 # The same with a panic on purpose in it, and with its names, which tell what takes the space.
 build_planted() {
-    cargo_for_target -- --cfg clopos_planted_panic -C strip=none && collect "$planted"
+    cargo_for_target --cfg clopos_planted_panic -C strip=none && collect "$planted"
 }

@@ -6,6 +6,8 @@
 . "$(dirname "$0")/../common.sh"
 # shellcheck source=tests/platforms/target.sh
 . tests/platforms/target.sh
+# shellcheck source=tests/platforms/windows.sh
+. tests/platforms/windows.sh
 
 # zig's headers of the C library use C11 inside their macros.
 WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-c11-extensions)
@@ -13,7 +15,7 @@ WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-c11-extensions)
 # compile SOURCE LIBRARIES OUTPUT OPTION...
 compile() {
     if is_windows; then
-        x86_64-w64-mingw32-gcc "${WARNINGS[@]}" -O2 -Iinclude "$1" "$2/libclopos_auth.dll.a" "${@:4}" -o "$3.exe"
+        "${binutils}gcc" "${WARNINGS[@]}" -O2 -Iinclude "$1" "$2/libclopos_auth.dll.a" "${@:4}" -o "$3.exe"
     elif [[ $target = *-musl ]]; then
         # musl's own loader finds its libraries where it is told to.
         zig cc -target "$zig_target" -dynamic "${WARNINGS[@]}" -O2 -Iinclude "$1" -L"$2" -lclopos_auth "${@:4}" -o "$3"
@@ -27,22 +29,16 @@ run_program() {
     if is_windows; then
         # Wine's own messages are about what a machine without a screen lacks.
         cp -f "$1/clopos_auth.dll" "$work/windows/" &&
-            WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='bcryptprimitives=n;mscoree,mshtml=' \
+            WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=' \
                 timeout 120 "${runner[@]}" "$2.exe" "${@:3}"
     else
         timeout 120 env LD_LIBRARY_PATH="$1" "${runner[@]}" "$2" "${@:3}"
     fi
 }
 
-# What Wine 8 lacks of a newer Windows; beside the program, where Windows looks first.
-prepare_wine() {
-    x86_64-w64-mingw32-gcc -shared -O2 tests/platforms/bcryptprimitives.c -ladvapi32 \
-        -o "$work/windows/bcryptprimitives.dll"
-}
-
 exported() {
     if is_windows; then
-        x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" |
+        "${binutils}objdump" -p "$dist/clopos_auth.dll" |
             sed -n '/Name Pointer\] Table/,$ s/^[[:space:]]*\[ *[0-9]*\] \([A-Za-z_][A-Za-z0-9_]*\)$/\1/p'
     else
         readelf --dyn-syms -W "$dist/libclopos_auth.so" |
@@ -64,7 +60,7 @@ keeps_every_function() {
 # What this platform's compiler makes of the header, and what it made of the first one.
 keeps_the_layout() {
     local bits=64
-    [[ $target != armv7-* ]] || bits=32
+    case $target in armv7-* | i686-*-windows-*) bits=32 ;; esac
     compile tests/abi/layout.c "$dist" "$work/windows/layout" &&
         run_program "$dist" "$work/windows/layout" | tr -d '\r' >"$work/layout" &&
         cat "$work/layout" && awk -f tests/abi/same_layout.awk "tests/abi/1.0/layout.$bits" "$work/layout"
@@ -81,13 +77,11 @@ needs_no_newer_glibc() {
 # Whatever the system itself does not have would have to be brought along.
 needs_only_the_system() {
     if is_windows; then
-        x86_64-w64-mingw32-objdump -p "$dist/clopos_auth.dll" | sed -n 's/.*DLL Name: //p' >"$work/needed"
-        ! grep -v -i -E '^(kernel32|ntdll|ws2_32|msvcrt|userenv|advapi32|crypt32|bcrypt|bcryptprimitives|api-ms-win-.*)\.dll$' \
-            "$work/needed"
-    else
-        readelf -d "$dist/libclopos_auth.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' >"$work/needed"
-        ! grep -v -E '^(ld-linux.*|lib(c|pthread|dl|m)\.so(\.[0-9])?)$' "$work/needed"
+        imports_only_what_windows_7_has
+        return
     fi
+    readelf -d "$dist/libclopos_auth.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' >"$work/needed"
+    ! grep -v -E '^(ld-linux.*|lib(c|pthread|dl|m)\.so(\.[0-9])?)$' "$work/needed"
 }
 
 # With 256 KiB for the program's own thread; the library's own take as much.
@@ -103,7 +97,7 @@ test_firmware() {
 # compile_static SOURCE OUTPUT: a program on the static library alone, of every object that it needs.
 compile_static() {
     if is_windows; then
-        x86_64-w64-mingw32-gcc -static "${WARNINGS[@]}" -O2 -Iinclude "$1" "$dist/libclopos_auth.a" \
+        "${binutils}gcc" -static "${WARNINGS[@]}" -O2 -Iinclude "$1" "$dist/libclopos_auth.a" \
             -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt -lshell32 -o "$2.exe"
         return
     fi
@@ -161,7 +155,8 @@ test_that() {
 }
 
 clean_up() {
-    [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine /usr/lib/wine/wineserver64 -k
+    local server=("${runner[@]/%wine/wineserver32}")
+    [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
 }
 
 start=$SECONDS
@@ -175,7 +170,6 @@ test_that "the static library has no name of Rust's" has_no_rust_names "$dist/li
 test_that "it exports every function of 1.0" keeps_every_function
 test_that "it needs only what the system has" needs_only_the_system
 [ -z "$glibc" ] || test_that "it loads with glibc $glibc" needs_no_newer_glibc
-! is_windows || test_that "what Wine lacks is there" prepare_wine
 test_that "a C program compiles" compile tests/platforms/smoke.c "$dist" "$work/windows/smoke"
 test_that "no field moved since 1.0" keeps_the_layout
 test_that "a C program signs in over TLS" run_program "$dist" "$work/windows/smoke"
@@ -187,6 +181,13 @@ test_that "the doctor signs in" doctor_signs_in
     test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment
 test_that "it builds with a panic on purpose" build_planted
 test_that "a panic is contained" run_program "$planted" "$work/windows/smoke" panic
+if is_windows; then
+    test_that "a program signs in that is compiled and linked as with Visual Studio" links_as_visual_studio_does
+fi
+if [[ $target = i686-*-windows-gnu ]]; then
+    test_that "a panic is contained beside libgcc_s_dw2-1.dll" contains_a_panic_beside_libgcc
+    run_dotnet
+fi
 if [[ $target = armv7-* ]]; then
     test_that "firmware.c signs in with 256 KiB of stack" test_firmware
     grep '^peak' "$work/check.log"

@@ -60,7 +60,8 @@ def runtimes(target):
     rust, texts = debian_package(output("dpkg-query", "--search", "/usr/bin/rustc").partition(":")[0])
     yield "rust-std", rust, "MIT OR Apache-2.0", texts
     if "windows" in target:
-        yield "mingw-w64", *debian_package("mingw-w64-x86-64-dev")[:1], "ZPL-2.1", debian_package("mingw-w64-x86-64-dev")[1]
+        version, texts = debian_package(f"mingw-w64-{target.split('-')[0].replace('_', '-')}-dev")
+        yield "mingw-w64", version, "ZPL-2.1", texts
         version, texts = debian_package("gcc-mingw-w64-base")
         yield "libgcc", version, "GPL-3.0-or-later WITH GCC-exception-3.1", texts
     else:

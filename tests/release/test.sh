@@ -85,8 +85,8 @@ makes_another() {
     tests/release.sh "$target" && unpack && grep -q CycloneDX "$prefix/sbom.cdx.json" &&
         libraries=$(pkg-config --static --libs-only-l clopos_auth) || return
     if is_windows; then
-        need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 || return
-        compiler=(x86_64-w64-mingw32-gcc)
+        compiler=("${target%%-*}-w64-mingw32-gcc")
+        [ -s "$prefix/lib/clopos_auth.lib" ] || { echo "missing: clopos_auth.lib" >&2; return 1; }
     else
         # What zig calls the same. The static library takes its unwinder.
         compiler=(zig cc -target "$(sed 's/armv7/arm/; s/-unknown//' <<<"$target")")

@@ -166,7 +166,7 @@ def execute(command, env):
         output = b""
         for line in process.stdout:
             output += line
-            if line == b"pause\n":
+            if line.rstrip() == b"pause":
                 counts.append(copies(process.pid, env["CLOPOS_CLIENT_SECRET"]))
                 process.stdin.write(b"\n")
                 process.stdin.flush()
