@@ -1,81 +1,28 @@
-//! The libc calls that the standard library has no safe form of. The only file here with `unsafe`.
+//! What the standard library has no form of: sockets that connect without blocking, and waiting for them.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 use std::io;
-use std::mem;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// A TCP socket that does not block and is not connected yet.
 pub(super) fn open(address: &SocketAddr) -> io::Result<TcpStream> {
-    let family = match address {
-        SocketAddr::V4(_) => libc::AF_INET,
-        SocketAddr::V6(_) => libc::AF_INET6,
-    };
-    // At creation where that exists: another thread of the host may be between fork and exec.
-    #[cfg(not(target_vendor = "apple"))]
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
-    #[cfg(target_vendor = "apple")]
-    let kind = libc::SOCK_STREAM;
-
-    // SAFETY: takes no pointers.
-    let fd = check(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: `fd` was just made, and nothing else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-
-    #[cfg(target_vendor = "apple")]
-    {
-        // What the standard library does for its own sockets there: close on exec, no SIGPIPE.
-        let on: libc::c_int = 1;
-        // SAFETY: `fd` is open; the option's value is a c_int that outlives the call.
-        unsafe {
-            check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
-            check(libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_NOSIGPIPE,
-                (&raw const on).cast(),
-                mem::size_of_val(&on) as libc::socklen_t,
-            ))?;
-        }
-    }
-
-    let stream = TcpStream::from(fd);
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    let stream = TcpStream::from(socket);
+    // The standard library's way needs one system call, socket2's two.
     stream.set_nonblocking(true)?;
     Ok(stream)
 }
 
 /// Starts connecting; `true` if that is already done.
 pub(super) fn connect(stream: &TcpStream, address: &SocketAddr) -> io::Result<bool> {
-    let fd = stream.as_raw_fd();
-    let result = match address {
-        SocketAddr::V4(v4) => {
-            // SAFETY: sockaddr_in is plain integers, for which all zeroes is a value.
-            let mut raw: libc::sockaddr_in = unsafe { mem::zeroed() };
-            raw.sin_family = libc::AF_INET as libc::sa_family_t;
-            raw.sin_port = v4.port().to_be();
-            raw.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-            let length = mem::size_of_val(&raw) as libc::socklen_t;
-            // SAFETY: `raw` is a valid address of `length` bytes that outlives the call.
-            unsafe { libc::connect(fd, (&raw const raw).cast(), length) }
-        }
-        SocketAddr::V6(v6) => {
-            // SAFETY: sockaddr_in6 is plain integers, for which all zeroes is a value.
-            let mut raw: libc::sockaddr_in6 = unsafe { mem::zeroed() };
-            raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            raw.sin6_port = v6.port().to_be();
-            raw.sin6_addr.s6_addr = v6.ip().octets();
-            raw.sin6_flowinfo = v6.flowinfo();
-            raw.sin6_scope_id = v6.scope_id();
-            let length = mem::size_of_val(&raw) as libc::socklen_t;
-            // SAFETY: `raw` is a valid address of `length` bytes that outlives the call.
-            unsafe { libc::connect(fd, (&raw const raw).cast(), length) }
-        }
-    };
-    match check(result) {
-        Ok(_) => Ok(true),
+    match SockRef::from(stream).connect(&(*address).into()) {
+        Ok(()) => Ok(true),
         // An interrupted connect goes on by itself, like one that would block.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {
             Ok(false)
@@ -120,36 +67,16 @@ pub(super) fn wait<'a>(
 /// long. Best effort: systems without the option go by their own, longer limits.
 pub(super) fn expect_acknowledgement_within(stream: &TcpStream, limit: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let ms = libc::c_uint::try_from(limit.as_millis()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: the descriptor is open; the option's value is a c_uint that outlives the call.
-        unsafe {
-            libc::setsockopt(
-                stream.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_USER_TIMEOUT,
-                (&raw const ms).cast(),
-                mem::size_of_val(&ms) as libc::socklen_t,
-            );
-        }
-    }
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = (stream, limit);
 }
 
 /// Whether nothing has arrived on the connection, not even its end.
 pub(super) fn is_idle(stream: &TcpStream) -> bool {
-    let mut byte = 0u8;
-    // SAFETY: `byte` is one writable byte that outlives the call.
-    let peeked = unsafe {
-        libc::recv(
-            stream.as_raw_fd(),
-            (&raw mut byte).cast(),
-            1,
-            libc::MSG_PEEK | libc::MSG_DONTWAIT,
-        )
-    };
-    peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    let peeked = SockRef::from(stream).recv_with_flags(&mut [MaybeUninit::uninit()], flags);
+    matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The name of the code of `getaddrinfo` whose message, as far as it is UTF-8, is `text`.
