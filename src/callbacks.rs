@@ -35,7 +35,9 @@ impl LogLevel {
         .into_iter()
         .find(|&level| level as i32 == number)
         .ok_or_else(|| {
-            Error::invalid_argument(format!("level is {number}, not a CLOPOS_AUTH_LOG number"))
+            Error::invalid_argument(format!(
+                "level is {number}; expected a CLOPOS_AUTH_LOG_* value"
+            ))
         })
     }
 }

@@ -10,9 +10,9 @@ pub(crate) fn text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error
     let problem = if text.is_empty() {
         "is empty".into()
     } else if text.len() > max_bytes {
-        format!("has {} bytes, {max_bytes} at most are allowed", text.len())
+        format!("has {} bytes; the maximum is {max_bytes}", text.len())
     } else if text.chars().any(char::is_control) {
-        "contains a control character (a line break at the end, perhaps)".into()
+        "contains a control character (for example a trailing line break)".into()
     } else {
         return Ok(());
     };
@@ -25,7 +25,7 @@ pub(crate) fn number(name: &str, value: u32, min: u32, max: u32) -> Result<u32, 
         return Ok(value);
     }
     Err(Error::invalid_argument(format!(
-        "{name} is {value}, allowed is {min} to {max}"
+        "{name} is {value}; it must be {min} to {max}"
     )))
 }
 

@@ -152,7 +152,7 @@ impl Config {
         check::text("user_agent", product, MAX_USER_AGENT_BYTES)?;
         if !product.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             return Err(Error::invalid_argument(
-                "user_agent: only printable ASCII can go into a header",
+                "user_agent has a character that is not printable ASCII",
             ));
         }
         self.user_agent = format!("{} {OWN_USER_AGENT}", product.trim()).into();
@@ -223,8 +223,8 @@ impl Config {
         {
             let host = self.base_url.host().unwrap_or_default();
             return Err(Error::invalid_argument(format!(
-                "base_url: http:// would send the secret readable by anybody to {host}; use https://, \
-                 or allow_plain_http on a test bench"
+                "base_url: http:// would send the client secret unencrypted to {host}; use \
+                 https://, or set allow_plain_http for testing"
             )));
         }
         let base = self.base_url.to_string();
@@ -275,7 +275,7 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
         None => port == Some(""),
     };
     if authority.host().is_empty() || !port_is_usable {
-        return Err(bad("has no usable host and port"));
+        return Err(bad("has no valid host or port"));
     }
     if uri.query().is_some() || url.contains('#') {
         return Err(bad("has a query or a fragment"));

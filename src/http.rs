@@ -234,7 +234,7 @@ impl HttpClient {
                 format!("{host} did not answer within {} ms", timeout.as_millis()),
             ),
             ureq::Error::Io(error) => match error.kind() {
-                io::ErrorKind::UnexpectedEof => broke("closed by the other side"),
+                io::ErrorKind::UnexpectedEof => broke("closed by the peer"),
                 io::ErrorKind::Other => broke(&error.to_string()),
                 kind => broke(&kind.to_string()),
             },
@@ -244,7 +244,7 @@ impl HttpClient {
             ureq::Error::Rustls(error) => Error::new(
                 Status::Tls,
                 format!(
-                    "TLS with {host} failed in the middle: {}",
+                    "TLS error on the connection to {host}: {}",
                     connect::tls_problem(&error)
                 ),
             ),
@@ -327,7 +327,7 @@ mod tests {
             (
                 ureq::Error::Rustls(rustls::Error::DecryptError),
                 Status::Tls,
-                "failed in the middle",
+                "TLS error on the connection",
             ),
             (ureq::Error::BodyStalled, Status::Connect, "no more data"),
             (

@@ -30,7 +30,7 @@ impl Roots {
             .find(|&roots| roots as i32 == number)
             .ok_or_else(|| {
                 Error::invalid_argument(format!(
-                    "roots is {number}, not a CLOPOS_AUTH_ROOTS number"
+                    "roots is {number}; expected a CLOPOS_AUTH_ROOTS_* value"
                 ))
             })
     }
@@ -41,16 +41,14 @@ pub(crate) fn from_pem(pem: &[u8]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem)? {
         roots.add(certificate).map_err(|_| {
-            Error::invalid_argument(
-                "pem: a certificate in it is damaged or not X.509, and cannot be used as a root",
-            )
+            Error::invalid_argument("pem contains a certificate that is damaged or not X.509")
         })?;
     }
     Ok(roots)
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bad = |problem: &str| Error::invalid_argument(format!("pem: {problem}"));
+    let bad = |problem: &str| Error::invalid_argument(format!("pem {problem}"));
     if pem.is_empty() {
         return Err(bad("is empty"));
     }
@@ -101,7 +99,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     }
     if certificates.len() != begun {
         return Err(bad(
-            "has a BEGIN CERTIFICATE line with something else in front of it (blanks, perhaps)",
+            "has text before a BEGIN CERTIFICATE marker on the same line, for example spaces",
         ));
     }
     Ok(certificates)

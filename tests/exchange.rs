@@ -317,36 +317,36 @@ fn every_answer_that_is_not_one_of_the_service_is_refused_and_the_message_says_w
     use Status::{Connect, Protocol};
     let table = [
         (Fault::BodyEmpty, Protocol, "the body is empty"),
-        (Fault::BodyTruncatedJson, Protocol, "cut off"),
-        (Fault::BodyWrongLength, Protocol, "cut off"),
+        (Fault::BodyTruncatedJson, Protocol, "truncated"),
+        (Fault::BodyWrongLength, Protocol, "truncated"),
         (Fault::BodyGarbage, Protocol, "not JSON"),
         (Fault::BodyHtml, Protocol, "captive portal"),
         (Fault::BodyBom, Protocol, "byte order mark"),
         (Fault::BodyGzip, Protocol, "compressed"),
         (Fault::BodyOversize, Protocol, "larger than 64 KiB"),
         (Fault::BodyEndless, Protocol, "larger than 64 KiB"),
-        (Fault::DuplicateKeys, Protocol, "each field once"),
+        (Fault::DuplicateKeys, Protocol, "duplicate field"),
         (
             Fault::ExpiresHuge,
             Protocol,
-            "\"expires_in\" is not a whole number",
+            "\"expires_in\" is not an integer",
         ),
         (
             Fault::ExpiresFraction,
             Protocol,
-            "\"expires_in\" is not a whole number",
+            "\"expires_in\" is not an integer",
         ),
-        (Fault::ExpiresNegative, Protocol, "neither a positive"),
-        (Fault::ExpiresZero, Protocol, "neither a positive"),
-        (Fault::ExpiresMissing, Protocol, "neither a positive"),
-        (Fault::TokenMissing, Protocol, "no \"token\""),
+        (Fault::ExpiresNegative, Protocol, "missing or not positive"),
+        (Fault::ExpiresZero, Protocol, "missing or not positive"),
+        (Fault::ExpiresMissing, Protocol, "missing or not positive"),
+        (Fault::TokenMissing, Protocol, "\"token\" is missing"),
         (Fault::TokenEmpty, Protocol, "visible ASCII"),
         (Fault::TokenNul, Protocol, "visible ASCII"),
         (Fault::TokenCrlf, Protocol, "visible ASCII"),
         (Fault::TokenSpace, Protocol, "visible ASCII"),
         (Fault::TokenNumber, Protocol, "visible ASCII"),
         (Fault::TokenOversize, Protocol, "1 to 8192"),
-        (Fault::SuccessMissing, Protocol, "no \"success\""),
+        (Fault::SuccessMissing, Protocol, "\"success\" is missing"),
         (Fault::SuccessString, Protocol, "neither true nor false"),
     ];
     for bench in [Bench::start(), Bench::with_tls()] {
@@ -391,25 +391,25 @@ fn bodies_that_are_json_but_no_answer_are_refused() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let deep_token = good_body("x").replace("\"x\"", &deep);
     let table: [(&str, &str); 16] = [
-        ("null", "not one object"),
-        ("[]", "not one object"),
-        ("\"text\"", "not one object"),
-        ("5", "not one object"),
-        ("{}", "no \"success\""),
+        ("null", "not an object"),
+        ("[]", "not an object"),
+        ("\"text\"", "not an object"),
+        ("5", "not an object"),
+        ("{}", "\"success\" is missing"),
         (r#"{"success":null}"#, "\"success\""),
         (r#"{"success":1}"#, "neither true nor false"),
         (
             r#"[true,"a.b.c","Bearer",3600,1793939000]"#,
-            "not one object",
+            "not an object",
         ),
-        (r#"{"success":true}"#, "no \"token\""),
-        (r#"{"success":true,"success":false}"#, "each field once"),
+        (r#"{"success":true}"#, "\"token\" is missing"),
+        (r#"{"success":true,"success":false}"#, "duplicate field"),
         (r#"{"success":true} {"success":true}"#, "not JSON"),
         (r#"{"success":true,}"#, "not JSON"),
-        (r#"{"Success":true,"Token":"a"}"#, "no \"success\""),
+        (r#"{"Success":true,"Token":"a"}"#, "\"success\" is missing"),
         ("{\"success\":true,\"token\":\"a\nb\"}", "not JSON"),
         (&deep, "JSON"),
-        (&deep_token, "\"token\" is not a text"),
+        (&deep_token, "\"token\" is not a string"),
     ];
     for (body, reason) in table {
         let error = refused(answered(&bench, 200, &[], body.as_bytes()), body);
@@ -569,7 +569,7 @@ fn a_body_without_a_length_that_was_cut_off_is_refused_even_if_it_is_whole_json(
         if is_whole {
             assert_eq!(came.unwrap().value(), "cut.off");
         } else {
-            let error = refused(came, "cut off");
+            let error = refused(came, "truncated");
             assert_eq!(error.status(), Status::Connect, "{end:?}: {error}");
         }
     }

@@ -19,7 +19,7 @@ use super::verifier::{Finding, Validity};
 pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     let how = match error {
         Some(error) => system_error::reason(error),
-        None => "closed by the other side without a reason".into(),
+        None => "closed by the peer without a reason".into(),
     };
     crate::Error::new(
         Status::Connect,
@@ -48,15 +48,18 @@ pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> crat
         }
         Error::InvalidMessage(_) if start.starts_with(b"HTTP/") || start.starts_with(b"<") => {
             tls(format!(
-                "{host} answered plain HTTP where TLS was expected: a wrong port in the URL, or a \
-                 login page of the network (captive portal)"
+                "{host} answered with plain HTTP instead of TLS: wrong port in the URL, or a \
+                 captive portal"
             ))
         }
         // A record of TLS begins with its type, 20 to 23, and 3.
         Error::InvalidMessage(_) if !matches!(start, [20..=23, 3, ..] | []) => tls(format!(
-            "{host} answered something that is not TLS: wrong port in the URL?"
+            "the response of {host} is not TLS; check the port in the URL"
         )),
-        error => tls(format!("no TLS connection to {host}: {}", problem(error))),
+        error => tls(format!(
+            "TLS handshake with {host} failed: {}",
+            problem(error)
+        )),
     }
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn problem(error: &Error) -> String {
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_)
         | Error::PeerSentOversizedRecord => "the server breaks the rules of TLS",
-        Error::NoCertificatesPresented => "the server shows no certificate",
+        Error::NoCertificatesPresented => "the server presented no certificate",
         Error::DecryptError => "what arrived was changed on the way, or has another key",
         Error::FailedToGetRandomBytes => "the system provides no random numbers",
         Error::InvalidCertificate(_) => "the server's certificate is not acceptable",
@@ -140,18 +143,20 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
     let here = utc(dates.here);
     // Seen in an answer that came over TLS, and carried on by a clock that nobody can set.
     let server = dates.server.map_or(String::new(), |now| {
-        format!(" (by the server's clock, as last seen, it is {})", utc(now))
+        format!(
+            " (it is {} by the server's clock, last seen in a response)",
+            utc(now)
+        )
     });
     // rustls does not say whose certificate it means.
-    let one_of_several = || format!("{host}, or of a CA that vouches for it,");
+    let one_of_several = || format!("{host}, or of a CA in its chain,");
     let tls = |message| (Status::Tls, message);
     match problem {
         CertificateError::ExpiredContext { not_after, .. } => {
             let (whose, from) = match dates.validity {
-                Some((from, until)) if until == *not_after => (
-                    host.to_owned(),
-                    format!(" (it was valid from {} on)", date(from)),
-                ),
+                Some((from, until)) if until == *not_after => {
+                    (host.to_owned(), format!(" (valid from {})", date(from)))
+                }
                 _ => (one_of_several(), String::new()),
             };
             (
@@ -167,30 +172,30 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
         CertificateError::NotValidYetContext { not_before, .. } => {
             let (whose, until) = match dates.validity {
                 Some((from, until)) if from == *not_before => {
-                    (host.to_owned(), format!(" (until {})", date(until)))
+                    (host.to_owned(), format!(" or after {}", date(until)))
                 }
                 _ => (one_of_several(), String::new()),
             };
             (
                 Status::Clock,
                 format!(
-                    "the certificate of {whose} is valid from {} on{until}, and this device's date is \
-                     {here}{server}: set the device's date",
+                    "the certificate of {whose} is not valid before {}{until}; this device's \
+                     date is {here}{server}: set it",
                     date(*not_before)
                 ),
             )
         }
         CertificateError::UnknownIssuer => tls(format!(
-            "the certificate of {host} was issued by a CA that is not trusted here: a TLS-inspecting \
-             proxy answers (add its CA certificate), or the server does not send its intermediate \
-             certificate"
+            "the certificate of {host} was issued by an untrusted CA: if a TLS-inspecting proxy \
+             is used, add its CA certificate; otherwise the server does not send its \
+             intermediate certificate"
         )),
         CertificateError::NotValidForNameContext { presented, .. } => {
             tls(wrong_name(host, presented))
         }
         CertificateError::BadSignature => tls(format!(
-            "the certificate of {host} was issued by a CA with the name of one that is trusted here, \
-             but with another key: add that CA's new certificate if it was replaced"
+            "the certificate of {host} names a trusted CA but was signed with another key: if \
+             that CA was replaced, add its new certificate"
         )),
         CertificateError::Other(OtherError(other)) => {
             let why = match (other.downcast_ref(), other.downcast_ref()) {
@@ -210,13 +215,13 @@ fn unacceptable(problem: &CertificateError) -> &'static str {
     match problem {
         CertificateError::BadEncoding => "is damaged: it cannot be read",
         CertificateError::Expired | CertificateError::NotValidYet => {
-            "ends before it begins: no date can be right for it"
+            "expires before it becomes valid: no date can be right for it"
         }
         CertificateError::Revoked => "was revoked",
         CertificateError::UnhandledCriticalExtension => UNKNOWN_EXTENSION,
-        CertificateError::NotValidForName => "is for another name",
+        CertificateError::NotValidForName => "is for another host",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "is not for a server: its extended key usage, or that of a CA that vouches for it, lacks \
+            "is not for a server: its extended key usage, or that of a CA in its chain, lacks \
              serverAuth"
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
@@ -232,7 +237,7 @@ fn unacceptable(problem: &CertificateError) -> &'static str {
 }
 
 const UNKNOWN_EXTENSION: &str =
-    "has a critical extension that this library does not know (or a CA that vouches for it has)";
+    "has a critical extension that this library does not know (or a CA in its chain has)";
 
 /// What rustls passes on as it is.
 fn invalid(error: &webpki::Error) -> &'static str {
@@ -244,8 +249,8 @@ fn invalid(error: &webpki::Error) -> &'static str {
              with it"
         }
         Pki::EndEntityUsedAsCa => {
-            "was issued by something that is no CA: a certificate on the way to the trusted one has \
-             CA:FALSE or no basicConstraints"
+            "was issued by a certificate that is not a CA: one in its chain has CA:FALSE or no \
+             basicConstraints"
         }
         Pki::UnsupportedCertVersion => {
             "is not of X.509 version 3 (or that of a CA is not): it was made without extensions, and \
@@ -265,7 +270,7 @@ fn invalid(error: &webpki::Error) -> &'static str {
         Pki::MaximumSignatureChecksExceeded
         | Pki::MaximumPathBuildCallsExceeded
         | Pki::MaximumNameConstraintComparisonsExceeded => {
-            "comes with too many others to find the way to a trusted one"
+            "comes with too many others to find a chain to a trusted one"
         }
         Pki::MalformedExtensions
         | Pki::ExtensionValueInvalid
@@ -284,19 +289,19 @@ fn wrong_name(host: &str, presented: &[String]) -> String {
         && presented.contains(&format!("DnsName(\"{name}\")"))
     {
         return format!(
-            "the certificate that {host} shows has this address as a name (DNS:{name}), not as an \
-             address: its subjectAltName needs IP:{name}"
+            "the certificate presented by {host} has this address as a name (DNS:{name}), not as \
+             an address: its subjectAltName needs IP:{name}"
         );
     }
     if presented.is_empty() {
         return format!(
-            "the certificate that {host} shows is for no host: only subjectAltName counts, not the \
-             common name (CN)"
+            "the certificate presented by {host} is for no host: only subjectAltName counts, not \
+             the common name (CN)"
         );
     }
     format!(
-        "the certificate that {host} shows is for {}: wrong host name, or something on the way \
-         answers in its place",
+        "the certificate presented by {host} is for {}: wrong host name, or another server \
+         answered",
         names(presented)
     )
 }
@@ -361,28 +366,28 @@ mod tests {
                     time: at(0),
                     not_before: at(1_735_689_600),
                 },
-                "a.example is valid from 2025-01-01 00:00:00 UTC on (until 2030-01-01 00:00:00 UTC), and",
+                "a.example is not valid before 2025-01-01 00:00:00 UTC or after 2030-01-01 00:00:00 UTC; this",
             ),
             (
                 CertificateError::ExpiredContext {
                     time: at(0),
                     not_after: at(1_893_456_000),
                 },
-                "a.example expired on 2030-01-01 00:00:00 UTC (it was valid from 2025-01-01 00:00:00 UTC on), and",
+                "a.example expired on 2030-01-01 00:00:00 UTC (valid from 2025-01-01 00:00:00 UTC), and",
             ),
             (
                 CertificateError::NotValidYetContext {
                     time: at(0),
                     not_before: at(1_893_456_000),
                 },
-                "a CA that vouches for it, is valid from 2030-01-01 00:00:00 UTC on, and",
+                "a CA in its chain, is not valid before 2030-01-01 00:00:00 UTC; this",
             ),
             (
                 CertificateError::ExpiredContext {
                     time: at(0),
                     not_after: at(1_735_689_600),
                 },
-                "a CA that vouches for it, expired on 2025-01-01 00:00:00 UTC, and",
+                "a CA in its chain, expired on 2025-01-01 00:00:00 UTC, and",
             ),
         ] {
             let message = tls("a.example", &problem.into(), b"", dates).message;

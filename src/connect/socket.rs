@@ -135,7 +135,7 @@ pub(super) fn broken(error: ureq::Error) -> ureq::Error {
         return error;
     };
     let how = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "closed by the other side".to_owned(),
+        io::ErrorKind::UnexpectedEof => "closed by the peer".to_owned(),
         kind => kind.to_string(),
     };
     io::Error::other(how).into()

@@ -72,7 +72,7 @@ impl TlsSettings {
     ) -> Result<TlsSettings, Error> {
         if network.roots == Roots::None && network.added.is_empty() {
             return Err(Error::invalid_argument(
-                "roots: none, and no certificate was added: no server could be trusted",
+                "roots is NONE and no CA was added, so no server can be trusted",
             ));
         }
         Ok(TlsSettings {
@@ -114,7 +114,7 @@ impl TlsSettings {
         crypto::check_randomness()?;
         let Ready { config, verifier } = self.ready.get_or_try_init(|| self.build())?.clone();
         let name = ServerName::try_from(target.host.clone()).map_err(|_| {
-            let problem = "is not a host name that a certificate can be for";
+            let problem = "is not a host name or IP address that a certificate can contain";
             Error::new(Status::Tls, format!("{} {problem}", target.host))
         })?;
         let connection =
@@ -170,8 +170,8 @@ impl TlsSettings {
                     return Err(Error::new(
                         Status::Tls,
                         format!(
-                            "no usable root certificate in the system's store{}; install it \
-                             (ca-certificates, on Linux) or use the bundled roots",
+                            "no usable root certificate in the system's store{}; install the \
+                             package ca-certificates (Linux) or use the bundled roots",
                             why.unwrap_or_default()
                         ),
                     )

@@ -55,7 +55,7 @@ impl fmt::Display for Finding {
             }
             Finding::NotItsKey => "belongs to another key than the one that the server has",
             Finding::NeverValid => {
-                "cannot be valid at any date: it and a CA that vouches for it are not valid at the same \
+                "cannot be valid at any date: it and a CA in its chain are not valid at the same \
                  time"
             }
         })

@@ -13,7 +13,7 @@ use crate::{Error, Reason, Status};
 pub(crate) fn unexpected(host: &str, problem: &str) -> Error {
     Error::new(
         Status::Protocol,
-        format!("the answer of {host} is not one of the service: {problem}"),
+        format!("unexpected response from {host}: {problem}"),
     )
 }
 
@@ -64,13 +64,10 @@ pub(super) fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
             let texts = [server_code.as_deref(), server_message.as_deref()];
             ("refused the sign-in", Reason::of(http_status, texts))
         }
-        Status::RateLimited => ("asks to slow down", Reason::Unknown),
+        Status::RateLimited => ("answered that the rate limit is exceeded", Reason::Unknown),
         Status::Timeout => ("waited too long for the request", Reason::Unknown),
         Status::Server => ("failed", Reason::Unknown),
-        _ => (
-            "gave an answer that is not one of the service",
-            Reason::Unknown,
-        ),
+        _ => ("gave an unexpected response", Reason::Unknown),
     };
     let code = server_code
         .as_deref()

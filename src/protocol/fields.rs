@@ -32,22 +32,27 @@ pub(super) fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>>
         [] => return Err("the body is empty".into()),
         [b'<', ..] => {
             return Err(
-                "the body is a web page, not JSON (a captive portal or a gateway in \
-                        between? open any web site on this network and look)"
+                "the body is a web page, not JSON: probably a captive portal or gateway; open \
+                 any web site to check"
                     .into(),
             );
         }
         [0xEF, 0xBB, 0xBF, ..] => return Err("the body starts with a byte order mark".into()),
-        [0x1F, 0x8B, ..] => return Err("the body is compressed, which was not asked for".into()),
+        [0x1F, 0x8B, ..] => {
+            return Err("the body is compressed, although this was not requested".into());
+        }
         // serde would take a list for an object without names.
-        [b'[', ..] => return Err("the JSON is not one object with each field once".into()),
+        [b'[', ..] => return Err("the JSON is not an object, or has a duplicate field".into()),
         _ => {}
     }
     // serde_json's own text would quote a field's content in some errors; category and place do not.
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
-            serde_json::error::Category::Eof => "the JSON is cut off",
-            serde_json::error::Category::Data => "the JSON is not one object with each field once",
+            serde_json::error::Category::Eof => "the JSON is truncated",
+            serde_json::error::Category::Data => {
+                "the JSON is not an object, or has a duplicate \
+                                                  field"
+            }
             _ => "the body is not JSON",
         };
         format!("{what} (line {}, column {})", error.line(), error.column()).into()

@@ -47,7 +47,7 @@ pub(crate) fn parse_response(
         (Ok(fields), None) if is_text(fields.error) && fields.token.is_none() => {
             refusal(fields, head, asked)
         }
-        (Ok(_), None) if is_2xx => unexpected(host, "the answer has no \"success\" field"),
+        (Ok(_), None) if is_2xx => unexpected(host, "the field \"success\" is missing"),
         (Ok(_), Some(_)) if is_2xx => unexpected(host, "\"success\" is neither true nor false"),
         (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
             refusal(fields, head, asked)
@@ -65,13 +65,15 @@ pub(crate) fn parse_response(
 
 fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow<'static, str>> {
     let token = match fields.token {
-        Some(raw) => header_text(raw, MAX_TOKEN_BYTES).ok_or(
-            "\"token\" is not a text of 1 to 8192 visible ASCII characters, which a header needs",
-        )?,
-        None => return Err("it has no \"token\"".into()),
+        Some(raw) => header_text(raw, MAX_TOKEN_BYTES)
+            .ok_or("\"token\" is not a string of 1 to 8192 visible ASCII characters")?,
+        None => return Err("the field \"token\" is missing".into()),
     };
     let token_type = match fields.token_type {
-        Some(raw) => header_text(raw, 64).ok_or("\"token_type\" is not a word")?,
+        Some(raw) => header_text(raw, 64).ok_or(
+            "\"token_type\" is not a string of 1 to 64 \
+                                                 visible ASCII characters",
+        )?,
         None => Secret::new("Bearer"),
     };
     let server_now = head.date.and_then(unix_seconds);
@@ -91,7 +93,11 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
         (None, Some(at), Some(now)) if at > now => (at - now, at),
         (None, Some(_), Some(_)) => return Err("the token has already expired".into()),
         (None, Some(_), None) => {
-            return Err("it has no positive \"expires_in\" and no Date header".into());
+            return Err(
+                "\"expires_in\" is missing or not positive, and there is no valid Date \
+                        header for \"expires_at\""
+                    .into(),
+            );
         }
         (None, None, _) if given_at.is_some() => {
             return Err(
@@ -99,7 +105,7 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
             );
         }
         (None, None, _) => {
-            return Err("it has neither a positive \"expires_in\" nor \"expires_at\"".into());
+            return Err("\"expires_in\" and \"expires_at\" are missing or not positive".into());
         }
     };
     let expires_in = expires_in.min(MAX_LIFETIME_SECONDS);
@@ -122,7 +128,7 @@ fn positive(name: &str, raw: Option<&RawValue>) -> Result<Option<i64>, Cow<'stat
     let number = in_quotes.unwrap_or(raw);
     match whole_number(number) {
         Some(number) => Ok(Some(number).filter(|&n| n > 0)),
-        None => Err(format!("\"{name}\" is not a whole number").into()),
+        None => Err(format!("\"{name}\" is not an integer").into()),
     }
 }
 
@@ -265,7 +271,10 @@ mod tests {
         for date in [None, Some("yesterday")] {
             let refused = read_dated(200, date, &body).unwrap_err();
             assert_eq!(refused.status(), Status::Protocol);
-            assert!(refused.to_string().contains("no Date header"), "{refused}");
+            assert!(
+                refused.to_string().contains("no valid Date header"),
+                "{refused}"
+            );
         }
     }
 

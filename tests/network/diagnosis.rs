@@ -307,17 +307,17 @@ fn the_doctor_names_the_setting_that_is_wrong() {
         (
             "an empty CA file",
             with("--ca-file=/dev/null"),
-            "pem: is empty",
+            "pem is empty",
         ),
         (
             "a CA file without a certificate",
             well().set("CLOPOS_CA_FILE", &file("text", "hello")),
-            "pem: contains no BEGIN CERTIFICATE",
+            "pem contains no BEGIN CERTIFICATE",
         ),
         (
             "no root at all",
             with("--roots=none").set("CLOPOS_CA_FILE", ""),
-            "roots: none, and no certificate was added",
+            "roots is NONE and no CA was added",
         ),
         (
             "roots that there are not",
@@ -653,7 +653,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         .set("HTTPS_PROXY", "socks5://till:hunter2@127.0.0.1:1")
         .hears(
             "a proxy of another kind",
-            "To fix: correct the settings of this device (the environment's HTTPS_PROXY is not",
+            "To fix: correct the settings of this device (environment variable HTTPS_PROXY is invalid",
             NO_SETTINGS,
             12,
         );

@@ -62,7 +62,7 @@ fn pem_that_is_none_is_refused_at_the_setter() {
     let utf16: Vec<u8> = pem.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (what, bytes, words) in [
         ("nothing", &b""[..], "empty"),
-        ("blanks", b" \r\n\t", "no BEGIN CERTIFICATE"),
+        ("spaces", b" \r\n\t", "no BEGIN CERTIFICATE"),
         ("half a certificate", cut.as_bytes(), "cut off"),
         ("a private key", key.as_bytes(), "private key"),
         ("an RSA key", old_key.as_bytes(), "private key"),
@@ -72,7 +72,7 @@ fn pem_that_is_none_is_refused_at_the_setter() {
         ("half a key", &key.as_bytes()[..40], "private key"),
         ("a key beside it", with_key.as_bytes(), "private key"),
         ("10 MiB", huge.as_bytes(), "1 MiB"),
-        ("10 MiB of blanks", spaces.as_bytes(), "1 MiB"),
+        ("10 MiB of spaces", spaces.as_bytes(), "1 MiB"),
         ("a path", b"/etc/ssl/certs/ca.pem", "not its path"),
         ("a Windows path", br"C:\ProgramData\ca.pem", "not its path"),
         ("a request", request.as_bytes(), "no BEGIN CERTIFICATE"),
@@ -80,9 +80,13 @@ fn pem_that_is_none_is_refused_at_the_setter() {
         (
             "something else in one",
             no_certificate.as_bytes(),
-            "cannot be used",
+            "damaged or not X.509",
         ),
-        ("an indented one", indented.as_bytes(), "in front of it"),
+        (
+            "an indented one",
+            indented.as_bytes(),
+            "before a BEGIN CERTIFICATE",
+        ),
         ("DER", &der, "DER (binary)"),
         ("UTF-16", &utf16, "no BEGIN CERTIFICATE"),
         ("garbage", &[0xFF; 1000], "no BEGIN CERTIFICATE"),

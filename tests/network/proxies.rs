@@ -355,7 +355,7 @@ fn the_environment_chooses_the_proxy_unless_the_host_does() {
             (&[("HTTPS_PROXY", good.as_str())][..], proxied),
             (
                 &[("HTTPS_PROXY", "socks5://u:wrong-secret@p:1")],
-                "not made, PROXY: the environment's HTTPS_PROXY",
+                "not made, PROXY: environment variable HTTPS_PROXY",
             ),
             (
                 &[("HTTPS_PROXY", dead), ("NO_PROXY", "192.0.2.2")],

@@ -49,7 +49,7 @@ fn choose(
             permanent: true,
             ..Error::new(
                 Status::Proxy,
-                format!("the environment's {name} is not usable: {problem}"),
+                format!("environment variable {name} is invalid: {problem}"),
             )
         })
 }

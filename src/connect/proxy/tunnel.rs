@@ -20,7 +20,7 @@ use crate::{Error, Status};
 /// The most that a proxy may say before it is no longer listened to.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-const NOT_A_PROXY: &str = "did not answer like an HTTP proxy";
+const NOT_A_PROXY: &str = "did not respond as an HTTP proxy";
 
 /// Asks the proxy at the other end of `socket` for a tunnel to `target`.
 pub(in super::super) fn tunnel(

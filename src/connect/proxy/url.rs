@@ -27,7 +27,7 @@ impl ProxyUrl {
             None => url,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err("proxies that speak TLS themselves (https://) are not supported");
+                return Err("https:// proxies are not supported");
             }
             Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("socks") => {
                 return Err("SOCKS proxies are not supported");
@@ -40,13 +40,13 @@ impl ProxyUrl {
             None => (None, authority),
         };
         if host_port.contains(['/', '?', '#']) {
-            return Err("there is something behind the port (write / as %2F in a password)");
+            return Err("unexpected text after the port (write / as %2F in a password)");
         }
         let (host, port) = match host_port.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or("a ] is missing")?;
                 if !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
-                    return Err("there is no IPv6 address between [ and ]");
+                    return Err("the text in [ ] is not an IPv6 address");
                 }
                 (host, port)
             }
@@ -60,7 +60,7 @@ impl ProxyUrl {
         let port = port.ok_or("the port is not a number from 1 to 65535")?;
         let in_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
         if host.is_empty() || !host.bytes().all(in_a_name) {
-            return Err("the host is missing or has characters that no host name has");
+            return Err("the host is missing or contains invalid characters");
         }
         Ok(ProxyUrl {
             endpoint: Endpoint {
@@ -145,14 +145,14 @@ mod tests {
             ("socks4a://proxy", "SOCKS"),
             ("ftp://hunter2@proxy", "scheme"),
             ("file:///etc/proxy.pac", "scheme"),
-            ("http//proxy:3128", "behind the port"),
-            ("http://proxy:3128?x", "behind the port"),
+            ("http//proxy:3128", "after the port"),
+            ("http://proxy:3128?x", "after the port"),
             (" ", "host"),
             ("http://:3128", "host"),
             ("http://u:hunter2@", "host"),
             ("http://proxy:-1", "65535"),
             ("http://proxy:port", "65535"),
-            ("http://proxy:3128/hunter2", "behind the port"),
+            ("http://proxy:3128/hunter2", "after the port"),
             ("http://user:hunter2/x@proxy\r\nX:1", "host"),
             ("http://proxy:0", "65535"),
             ("http://proxy:65536", "65535"),

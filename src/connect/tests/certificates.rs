@@ -104,7 +104,7 @@ type Server = (
 );
 
 const TILL: &str = "till.example";
-const OTHER_KEY: &str = "but with another key: add that CA's new certificate";
+const OTHER_KEY: &str = "was signed with another key: if that CA was replaced";
 const NO_ISSUER: &str = "does not send its intermediate certificate";
 const SHORT: &str = "has an RSA key of less than 2048 bits";
 const SHORT_CA: &str = "was issued with an RSA key of less than 2048 bits";
@@ -130,10 +130,10 @@ const SERVERS: &[Server] = &[
     // Dates.
     ("root", "good", "", TILL, 20, Status::Clock, "till.example expired on 20"),
     ("root", "good", "-tls1_2", TILL, 20, Status::Clock, "if that date is wrong, set it"),
-    ("root", "good", "", TILL, -20_000, Status::Clock, "till.example is valid from 20"),
+    ("root", "good", "", TILL, -20_000, Status::Clock, "till.example is not valid before 20"),
     // Before 1970.
-    ("root", "good", "", TILL, -30_000, Status::Clock, "and this device's date is 19"),
-    ("root", "good-inter-short inter-short", "", TILL, 7, Status::Clock, "till.example, or of a CA that vouches for it, expired on 20"),
+    ("root", "good", "", TILL, -30_000, Status::Clock, "this device's date is 19"),
+    ("root", "good-inter-short inter-short", "", TILL, 7, Status::Clock, "till.example, or of a CA in its chain, expired on 20"),
     ("root", "good-inter-short inter-short", "", TILL, 20, Status::Clock, "till.example expired on 20"),
     ("root", "good", "", "a.example", 20, Status::Tls, "is for till.example, 192.0.2.1: wrong host name"),
     ("root", "other", "", TILL, -20_000, Status::Tls, NAMES),
@@ -160,7 +160,7 @@ const SERVERS: &[Server] = &[
     ("root", "own-ca", "", TILL, 0, Status::Tls, CA_TRUE),
     ("own-ca", "own-ca", "", TILL, 0, Status::Tls, CA_TRUE),
     ("self-signed-rsa", "self-signed-rsa", "-tls1_2", TILL, 0, Status::Tls, CA_TRUE),
-    ("root", "by-no-ca inter-no-ca", "", TILL, 0, Status::Tls, "was issued by something that is no CA"),
+    ("root", "by-no-ca inter-no-ca", "", TILL, 0, Status::Tls, "was issued by a certificate that is not a CA"),
     ("root", "too-deep inter-2 inter-0", "", TILL, 0, Status::Tls, "(path length)"),
     ("root-named", "constrained", "", TILL, 0, Status::Tls, DISALLOWED),
     ("root-excluding", "excluded", "", TILL, 0, Status::Tls, DISALLOWED),

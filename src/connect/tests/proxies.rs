@@ -91,19 +91,19 @@ fn what_a_proxy_answers_is_explained() {
         (
             b"HTTP/1.1 200 OK\r\n\r\nhello",
             None,
-            "not answer like an HTTP proxy",
+            "not respond as an HTTP proxy",
         ),
         (
             b"SSH-2.0-OpenSSH_9.2\r\n",
             None,
-            "not answer like an HTTP proxy",
+            "not respond as an HTTP proxy",
         ),
         (
             b"HTTP/1.1 abc\r\n\r\n",
             None,
-            "not answer like an HTTP proxy",
+            "not respond as an HTTP proxy",
         ),
-        (&long, None, "not answer like an HTTP proxy"),
+        (&long, None, "not respond as an HTTP proxy"),
         (
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 x\n\nHTTP/1.1 403 Forbidden\n\n",
             Some(403),

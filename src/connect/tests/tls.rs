@@ -338,7 +338,7 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
         (
             |s| drop(s.shutdown(Shutdown::Write)),
             Status::Connect,
-            "closed by the other side",
+            "closed by the peer",
         ),
         // Closing with unread bytes resets.
         (
