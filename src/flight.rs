@@ -1,69 +1,75 @@
-//! Single flight: at most one exchange is in the air for a client, and everybody who needs its result
-//! waits for that one, each with a deadline of its own.
+//! Single flight: at most one sign-in of a client runs at a time (the flight), and every caller that
+//! needs its result waits for it, each with a deadline of its own.
 //!
-//! This file owns the lock and the condition variable and nothing else: it knows neither tokens nor
-//! the network, and no code of anybody else runs under the lock, except `publish` in
-//! [`Flights::land`], which stores a pointer. Checked under loom, see `tests/loom`.
+//! This file owns the whole protocol between callers and the flight: start or join, wait, delay, complete,
+//! cancel, close. It knows neither tokens nor the network. No code of others runs under its lock, except
+//! `may_start`, which may look at other locks, and `publish`, which stores a pointer. Checked under loom,
+//! see `tests/loom`.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::Ordering;
 use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 #[cfg(clopos_loom)]
-use loom::sync::{Arc, Condvar, Mutex, MutexGuard, atomic::AtomicU64};
+use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[cfg(not(clopos_loom))]
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic::AtomicU64};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::clock::{Clock, Instant};
 
-/// The flights of one client. `R` is what a flight comes to, `E` why its next attempt is delayed.
+/// The flights of one client. `R` is the result of a flight, `E` why its next attempt is delayed.
 pub(crate) struct Flights<R, E> {
     state: Mutex<State<R, E>>,
     changed: Condvar,
-    /// How many flights have landed; changed only under the lock.
-    landings: AtomicU64,
 }
 
 struct State<R, E> {
-    current: Option<Arc<Flight<R>>>,
-    /// The current flight's next attempt leaves only then, for that reason.
+    /// The flight that is running, or the next one.
+    flight: Arc<Flight<R>>,
+    is_running: bool,
+    /// The flight waits until then to send its next request, for that reason.
     delayed: Option<(Instant, E)>,
     /// How often waiting calls were cancelled: a waiter leaves when it sees the number change.
     cancels: u64,
     closed: bool,
 }
 
-/// One exchange: empty while it is in the air, then what it came to.
-pub(crate) type Flight<R> = OnceLock<R>;
+/// Empty until the flight is completed.
+type Flight<R> = OnceLock<R>;
 
-/// What [`Flights::board`] came to.
-pub(crate) enum Boarding<R> {
-    /// Somebody else's flight is in the air.
-    Joined(Ticket<R>),
-    /// There was none: the caller has to fly this one and to [`Flights::land`] it, whatever happens.
-    Started(Ticket<R>),
-    /// There is none now, but one has landed since the caller counted: what it brought is as good as
-    /// if the caller had joined it.
-    Missed,
-    /// The client is closed.
-    Closed,
-}
-
-/// The client is closed.
-pub(crate) struct Closed;
-
-/// The right to wait for a flight.
+/// What a call holds from its beginning: the flight that was running then, or else the next one. Its result
+/// is good enough for the call, even if the flight has been completed before the call asks for it.
 pub(crate) struct Ticket<R> {
-    pub flight: Arc<Flight<R>>,
+    flight: Arc<Flight<R>>,
+    /// See [`State`]: a cancel also ends calls that are not waiting yet.
     cancels: u64,
 }
 
-/// What waiting came to.
+/// What [`Flights::start_or_join`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Boarded {
+    /// Started the flight: the caller has to run it and to call [`Flights::complete`], whatever happens.
+    Started,
+    /// Nothing: the flight is running.
+    Running,
+    /// Nothing: the flight is completed.
+    Completed,
+}
+
+/// Why there is nothing to wait for.
+#[derive(Debug)]
+pub(crate) enum Refused<E> {
+    /// The client is closed.
+    Closed,
+    /// `may_start` said so.
+    NotNow(E),
+}
+
+/// How waiting for a flight ended.
 #[derive(Debug)]
 pub(crate) enum Waited<R, E> {
-    Landed(R),
-    /// The flight's next attempt leaves only after the waiter's deadline.
+    Completed(R),
+    /// The flight sends its next request only after the waiter's deadline.
     Delayed(Instant, E),
     TimedOut,
     Cancelled,
@@ -73,64 +79,61 @@ impl<R: Clone, E: Clone> Flights<R, E> {
     pub fn new() -> Flights<R, E> {
         Flights {
             state: Mutex::new(State {
-                current: None,
+                flight: Arc::default(),
+                is_running: false,
                 delayed: None,
                 cancels: 0,
                 closed: false,
             }),
             changed: Condvar::new(),
-            landings: AtomicU64::new(0),
         }
     }
 
-    /// How many flights have landed. Whoever counts before looking at what they brought does not
-    /// [`board`](Flights::board) a second flight for what the first has just brought.
-    pub fn landings(&self) -> u64 {
-        self.landings.load(Ordering::Acquire)
-    }
-
-    /// Joins the flight in the air, if there is one.
-    pub fn join(&self) -> Result<Option<Ticket<R>>, Closed> {
+    /// For the beginning of a call, before it looks at what the last flight brought.
+    pub fn ticket(&self) -> Ticket<R> {
         let state = self.lock();
-        if state.closed {
-            return Err(Closed);
+        Ticket {
+            flight: state.flight.clone(),
+            cancels: state.cancels,
         }
-        let cancels = state.cancels;
-        let flight = state.current.clone();
-        Ok(flight.map(|flight| Ticket { flight, cancels }))
     }
 
-    /// Joins the flight in the air, or starts one if none has landed since `landings` were counted.
-    pub fn board(&self, landings: u64) -> Boarding<R> {
+    /// Whether a flight is running.
+    pub fn is_running(&self) -> bool {
+        self.lock().is_running
+    }
+
+    /// Starts the ticket's flight, if it is neither running nor completed and `may_start` permits it.
+    pub fn start_or_join(
+        &self,
+        ticket: &Ticket<R>,
+        may_start: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Boarded, Refused<E>> {
         let mut state = self.lock();
         if state.closed {
-            return Boarding::Closed;
+            return Err(Refused::Closed);
         }
-        let cancels = state.cancels;
-        match &state.current {
-            Some(flight) => Boarding::Joined(Ticket {
-                flight: flight.clone(),
-                cancels,
-            }),
-            None if self.landings() != landings => Boarding::Missed,
-            None => {
-                let flight = Arc::new(Flight::new());
-                state.current = Some(flight.clone());
-                Boarding::Started(Ticket { flight, cancels })
-            }
+        if ticket.flight.get().is_some() {
+            return Ok(Boarded::Completed);
         }
+        if state.is_running {
+            return Ok(Boarded::Running);
+        }
+        may_start().map_err(Refused::NotNow)?;
+        state.is_running = true;
+        Ok(Boarded::Started)
     }
 
-    /// Waits until the flight lands, at most until `deadline`.
+    /// Waits for the result of the ticket's flight, at most until `deadline`.
     pub fn wait(&self, ticket: &Ticket<R>, deadline: Instant, clock: &Clock) -> Waited<R, E> {
         let mut state = self.lock();
         loop {
-            // Before anything else: what a flight comes to that was broken off tells nobody anything.
+            // Before anything else: the result of a flight that a close has broken off says nothing.
             if state.closed {
                 return Waited::Cancelled;
             }
             if let Some(result) = ticket.flight.get() {
-                return Waited::Landed(result.clone());
+                return Waited::Completed(result.clone());
             }
             if let Some((until, why)) = &state.delayed
                 && *until >= deadline
@@ -148,8 +151,8 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         }
     }
 
-    /// For the one who flies: tells the waiters that the next attempt leaves at `until`, calls `announce`
-    /// without the lock, and waits for that time. Returns false if the client was closed meanwhile.
+    /// For the flight: tells the waiters that it sends its next request at `until`, calls `announce` without
+    /// the lock, and waits for that time. Returns false if the client was closed meanwhile.
     pub fn delay(&self, until: Instant, why: E, clock: &Clock, announce: impl FnOnce()) -> bool {
         self.lock().delayed = Some((until, why));
         self.changed.notify_all();
@@ -166,25 +169,20 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         false
     }
 
-    /// Whether a flight is in the air.
-    pub fn is_flying(&self) -> bool {
-        self.lock().current.is_some()
-    }
-
-    /// For the one who flies: ends the flight. `publish` runs before anybody sees the result and only
-    /// if the client is still open; it must not block. Returns whether the client is open.
-    pub fn land(&self, flight: &Flight<R>, result: R, publish: impl FnOnce()) -> bool {
+    /// For the flight: ends it. `publish` runs before anybody sees the result, and only if the client is
+    /// open; it must not block. Returns whether the client is open.
+    pub fn complete(&self, result: R, publish: impl FnOnce()) -> bool {
         let mut state = self.lock();
         let is_open = !state.closed;
         if is_open {
             publish();
         }
-        let landed_before = flight.set(result).is_err();
-        debug_assert!(!landed_before, "a flight lands once");
-        state.current = None;
+        let flight = std::mem::take(&mut state.flight);
+        let was_completed = flight.set(result).is_err();
+        debug_assert!(!was_completed && state.is_running);
+        state.is_running = false;
         state.delayed = None;
-        self.landings.fetch_add(1, Ordering::Release);
-        // Every waiter wakes at every landing, and wants the lock at once.
+        // Every waiter wakes now, and wants the lock at once.
         drop(state);
         self.changed.notify_all();
         is_open
@@ -226,14 +224,15 @@ impl<R: Clone, E: Clone> Flights<R, E> {
 mod tests {
     use super::*;
 
-    /// A caller may have looked for a flight just before.
+    /// A caller may have taken its ticket just before.
     #[test]
-    fn a_closed_client_lets_nobody_board() {
+    fn a_closed_client_starts_no_flight() {
         let flights = Flights::<(), ()>::new();
-        assert!(matches!(flights.board(0), Boarding::Started(_)));
+        let ticket = flights.ticket();
         flights.close();
-        assert!(matches!(flights.board(0), Boarding::Closed));
-        assert!(matches!(flights.join(), Err(Closed)));
+        let refused = flights.start_or_join(&ticket, || Ok(()));
+        assert!(matches!(refused, Err(Refused::Closed)));
+        assert!(!flights.is_running());
     }
 }
 

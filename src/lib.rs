@@ -43,6 +43,7 @@ mod error;
 pub mod ffi;
 mod flight;
 mod freshness;
+mod gate;
 mod http;
 mod jitter;
 mod pace;
@@ -53,6 +54,7 @@ mod reason;
 mod roots;
 mod sanitize;
 mod secret;
+mod sign_in;
 mod state;
 mod status;
 #[doc(hidden)]
