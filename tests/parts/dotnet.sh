@@ -19,7 +19,7 @@ packs_native_libraries() {
         cp "$target/release/libclopos_auth.so" "$native/linux-x64/native/" &&
         echo windows >"$native/win-x64/native/clopos_auth.dll" &&
         dotnet pack -c Release -o "$work/package" "$copy/examples/dotnet/Clopos.Auth" &&
-        tests/wrappers/check_package.py "$work"/package/*.nupkg
+        tests/wrappers/check_package.py "$work"/package/*.nupkg linux-x64 win-x64
 }
 
 says_where_it_looked() {

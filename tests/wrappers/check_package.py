@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
-"""Checks that a .NET package has its licences, and a native library for two systems where NuGet looks for it, and
-depends on no other package: check_package.py FILE.nupkg"""
+"""Checks that a .NET package has its licences, what .NET Framework needs, and the native libraries of these platforms
+where NuGet looks for them, and depends on no other package: check_package.py FILE.nupkg RID..."""
 
 import sys
 import zipfile
 
-WANTED = (
+WANTED = [
     "LICENSE-APACHE",
     "LICENSE-MIT",
+    "README.md",
+    "build/Clopos.Auth.targets",
+    "buildTransitive/Clopos.Auth.targets",
     "lib/netstandard2.0/Clopos.Auth.dll",
     "lib/netstandard2.0/Clopos.Auth.xml",
-    "runtimes/linux-x64/native/libclopos_auth.so",
-    "runtimes/win-x64/native/clopos_auth.dll",
-)
+]
 
 package = zipfile.ZipFile(sys.argv[1])
 names = package.namelist()
 print(*names, sep="\n")
+for rid in sys.argv[2:]:
+    WANTED.append(f"runtimes/{rid}/native/" + ("clopos_auth.dll" if rid.startswith("win") else "libclopos_auth.so"))
 for name in WANTED:
     if name not in names:
         sys.exit(name + " is missing")

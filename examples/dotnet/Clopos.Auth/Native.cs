@@ -42,6 +42,10 @@ namespace Clopos.Auth
                 return;
             }
             uint version;
+            if (FileForThisProcess is string path && File.Exists(path))
+            {
+                LoadLibraryW(path); // if that fails, so does the next call, and says why
+            }
             try
             {
                 version = clopos_auth_version_number();
@@ -58,9 +62,14 @@ namespace Clopos.Auth
             isLoaded = true;
         }
 
+        // Where the package puts the library for .NET Framework. Windows finds by its name what is loaded.
+        private static string? FileForThisProcess => Environment.OSVersion.Platform == PlatformID.Win32NT
+            ? Path.Combine(AppDomain.CurrentDomain.BaseDirectory, IntPtr.Size == 8 ? "x64" : "x86", Library + ".dll")
+            : null;
+
         private static string WhereItLooked(string why)
         {
-            string file = RuntimeInformation.IsOSPlatform(OSPlatform.Windows) ? Library + ".dll"
+            string file = Environment.OSVersion.Platform == PlatformID.Win32NT ? Library + ".dll"
                 : RuntimeInformation.IsOSPlatform(OSPlatform.OSX) ? "lib" + Library + ".dylib"
                 : "lib" + Library + ".so";
             // CoreCLR's list, with the folders of packages.
@@ -69,6 +78,7 @@ namespace Clopos.Auth
                 .Concat(new[] { AppDomain.CurrentDomain.BaseDirectory, Path.GetDirectoryName(typeof(Native).Assembly.Location) })
                 .Where(folder => !string.IsNullOrEmpty(folder))
                 .Select(folder => Path.Combine(folder, file))
+                .Concat(new[] { FileForThisProcess }.OfType<string>())
                 .Distinct()
                 .Select(path => path + (File.Exists(path) ? " (it is there, but for another system or processor?)" : ""));
             return $"the native library {file} could not be loaded into this {IntPtr.Size * 8}-bit process. Looked for: " +
@@ -246,6 +256,9 @@ namespace Clopos.Auth
 
         private static unsafe string Text(IntPtr address, int length) =>
             Encoding.UTF8.GetString((byte*)address, length);
+
+        [DllImport("kernel32", CharSet = CharSet.Unicode, ExactSpelling = true)]
+        private static extern IntPtr LoadLibraryW(string path);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern ConfigHandle clopos_auth_config_new();

@@ -309,6 +309,7 @@ internal static class Behaviours
     {
         CloposAuthSettings settings = SettingsFromEnvironment();
         settings.AuthPath = "/open-api/v2/auth";
+        settings.AuthPath = "/open-api/v2/auth";
         settings.AttemptTimeout = TimeSpan.FromSeconds(5);
         settings.RequestsPerMinute = 20;
         settings.UserAgent = "Till/4.2";
@@ -838,7 +839,7 @@ internal static class Behaviours
         new HttpClient(new CloposTokenHandler(client, new HttpClientHandler
         {
             ServerCertificateCustomValidationCallback = (_, certificate, chain, problems) => true,
-        }));
+        }) { Venue = "1" });
 
     // Asks with it for the venues: the answer has this status and this in its body.
     private static void ExpectVenues(
