@@ -46,9 +46,58 @@ names_what_is_missing() {
         cp include/*.h* "$work/alone/installed/include" && cmake_says 'the library libclopos_auth'
 }
 
+# The README's program in a language. The C program is tested in tests/readme.rs.
+readme_block() {
+    awk -v "start=\`\`\`$1" '$0 == start { inside = 1; next } /^```/ { inside = 0 } inside' README.md | grep .
+}
+
+# says_what_is_missing COMMAND...: without credentials nothing is sent, and the first one is named.
+says_what_is_missing() {
+    LD_LIBRARY_PATH=$libraries "$@" >"$work/readme.out" 2>&1
+    grep client_id "$work/readme.out" || { cat "$work/readme.out"; return 1; }
+}
+
+readme_cpp() {
+    readme_block cpp >"$work/readme.cpp" && c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude "$work/readme.cpp" \
+        -L"$libraries" -lclopos_auth -o "$work/readme" && says_what_is_missing "$work/readme"
+}
+
+readme_go() {
+    mkdir -p "$work/go" && need_go || return
+    printf 'module readme\n\ngo 1.24\n\nrequire cloposauth v0.0.0\n\nreplace cloposauth => %s\n' "$root/examples/go" >"$work/go/go.mod"
+    {
+        printf 'package main\n\nimport (\n"cloposauth"\n"log"\n"net/http"\n)\n\nvar id, secret, brand, integrator string\n\nfunc main() {\n'
+        readme_block go && printf '_, _ = response, err\n}\n'
+    } >"$work/go/main.go" && CGO_CFLAGS=-I$root/include CGO_LDFLAGS=-L$libraries go build -C "$work/go" -o readme . &&
+        says_what_is_missing "$work/go/readme"
+}
+
+readme_dotnet() {
+    need_dotnet && mkdir -p "$work/dotnet" && cp -R examples/dotnet "$work/dotnet/" && mkdir "$work/dotnet/dotnet/Readme" || return
+    cp examples/dotnet/Login/Login.csproj "$work/dotnet/dotnet/Readme/Readme.csproj"
+    {
+        printf 'using System.Net.Http;\nusing System.Threading.Tasks;\nusing Clopos.Auth;\ninternal static class Program\n{\n'
+        printf 'private static async Task Main()\n{\nstring id = "", secret = "", brand = "", integrator = "";\n'
+        readme_block csharp && printf '}\n}\n'
+    } >"$work/dotnet/dotnet/Readme/Program.cs" &&
+        dotnet build --nologo -v quiet -c Release -o "$work/dotnet/out" "$work/dotnet/dotnet/Readme" &&
+        says_what_is_missing dotnet "$work/dotnet/out/Readme.dll"
+}
+
+readme_python() {
+    {
+        echo 'id = secret = brand = integrator = ""' && readme_block python
+    } >"$work/readme.py" && PYTHONPATH=examples/python CLOPOS_AUTH_LIBRARY=$libraries/libclopos_auth.so \
+        says_what_is_missing python3 "$work/readme.py"
+}
+
+libraries=$(target_directory)/release
 for language in c cpp go dotnet python; do
     check "examples/run.sh $language signs in" run_example "$language"
     check "examples/run.sh $language shows the token, its end as a date, and the venues" shows "$work/$language.out"
+done
+for language in cpp go dotnet python; do
+    check "the README's program in $language builds, and says what is missing" "readme_$language"
 done
 for language in c cpp; do
     check "event_loop.$language gets a token without waiting for it" loops "$work/$language.out"
