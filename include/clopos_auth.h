@@ -136,7 +136,7 @@
 #define CLOPOS_AUTH_TOKEN_MAX 8192
 
 /**
- * What a call came to. `CLOPOS_AUTH_OK` is 0, everything else is a failure.
+ * The result of a call. `CLOPOS_AUTH_OK` is 0, every other number is a failure.
  *
  * Always 32 bits wide. A newer library may return a number that this header does not know: treat it
  * as a failure, and print it with `clopos_auth_status_name()`.
@@ -151,79 +151,80 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_OK = 0,
     /**
-     * An argument was NULL, empty, too long, not UTF-8, held control characters or was out of
-     * range. The message names the argument. Nothing was done.
+     * An argument is NULL, empty, too long, out of range, not UTF-8, or contains a control
+     * character. The message names the argument. Nothing was done.
      */
     CLOPOS_AUTH_INVALID_ARGUMENT = 1,
     /**
-     * The handle was never made by this library, was already freed, or is of the other kind.
+     * The handle was never created by this library, was already freed, or is of the wrong type.
      */
     CLOPOS_AUTH_INVALID_HANDLE = 2,
     /**
-     * The buffer cannot hold the token and its NUL; `*needed` says how many bytes it takes. The
+     * The buffer cannot hold the token and its NUL; `*needed` is the required size in bytes. The
      * token stays cached: call again with a larger buffer.
      */
     CLOPOS_AUTH_BUFFER_TOO_SMALL = 3,
     /**
-     * The system gives no memory, no thread or no random numbers, or there is a bug in this library
-     * (please report it); the message says which. The client stays usable.
+     * Out of memory, threads, handles or random numbers, or a bug in this library (please report
+     * it); the message says which. The client stays usable.
      */
     CLOPOS_AUTH_INTERNAL = 4,
     /**
-     * The call would have had to wait and its timeout was 0. A request has been started: call again.
+     * The timeout was 0 and there is no token yet. A request is in progress: call again.
      */
     CLOPOS_AUTH_WOULD_WAIT = 5,
     /**
-     * `clopos_auth_cancel()` was called, or the client was freed while this call was waiting.
+     * `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting.
      */
     CLOPOS_AUTH_CANCELLED = 6,
     /**
-     * The time allowed for the call ran out before there was a result, or the request took the
-     * service too long to arrive (HTTP 408).
+     * The call's timeout expired, or the service did not respond within the attempt timeout, or
+     * it answered HTTP 408.
      */
     CLOPOS_AUTH_TIMEOUT = 7,
     /**
-     * The host name of the service (or of the proxy) could not be resolved: DNS or the network is
-     * down, or the name is wrong.
+     * The host name of the service could not be resolved: DNS or the network is down, or the name
+     * is wrong. (A proxy's name that cannot be resolved is PROXY.)
      */
     CLOPOS_AUTH_DNS = 8,
     /**
-     * No connection could be made, or it broke before an answer was complete.
+     * No connection could be made, or it broke before the response was complete.
      */
     CLOPOS_AUTH_CONNECT = 9,
     /**
-     * The server could not be trusted or spoke no TLS that this library accepts: unknown issuer
-     * (a TLS-inspecting proxy needs its CA added), wrong host name, older than TLS 1.2.
+     * The server's certificate is not trusted (unknown issuer: add the CA of a TLS-inspecting
+     * proxy; or wrong host name), or the server does not support TLS 1.2 or newer.
      */
     CLOPOS_AUTH_TLS = 10,
     /**
-     * The server's certificate is not valid *at this device's date*. The device's clock is almost
-     * always what is wrong: the message gives both dates.
+     * The server's certificate is not valid *at this device's date*. Usually the device's clock
+     * is wrong; the message has both dates.
      */
     CLOPOS_AUTH_CLOCK = 11,
     /**
-     * The HTTP proxy could not be used: unreachable, or it refused (`http_status` says how).
+     * The HTTP proxy is unreachable, or it refused (`http_status` is its response).
      */
     CLOPOS_AUTH_PROXY = 12,
     /**
-     * The service refused the sign-in. Asking again will not help until somebody corrects the client
-     * id, secret, brand or integrator id (the error's `reason` and message say which); asking often
-     * may lock the whole store out. Since 1.1 also where the service refuses the tokens that it issues:
-     * see `clopos_auth_invalidate()`.
+     * The service refused the sign-in. Signing in again fails until the client id, secret, brand
+     * or integrator id is corrected (the error's `reason` and message say which); many attempts
+     * may lock the whole store out. Since 1.1 also if the service refuses the tokens that it
+     * issues: see `clopos_auth_invalidate()`.
      */
     CLOPOS_AUTH_REJECTED = 13,
     /**
-     * Too many requests: the service said so, or this client used up its own
-     * `requests_per_minute` (then `http_status` is 0). `retry_after_ms` says how long to wait.
+     * Too many requests: the service answered 429, or this client reached its
+     * `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait.
      */
     CLOPOS_AUTH_RATE_LIMITED = 14,
     /**
-     * The service failed (HTTP 5xx). It usually recovers by itself.
+     * The service failed (HTTP 5xx). It usually recovers without any change here.
      */
     CLOPOS_AUTH_SERVER = 15,
     /**
-     * The answer was not one that the service gives: a captive portal's page (also with HTTP 400 to
-     * 403 or 511), a truncated or oversized body, a token that cannot go into a header.
+     * The response is not one of the service: for example a captive portal's page (also with HTTP
+     * 400 to 403 or 511), a truncated or oversized body, a token that is not allowed in a header;
+     * or the sign-in has moved (HTTP 404, 410 or a redirect).
      */
     CLOPOS_AUTH_PROTOCOL = 16,
 };
@@ -285,7 +286,7 @@ typedef int32_t clopos_auth_reason;
 #endif // __cplusplus
 
 /**
- * Which root certificates are trusted, beside those that are added.
+ * Which root certificates are trusted, in addition to those that are added.
  */
 enum clopos_auth_roots
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -293,7 +294,7 @@ enum clopos_auth_roots
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Mozilla's, compiled into the library. The default: needs no file and no up-to-date system.
+     * Mozilla's, compiled in. The default.
      */
     CLOPOS_AUTH_ROOTS_BUNDLED = 0,
     /**
@@ -301,7 +302,7 @@ enum clopos_auth_roots
      */
     CLOPOS_AUTH_ROOTS_SYSTEM = 1,
     /**
-     * None: only what is added. With a private CA added, this is pinning to it.
+     * Only added certificates. With a private CA this is pinning.
      */
     CLOPOS_AUTH_ROOTS_NONE = 2,
 };

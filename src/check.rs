@@ -1,11 +1,11 @@
-//! The rules for what a caller gives. The errors name the argument and never repeat it.
+//! Checks of arguments. The errors name the argument and never repeat a text.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use crate::Error;
 
-/// The rule for every text that a caller gives: not empty, not absurdly long, no control characters.
+/// Fails if a text is empty, longer than `max_bytes`, or has a control character.
 pub(crate) fn text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error> {
     let problem = if text.is_empty() {
         "is empty".into()
@@ -19,7 +19,7 @@ pub(crate) fn text(name: &str, text: &str, max_bytes: usize) -> Result<(), Error
     Err(Error::invalid_argument(format!("{name} {problem}")))
 }
 
-/// Whether a number is in its range.
+/// Fails if a number is outside of its range.
 pub(crate) fn number(name: &str, value: u32, min: u32, max: u32) -> Result<u32, Error> {
     if (min..=max).contains(&value) {
         return Ok(value);
@@ -29,7 +29,7 @@ pub(crate) fn number(name: &str, value: u32, min: u32, max: u32) -> Result<u32, 
     )))
 }
 
-/// Whether a time is in its range of milliseconds.
+/// Fails if a time is outside of its range of milliseconds.
 pub(crate) fn milliseconds(
     name: &str,
     value: Duration,

@@ -1,4 +1,4 @@
-//! The settings of a client, checked when they are set.
+//! The settings of a client, validated by their setters.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -87,7 +87,7 @@ impl Config {
         Ok(self)
     }
 
-    /// How long a call may take in all, unless it says otherwise: 1 ms to 1 h, default 30 s.
+    /// The timeout of calls that specify none: 1 ms to 1 h, default 30 s.
     pub fn set_timeout(&mut self, timeout: Duration) -> Result<&mut Config, Error> {
         self.timeout = check::milliseconds("timeout_ms", timeout, 1, 3_600_000)?;
         Ok(self)
@@ -100,7 +100,7 @@ impl Config {
         Ok(self)
     }
 
-    /// How many attempts one exchange may take: 1 to 10, default 3.
+    /// The maximum number of attempts of one sign-in: 1 to 10, default 3.
     pub fn set_max_attempts(&mut self, attempts: u32) -> Result<&mut Config, Error> {
         self.max_attempts = check::number("max_attempts", attempts, 1, 10)?;
         Ok(self)
@@ -159,15 +159,16 @@ impl Config {
         Ok(self)
     }
 
-    /// Permits `http://` to hosts other than this device. The secret then crosses the network
-    /// readable by anybody: for test benches only.
+    /// Permits `http://` to hosts other than this device. The client secret is then sent
+    /// unencrypted: for testing only.
     pub fn set_allow_plain_http(&mut self, allow: bool) -> &mut Config {
         self.network.allow_plain_http = allow;
         self
     }
 
-    /// Sends lines up to `level` to `log`, which may be called from any thread. (For what the crates
-    /// below this one write to a logger of the `log` crate, see [the crate's documentation](crate).)
+    /// Sends lines of severity `level` and higher to `log`, which may be called from any thread.
+    /// (For what the crates below this one write to a logger of the `log` crate, see [the crate's
+    /// documentation](crate).)
     pub fn set_log(
         &mut self,
         level: LogLevel,
@@ -177,7 +178,7 @@ impl Config {
         self
     }
 
-    /// Switches logging off again.
+    /// Switches logging off.
     pub fn clear_log(&mut self) -> &mut Config {
         self.log = None;
         self
@@ -257,7 +258,7 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
             "base_url {problem}; expected https://HOST[:PORT][/PREFIX]"
         ))
     };
-    // Not the parser's own words: they may repeat a password that was put into the URL.
+    // Not the parser's message: it may repeat a password in the URL.
     let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
     let authority = match (uri.scheme(), uri.authority()) {
         (Some(scheme), Some(authority)) if *scheme == Scheme::HTTPS || *scheme == Scheme::HTTP => {
@@ -268,7 +269,7 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
     if authority.as_str().contains('@') {
         return Err(bad("contains a user name or password"));
     }
-    // The parser lets anything pass for a port, and takes what is not one for the scheme's.
+    // The parser accepts an invalid port and then uses the scheme's.
     let port = authority.as_str().strip_prefix(authority.host());
     let port_is_usable = match port.and_then(|port| port.strip_prefix(':')) {
         Some(text) => endpoint::port(text).is_some(),
@@ -283,8 +284,8 @@ fn parse_base_url(url: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-/// A path as RFC 3986 writes it. It is added behind the host, so it cannot name another one; two slashes at
-/// the beginning would name one where the path stands alone.
+/// A path as in RFC 3986. It is added after the host, so it cannot name another one. Two slashes
+/// at its beginning would, if a path were used without a host.
 fn check_auth_path(path: &str) -> Result<(), Error> {
     check::text("auth_path", path, MAX_AUTH_PATH_BYTES)?;
     let is_in_path = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&b);

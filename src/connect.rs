@@ -1,17 +1,16 @@
-//! Connections: everything between "this URL" and "bytes can be exchanged". The only user of
-//! `ureq::unversioned`.
+//! Connections: from a URL to a stream of bytes. The only user of `ureq::unversioned`.
 //!
-//! One connector does the whole chain, because each step decides what the next one may say when it
-//! fails: resolve ([`resolve`]), race the addresses ([`race`]), pass the proxy ([`proxy`]), shake hands
-//! ([`tls`]). ureq resolves before it looks into its pool; here its resolver does nothing and the
-//! connector resolves, so a pooled connection costs no look-up.
+//! One connector performs all steps, because error messages depend on earlier steps: resolve the
+//! name ([`resolve`]), connect to one of its addresses ([`race`]), pass the proxy ([`proxy`]), TLS
+//! handshake ([`tls`]). ureq resolves the name before it looks for a kept connection; here its
+//! resolver does nothing, so a kept connection costs no look-up.
 //!
-//! Without permission, plain `http://` connects to loopback addresses only, whatever the name says, and
-//! passes no proxy: that would resolve the name itself.
+//! Without permission, plain `http://` connects only to loopback addresses, whatever the name is,
+//! and uses no proxy, because a proxy would resolve the name itself.
 //!
-//! Only a look-up starts a thread on Unix. Nothing here logs, or writes to a socket that is being
-//! dropped (after a `fork` it may be the parent's).
-// Not `forbid`, which `sys` could not get out of; every other file below says `forbid` itself.
+//! On Unix only a look-up starts a thread. Nothing here logs. Dropping a socket writes nothing to
+//! it: after a `fork` it may be the parent's.
+// Not `forbid`, which `sys` could not override. Every other file here has `forbid`.
 #![deny(unsafe_code)]
 
 mod addresses;
@@ -24,7 +23,6 @@ mod plain;
 mod proxy;
 mod race;
 mod resolve;
-mod sentence;
 mod server_clock;
 mod sessions;
 mod socket;
@@ -34,6 +32,7 @@ mod system_error;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_error;
 mod verifier;
 
 use std::fmt;
@@ -59,9 +58,9 @@ use self::tls::{Tls, TlsSettings};
 pub(crate) use self::buffers::OUTPUT_BYTES;
 pub(crate) use self::network::{Network, ProxyChoice};
 pub(crate) use self::proxy::{ProxyUrl, from_environment as proxy_from_environment};
-pub(crate) use self::sentence::problem as tls_problem;
+pub(crate) use self::tls_error::problem as tls_problem;
 
-/// An agent whose connections go through this module, and what they and its user tell each other.
+/// An agent whose connections are made by this module, and what is known about them.
 pub(crate) struct Connections {
     pub agent: ureq::Agent,
     pub addresses: Arc<Addresses>,
@@ -69,8 +68,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// `user_agent` is for proxies. `config` gives time-outs and limits; its proxy and TLS settings are not
-    /// looked at, `network` has ours.
+    /// `user_agent` is for proxies. `config` gives timeouts and limits; its proxy and TLS settings
+    /// are ignored, `network` has ours.
     pub fn new(network: &Network, user_agent: &str, config: Config) -> Result<Connections, Error> {
         Connections::with(network, user_agent, config, Arc::new(resolve::system))
     }
@@ -104,7 +103,7 @@ impl Connections {
     }
 }
 
-/// Who is being connected to: what goes wrong with a proxy is the proxy's fault.
+/// Whether the address is the server's or a proxy's: errors with a proxy are PROXY.
 #[derive(Clone, Copy)]
 enum Role {
     Server,
@@ -138,7 +137,7 @@ impl ureq::unversioned::transport::Connector for Connector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        self.addresses.dial();
+        self.addresses.count_attempt();
         let secure = details.needs_tls();
         let target = Endpoint::of(details.uri);
         let deadline = Deadline::new(details.timeout);
@@ -201,7 +200,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// What ureq calls before it looks into its pool.
+/// ureq calls this before it looks for a kept connection.
 #[derive(Debug)]
 struct ResolveLater;
 

@@ -1,4 +1,4 @@
-//! The credentials of a client, checked when they are made.
+//! The credentials of a client.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::{Error, check, planted};
 
 const MAX_BYTES: usize = 1024;
 
-/// The four texts that the service knows an integration by.
+/// The four values that a sign-in sends.
 #[derive(Clone)]
 pub struct Credentials {
     pub(crate) client_id: Secret,
@@ -38,8 +38,8 @@ impl Credentials {
         })
     }
 
-    /// The names of the values that begin or end with a blank or a quote, as they do when too much was
-    /// copied. They are sent as they are all the same: nothing says that the service issues no such value.
+    /// The names of the values that begin or end with a space or a quote, probably because too
+    /// much was copied. They are sent unchanged: the service might issue such a value.
     pub(crate) fn copied_with_too_much(&self) -> impl Iterator<Item = &'static str> {
         [
             ("client_id", &self.client_id),
@@ -56,8 +56,8 @@ impl Credentials {
     }
 }
 
-/// Blanks include the ones without a width, which web pages and byte order marks bring along; quotes
-/// include those that word processors make of the plain ones.
+/// Spaces include those without a width, which come from web pages and byte order marks; quotes
+/// include those that word processors insert.
 fn is_blank_or_quote(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')

@@ -36,7 +36,8 @@ impl Endpoint {
         Some(address.to_canonical())
     }
 
-    /// Whether it says so itself; a name may lead to this device, too.
+    /// Whether the host is `localhost` or a loopback address. Other names may also resolve to this
+    /// device.
     pub fn is_this_device(&self) -> bool {
         match self.address() {
             Some(address) => address.is_loopback(),
@@ -44,7 +45,7 @@ impl Endpoint {
         }
     }
 
-    /// `HOST:PORT (ADDRESS)`, or only `HOST:PORT` where the address is the host itself or is not known.
+    /// `HOST:PORT (ADDRESS)`, or `HOST:PORT` if the address is the host or is not known.
     pub fn at(&self, address: Option<IpAddr>) -> String {
         with_address(&self.host, &self.to_string(), address)
     }
@@ -60,7 +61,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// `shown (address)`, or only `shown` where the address is the host itself or is not known.
+/// `shown (address)`, or `shown` if the address is the host or is not known.
 pub(crate) fn with_address(host: &str, shown: &str, address: Option<IpAddr>) -> String {
     match address {
         Some(address) if !host.contains(&address.to_string()) => format!("{shown} ({address})"),
@@ -68,7 +69,7 @@ pub(crate) fn with_address(host: &str, shown: &str, address: Option<IpAddr>) -> 
     }
 }
 
-/// The port that a text names: digits only, 1 to 65535.
+/// Parses a port: digits only, 1 to 65535.
 pub(crate) fn port(text: &str) -> Option<u16> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok()?;

@@ -1,7 +1,7 @@
-//! The one error type: what failed, and what the caller can do about it.
+//! The error type: what failed, and what the caller can do.
 //!
-//! An error never holds a secret: texts come from this library's own sentences, from the host name,
-//! or from the server's answer after [`crate::protocol`] has cleaned it.
+//! An error never holds a secret: its texts are this library's own, the host name, and the texts
+//! of a response after `sanitize` has masked secrets.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -18,9 +18,9 @@ pub struct Error {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) server_code: Option<Box<str>>,
     pub(crate) reason: Reason,
-    /// Not retryable although its status is.
+    /// Not retryable, although its status is.
     pub(crate) permanent: bool,
-    /// Borrowed where it is always the same: the error that says there is no memory needs none.
+    /// Borrowed if it is constant: the error for lack of memory needs no memory.
     pub(crate) message: Cow<'static, str>,
 }
 
@@ -56,9 +56,8 @@ impl Error {
         self.http_status
     }
 
-    /// Whether the same call may succeed later without anybody changing anything. A proxy that asks
-    /// for (other) credentials or forbids the host will not change its mind, unlike one that is down or
-    /// overloaded.
+    /// Whether the same call may succeed later without any change. Not after a proxy has asked for
+    /// (other) credentials or has forbidden the host, unlike after one that is down or overloaded.
     pub fn is_retryable(&self) -> bool {
         let proxy_refused = match self.http_status {
             Some(408 | 425 | 429) | None => false,
@@ -67,12 +66,12 @@ impl Error {
         self.status.is_retryable() && !self.permanent && !proxy_refused
     }
 
-    /// How long to wait before the next call can lead to a request, where that is known.
+    /// The time until the next request may be sent, if it is known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// What the service gave in the body's `error` field: an identifier or a sentence.
+    /// The `error` field of the response: an identifier or a sentence.
     pub fn server_code(&self) -> Option<&str> {
         self.server_code.as_deref()
     }
@@ -96,7 +95,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Through ureq, from a connection to the request that needs it.
+/// Carries an error of a connection through ureq, to the request that needs the connection.
 impl From<Error> for ureq::Error {
     fn from(error: Error) -> ureq::Error {
         ureq::Error::Other(Box::new(error))

@@ -1,5 +1,6 @@
-//! One attempt: sends the request, reads the answer within its limits, and says in this library's
-//! words what went wrong. Retries, waiting and caching are not its business.
+//! One attempt: sends the request, reads the response, maps errors. It sends a second request only
+//! if the server has closed the kept connection. Retries after a failure, waiting and caching are
+//! elsewhere.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read};
@@ -20,20 +21,21 @@ use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
 use crate::wiped::WipedBuffer;
 use crate::{Config, Credentials, Error, Status, planted};
 
-/// One byte less than the input buffer grows to, so that a head that is too long is told from one that
-/// stopped.
+/// One less than the size to which the input buffer grows, to tell an oversized head from an
+/// incomplete one.
 const MAX_HEAD_BYTES: usize = 16 * 1024 - 1;
-// As the message in `explain` says.
+// The message in `explain` has this number.
 const _: () = assert!(MAX_RESPONSE_HEADERS == 128);
-/// What a body without a length is read into at first; the usual answer has 500 bytes.
+/// The first size of the buffer for a body without a length. A usual response has 500 bytes.
 const SMALL_BODY_BYTES: usize = 4 * 1024;
 
-/// ureq's settings, the same for all. Made once in a process: ureq reads the proxy variables when it makes
-/// them, although they are not used, and a host may call `setenv` on another thread meanwhile. Not a
-/// `OnceCell`, which would stay locked in a child that is forked while they are made.
+/// ureq's settings, the same for all clients. Made once for each process: ureq reads the proxy
+/// variables when it makes them, although they are not used, and a host may call `setenv` on
+/// another thread meanwhile. Not a `OnceCell`: it would stay locked in a child that is forked
+/// meanwhile.
 static SETTINGS: OnceBox<ureq::config::Config> = OnceBox::new();
 
-/// Everything that one attempt needs. Keeps the connection pool and the TLS sessions.
+/// Sends requests. Owns the kept connection and the TLS sessions.
 pub(crate) struct HttpClient {
     url: Uri,
     host: Box<str>,
@@ -42,15 +44,15 @@ pub(crate) struct HttpClient {
     connections: OnceCell<Connections>,
 }
 
-/// A response as it came.
-struct Answer {
+/// A response, before it is parsed.
+struct RawResponse {
     http_status: u16,
     headers: HeaderMap,
     /// `None` if it was larger than [`MAX_BODY_BYTES`].
     body: Option<WipedBuffer>,
 }
 
-/// An attempt that brought no token.
+/// An attempt without a token.
 pub(crate) struct Failed {
     pub error: Error,
     /// Whether a connection was made, so that the service may have seen the request.
@@ -70,63 +72,64 @@ impl HttpClient {
         })
     }
 
-    /// `HOST:PORT` as it stands in the URL, for messages.
+    /// `HOST[:PORT]` of the URL, for messages.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Makes everything that the first attempt would make, and says what stands in its way.
+    /// Makes what the first attempt needs, so that errors in the settings are found when the
+    /// client is made.
     pub fn prepare(&self) -> Result<(), Error> {
         let connections = self.connections()?;
-        // ureq has a value of its own that the first request makes, under a lock. In a child that is
-        // forked at that moment it would stay locked: so it is made here, before there is a flight,
-        // by a request that ends when it is seen to have no host.
+        // The first request makes a global value of ureq's, under a lock. A fork at that moment
+        // would leave it locked in the child. So it is made here, by a request that fails because
+        // its URL has no host.
         let _ = connections.agent.get("/").call();
         Ok(())
     }
 
-    /// Asks the service once, for at most `timeout`. If the server drops the kept connection instead of
-    /// answering, or says that it waited there too long (408: RFC 9110, 15.5.9), asks on a new one, if
-    /// `may_ask_again`.
+    /// Sends one request, for at most `timeout`. If the server closes the kept connection instead
+    /// of responding, or answers there with 408 (RFC 9110, 15.5.9), sends it again on a new
+    /// connection, provided that `may_send_again`.
     pub fn attempt(
         &self,
         credentials: &Credentials,
         timeout: Duration,
-        may_ask_again: impl FnOnce() -> bool,
+        may_send_again: impl FnOnce() -> bool,
     ) -> Result<Grant, Failed> {
         let connections = self.connections().map_err(|error| Failed {
             error,
             connected: false,
         })?;
         let started = Instant::now();
-        let dialled = connections.addresses.dialled();
+        let attempts = connections.addresses.connection_attempts();
         let max_idle = connections.agent.config().max_idle_age();
-        let mut answer = self.ask(connections, credentials, timeout, max_idle);
-        let kept = connections.addresses.dialled() == dialled;
-        let was_dropped = match &answer {
-            Ok(answer) => answer.http_status == 408,
+        let mut response = self.send(connections, credentials, timeout, max_idle);
+        let kept = connections.addresses.connection_attempts() == attempts;
+        let was_dropped = match &response {
+            Ok(response) => response.http_status == 408,
             Err(error) => matches!(error, ureq::Error::Io(_)),
         };
-        if kept && was_dropped && may_ask_again() {
-            // It was dropped in this very moment, as far as anybody can know: nobody's failure.
+        if kept && was_dropped && may_send_again() {
+            // The server may have closed the idle connection at that moment: not a failure.
             let left = timeout.saturating_sub(started.elapsed());
-            answer = self.ask(connections, credentials, left, Duration::ZERO);
+            response = self.send(connections, credentials, left, Duration::ZERO);
         }
-        let answer = answer.map_err(|error| self.explain(error, timeout))?;
-        self.read(&answer, credentials).map_err(|error| Failed {
+        let response = response.map_err(|error| self.explain(error, timeout))?;
+        self.read(&response, credentials).map_err(|error| Failed {
             error,
             connected: true,
         })
     }
 
     /// Uses the kept connection if it was idle for less than `max_idle`.
-    fn ask(
+    fn send(
         &self,
         connections: &Connections,
         credentials: &Credentials,
         timeout: Duration,
         max_idle: Duration,
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<RawResponse, ureq::Error> {
         planted::panic_if(credentials.brand.expose(), "panic in the flight");
         let body = protocol::request_body(credentials);
         let mut response = connections
@@ -147,24 +150,24 @@ impl HttpClient {
         {
             connections.server_clock.saw(date);
         }
-        let answer = Answer {
+        let response = RawResponse {
             http_status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body: read_body(&mut response.body_mut().as_reader(), length)?,
         };
         connections.addresses.answered();
-        Ok(answer)
+        Ok(response)
     }
 
-    fn read(&self, answer: &Answer, credentials: &Credentials) -> Result<Grant, Error> {
-        let Some(body) = &answer.body else {
+    fn read(&self, response: &RawResponse, credentials: &Credentials) -> Result<Grant, Error> {
+        let Some(body) = &response.body else {
             return Err(Error {
-                http_status: Some(answer.http_status),
+                http_status: Some(response.http_status),
                 ..self.unexpected("the body is larger than 64 KiB")
             });
         };
         let grant = protocol::parse_response(
-            &answer.head(),
+            &response.head(),
             body.bytes(),
             self.network.clock.unix_seconds(),
             Asked {
@@ -173,16 +176,16 @@ impl HttpClient {
                 secret: &credentials.client_secret,
             },
         )?;
-        if answer.has_transfer_encoding_of_its_own() {
+        if response.has_unknown_transfer_encoding() {
             return Err(Error {
-                http_status: Some(answer.http_status),
+                http_status: Some(response.http_status),
                 ..self.unexpected("its Transfer-Encoding is not just \"chunked\"")
             });
         }
         Ok(grant)
     }
 
-    /// Breaks off what is in the air and closes the kept connections. There is no way back.
+    /// Interrupts the request in progress and closes the kept connection. Later requests fail.
     pub fn shut_down(&self) {
         if let Some(connections) = self.connections.get() {
             connections.agent.clone().shutdown();
@@ -207,7 +210,7 @@ impl HttpClient {
         Connections::new(&self.network, &self.user_agent, config.clone())
     }
 
-    /// Puts an error of the HTTP client into this library's words. Never quotes what was received.
+    /// Maps an error of ureq. The message never quotes what was received.
     fn explain(&self, error: ureq::Error, timeout: Duration) -> Failed {
         let host = &match self.connections.get() {
             Some(connections) => connections.addresses.peer(&self.host),
@@ -277,7 +280,7 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<W
     if expected > MAX_BODY_BYTES {
         return Ok(None);
     }
-    // One more, so that the end of a body of that length is seen.
+    // One more byte, so that a read after the last byte sees the end.
     let mut body = WipedBuffer::with_capacity(expected + 1);
     loop {
         if body.room().is_empty() && !body.grow(MAX_BODY_BYTES + 1) {
@@ -291,9 +294,10 @@ fn read_body(reader: &mut impl Read, length: Option<u64>) -> io::Result<Option<W
     }
 }
 
-impl Answer {
-    /// Whether the body was sent in a transfer encoding other than the only one that is read.
-    fn has_transfer_encoding_of_its_own(&self) -> bool {
+impl RawResponse {
+    /// Whether the body has a transfer encoding other than chunked, which is the only one that is
+    /// decoded.
+    fn has_unknown_transfer_encoding(&self) -> bool {
         let values = self.headers.get_all(TRANSFER_ENCODING).iter();
         let mut others = values.filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"));
         others.next().is_some()

@@ -1,6 +1,6 @@
-//! Random numbers that spread load: nothing else is decided by them, so they may be guessed. Drawn
-//! without the system's randomness, which can fail or make its caller wait, and used without floating
-//! point, whose exceptions a host may have turned into signals.
+//! Random numbers that spread load. They decide nothing else, so they may be predictable. Made
+//! without the system's random numbers, which can fail or block, and without floating point,
+//! because a host may have unmasked its exceptions.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::Clock;
 
-/// Uniform in the range of its type. Differs between devices that start in the same moment: by the
-/// nanoseconds of two clocks and by where the system has put this process into memory.
+/// Uniform in the range of its type. Differs between devices that start at the same moment: it
+/// depends on the nanoseconds of two clocks and on the addresses of this process.
 pub(crate) fn draw() -> u32 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     let wall = SystemTime::now()

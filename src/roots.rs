@@ -10,16 +10,16 @@ use crate::Error;
 /// The most that [`from_pem`] reads.
 pub(crate) const MAX_PEM_BYTES: usize = 1024 * 1024;
 
-/// Which root certificates are trusted, beside those that are added.
+/// Which root certificates are trusted, in addition to those that are added.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
-    /// Mozilla's, compiled into the library. The default: needs no file and no up-to-date system.
+    /// Mozilla's, compiled in. The default.
     #[default]
     Bundled = 0,
     /// The system's certificate store, read when the first request is made.
     System = 1,
-    /// None: only what is added. With a private CA added, this is pinning to it.
+    /// Only added certificates. With a private CA this is pinning.
     None = 2,
 }
 
@@ -55,13 +55,13 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     if pem.len() > MAX_PEM_BYTES {
         return Err(bad("is larger than 1 MiB"));
     }
-    // An ASN.1 SEQUENCE with a long length: what every DER certificate starts with.
+    // An ASN.1 SEQUENCE with a long length, as at the beginning of every DER certificate.
     if pem.starts_with(&[0x30, 0x82]) {
         return Err(bad(
             "is DER (binary); convert it: openssl x509 -inform der -in FILE -out FILE.pem",
         ));
     }
-    // Of any kind, locked or not, beside a certificate or alone.
+    // Of any kind, encrypted or not, with or without a certificate.
     const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
     if pem
         .windows(PRIVATE_KEY.len())
@@ -71,14 +71,14 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
             "contains a private key; pass only the CA's certificate",
         ));
     }
-    // Windows editors put a byte order mark in front of a file, and files are joined. It would hide the
-    // certificate behind it.
+    // Windows editors write a byte order mark at the beginning of a file, and files are joined. It
+    // would hide the certificate after it.
     const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let joined: Vec<u8>;
     let mut pem = pem;
     if pem.windows(3).any(|three| three == BYTE_ORDER_MARK) {
-        // No other use of these bytes is part of a PEM block.
+        // A PEM block is ASCII: other bytes are outside of one.
         joined = pem.iter().copied().filter(u8::is_ascii).collect();
         pem = &joined;
     }

@@ -1,5 +1,5 @@
-//! Makes a text that the service sent fit for a message: one short line without invisible characters
-//! and without a secret, however the text writes it.
+//! Makes a text of the service safe for a message: one short line without invisible characters and
+//! without a secret in any of its escaped forms.
 #![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
@@ -8,11 +8,11 @@ use crate::secret::Secret;
 
 /// The longest text of the service that reaches the caller.
 const MAX_BYTES: usize = 512;
-/// A text that still has so many bytes in a row of a secret, once whole secrets are masked, is left
+/// A text that still has more bytes in a row of a secret, after whole secrets were masked, is left
 /// out.
 const MAX_SECRET_BYTES: usize = 7;
-/// Parts are looked for in so many letters: those of the longest secret. A token may have 8192, and the
-/// search would take a second.
+/// Parts of a secret are looked for in its first letters: as many as the longest credential has. A
+/// token may have 8192, for which the search would take a second.
 const MAX_SEARCHED: usize = 1024;
 /// A shorter word is no JSON Web Token.
 const MIN_JWT_BYTES: usize = 16;
@@ -22,7 +22,8 @@ const MASK: &str = "***";
 /// bytes; `***` if more than 7 bytes in a row of a secret's first 1024 letters are left. `None` if
 /// nothing is left.
 pub(crate) fn sanitize(text: &str, secrets: &[&Secret]) -> Option<Box<str>> {
-    // What is left out of the text must not hide a secret in it. Not one of these buffers ever moves.
+    // Characters are left out first, so that they cannot hide a secret. None of these buffers is
+    // reallocated.
     let mut visible = Zeroizing::new(String::with_capacity(text.len()));
     visible.extend(text.chars().filter(is_visible));
     let mut masked = Zeroizing::new(String::with_capacity(MAX_BYTES + MASK.len()));
@@ -61,7 +62,7 @@ fn is_visible(c: &char) -> bool {
             | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A secret as it would be shown, without the blanks around it: a text may begin or end with it.
+/// The visible letters of a secret, without spaces around them: a text may begin or end with it.
 fn letters(secret: &Secret) -> impl Iterator<Item = char> + Clone {
     let is_around = |c: char| c.is_whitespace() || !is_visible(&c);
     let secret = secret.expose().trim_matches(is_around);

@@ -1,12 +1,12 @@
-//! The status numbers: what every call returns and every error carries.
+//! The status numbers, which every call returns and every error has.
 //!
-//! This file is the one source of the list. The numbers are part of the ABI: they are written once,
-//! never changed and never reused.
+//! This table is the only source of the list. The numbers are part of the ABI: never changed,
+//! never reused.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
 
-/// What a call came to. `CLOPOS_AUTH_OK` is 0, everything else is a failure.
+/// The result of a call. `CLOPOS_AUTH_OK` is 0, every other number is a failure.
 ///
 /// Always 32 bits wide. A newer library may return a number that this header does not know: treat it
 /// as a failure, and print it with `clopos_auth_status_name()`.
@@ -15,53 +15,55 @@ use std::ffi::CStr;
 pub enum Status {
     /// The call succeeded.
     Ok = 0,
-    /// An argument was NULL, empty, too long, not UTF-8, held control characters or was out of
-    /// range. The message names the argument. Nothing was done.
+    /// An argument is NULL, empty, too long, out of range, not UTF-8, or contains a control
+    /// character. The message names the argument. Nothing was done.
     InvalidArgument = 1,
-    /// The handle was never made by this library, was already freed, or is of the other kind.
+    /// The handle was never created by this library, was already freed, or is of the wrong type.
     InvalidHandle = 2,
-    /// The buffer cannot hold the token and its NUL; `*needed` says how many bytes it takes. The
+    /// The buffer cannot hold the token and its NUL; `*needed` is the required size in bytes. The
     /// token stays cached: call again with a larger buffer.
     BufferTooSmall = 3,
-    /// The system gives no memory, no thread or no random numbers, or there is a bug in this library
-    /// (please report it); the message says which. The client stays usable.
+    /// Out of memory, threads, handles or random numbers, or a bug in this library (please report
+    /// it); the message says which. The client stays usable.
     Internal = 4,
-    /// The call would have had to wait and its timeout was 0. A request has been started: call again.
+    /// The timeout was 0 and there is no token yet. A request is in progress: call again.
     WouldWait = 5,
-    /// `clopos_auth_cancel()` was called, or the client was freed while this call was waiting.
+    /// `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting.
     Cancelled = 6,
-    /// The time allowed for the call ran out before there was a result, or the request took the
-    /// service too long to arrive (HTTP 408).
+    /// The call's timeout expired, or the service did not respond within the attempt timeout, or
+    /// it answered HTTP 408.
     Timeout = 7,
-    /// The host name of the service (or of the proxy) could not be resolved: DNS or the network is
-    /// down, or the name is wrong.
+    /// The host name of the service could not be resolved: DNS or the network is down, or the name
+    /// is wrong. (A proxy's name that cannot be resolved is PROXY.)
     Dns = 8,
-    /// No connection could be made, or it broke before an answer was complete.
+    /// No connection could be made, or it broke before the response was complete.
     Connect = 9,
-    /// The server could not be trusted or spoke no TLS that this library accepts: unknown issuer
-    /// (a TLS-inspecting proxy needs its CA added), wrong host name, older than TLS 1.2.
+    /// The server's certificate is not trusted (unknown issuer: add the CA of a TLS-inspecting
+    /// proxy; or wrong host name), or the server does not support TLS 1.2 or newer.
     Tls = 10,
-    /// The server's certificate is not valid *at this device's date*. The device's clock is almost
-    /// always what is wrong: the message gives both dates.
+    /// The server's certificate is not valid *at this device's date*. Usually the device's clock
+    /// is wrong; the message has both dates.
     Clock = 11,
-    /// The HTTP proxy could not be used: unreachable, or it refused (`http_status` says how).
+    /// The HTTP proxy is unreachable, or it refused (`http_status` is its response).
     Proxy = 12,
-    /// The service refused the sign-in. Asking again will not help until somebody corrects the client
-    /// id, secret, brand or integrator id (the error's `reason` and message say which); asking often
-    /// may lock the whole store out. Since 1.1 also where the service refuses the tokens that it issues:
-    /// see `clopos_auth_invalidate()`.
+    /// The service refused the sign-in. Signing in again fails until the client id, secret, brand
+    /// or integrator id is corrected (the error's `reason` and message say which); many attempts
+    /// may lock the whole store out. Since 1.1 also if the service refuses the tokens that it
+    /// issues: see `clopos_auth_invalidate()`.
     Rejected = 13,
-    /// Too many requests: the service said so, or this client used up its own
-    /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` says how long to wait.
+    /// Too many requests: the service answered 429, or this client reached its
+    /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait.
     RateLimited = 14,
-    /// The service failed (HTTP 5xx). It usually recovers by itself.
+    /// The service failed (HTTP 5xx). It usually recovers without any change here.
     Server = 15,
-    /// The answer was not one that the service gives: a captive portal's page (also with HTTP 400 to
-    /// 403 or 511), a truncated or oversized body, a token that cannot go into a header.
+    /// The response is not one of the service: for example a captive portal's page (also with HTTP
+    /// 400 to 403 or 511), a truncated or oversized body, a token that is not allowed in a header;
+    /// or the sign-in has moved (HTTP 404, 410 or a redirect).
     Protocol = 16,
 }
 
-/// One row of the table: a status, its name and whether the same call may succeed later by itself.
+/// One row of the table: a status, its name and whether the same call may succeed later without
+/// any change.
 struct Row(Status, &'static CStr, bool);
 
 const TABLE: [Row; 17] = [
@@ -100,7 +102,7 @@ impl Status {
         self.row().1
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without any change.
     pub fn is_retryable(self) -> bool {
         self.row().2
     }

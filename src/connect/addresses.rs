@@ -12,7 +12,7 @@ pub(super) const MAX_SUSPECT: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    dialled: AtomicU64,
+    attempts: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -28,13 +28,13 @@ struct Known {
 
 impl Addresses {
     /// A connection is tried.
-    pub(super) fn dial(&self) {
-        self.dialled.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many connections were tried: unchanged by a request that used a kept one.
-    pub(crate) fn dialled(&self) -> u64 {
-        self.dialled.load(Ordering::Relaxed)
+    /// The number of connections that were tried: unchanged by a request that used a kept one.
+    pub(crate) fn connection_attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
     }
 
     /// A connection was made: its address is suspect until [`Addresses::answered`] says otherwise.

@@ -12,7 +12,7 @@ pub(super) const MAX_INPUT_BYTES: usize = 16 * 1024;
 const INPUT_BYTES: usize = 4 * 1024;
 pub(crate) const OUTPUT_BYTES: usize = 4 * 1024;
 
-/// Less room than this for the next piece of the request, and what is there is sent first.
+/// Flush when less room than this remains.
 const MIN_OUTPUT_ROOM: usize = OUTPUT_BYTES / 2;
 
 /// What ureq reads from and writes into.
@@ -36,9 +36,9 @@ impl HttpBuffers {
         }
     }
 
-    /// Holds back `amount` more bytes of the output; `true` when they should be sent now. Head and
-    /// body of a usual request so leave together.
-    pub(super) fn hold_back(&mut self, amount: usize) -> bool {
+    /// Adds `amount` bytes to the pending output; `true` if it should be sent now. Head and body
+    /// of a usual request are so sent together.
+    pub(super) fn queue_output(&mut self, amount: usize) -> bool {
         self.output.appended(amount);
         self.output.room().len() < MIN_OUTPUT_ROOM
     }
@@ -52,7 +52,7 @@ impl HttpBuffers {
         self.output.clear_filled();
     }
 
-    /// Copies as much as there is room for: how many bytes.
+    /// Copies as much as there is room for; returns how many bytes.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> usize {
         let amount = self.input.append(bytes);
         self.tidy_head();
@@ -129,7 +129,7 @@ mod tests {
     fn the_request_is_wiped_once_it_was_sent_and_the_answer_once_it_was_read() {
         let mut buffers = HttpBuffers::new();
         buffers.output()[..6].copy_from_slice(b"secret");
-        assert!(!buffers.hold_back(6));
+        assert!(!buffers.queue_output(6));
         assert_eq!(buffers.pending(), b"secret");
         buffers.sent();
         assert_eq!(buffers.output(), [0; OUTPUT_BYTES]);
@@ -148,7 +148,7 @@ mod tests {
         buffers.input_consume(10);
         assert_eq!(buffers.receive(&[2; 100]), 10);
         assert_eq!(buffers.input()[INPUT_BYTES - 11..INPUT_BYTES - 9], [1, 2]);
-        while !buffers.hold_back(100) {}
+        while !buffers.queue_output(100) {}
         assert!(buffers.output().len() > OUTPUT_BYTES / 3);
     }
 

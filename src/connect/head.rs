@@ -1,5 +1,5 @@
-//! Brings the head of a response into the form that ureq's parser accepts. HTTP allows more: any
-//! response with a status of 1xx first, and a header field that goes on in the next line.
+//! Converts the head of a response to what ureq's parser accepts. HTTP allows more: responses with
+//! a status of 1xx before it, and a field that continues in the next line.
 #![forbid(unsafe_code)]
 
 /// What to do with the bytes that have arrived.
@@ -7,8 +7,8 @@
 pub(super) enum Head {
     /// Its end has not arrived.
     Incomplete,
-    /// The first so many bytes are an interim response, to be left out (RFC 9110, 15.2). 101 is none:
-    /// nothing that this library sends asks to switch protocols.
+    /// An interim response of so many bytes, to be skipped (RFC 9110, 15.2). 101 is not one: this
+    /// library does not ask to switch protocols.
     Interim(usize),
     /// The head of the response, with each of its fields in one line (RFC 9112, 5.2).
     Complete,
@@ -36,7 +36,7 @@ fn is_interim(head: &[u8]) -> bool {
     })
 }
 
-/// Replaces the end of a line by blanks if the next one begins with one.
+/// Replaces the end of a line by spaces if the next line begins with a space or a tab.
 fn unfold(head: &mut [u8]) {
     for end in 0..head.len().saturating_sub(1) {
         if head[end] == b'\n' && matches!(head[end + 1], b' ' | b'\t') {

@@ -46,7 +46,7 @@ impl Transport for Plain {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        if self.buffers.hold_back(amount) {
+        if self.buffers.queue_output(amount) {
             self.flush(&Deadline::new(timeout))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Happy Eyeballs (RFC 8305): which address to try when, and who wins.
+//! Happy Eyeballs (RFC 8305): order and timing of connection attempts.
 //!
 //! The order and the timing are decided here; how an attempt is made is a [`Dial`]: non-blocking
 //! connects under one `poll` on Unix, a thread for each attempt elsewhere.
@@ -21,7 +21,7 @@ use super::sys;
 use super::system_error::reason;
 use crate::Error;
 
-/// How long an attempt may hang before the next address is tried beside it.
+/// How long an attempt may take before the next address is tried in parallel.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// How many reasons go into a message; a host behind a CDN can have a dozen addresses.
@@ -42,8 +42,8 @@ pub(super) trait Dial {
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Outcome>;
 }
 
-/// The families alternate, beginning with the one that the system sorted to the front. None is there
-/// twice, as a file of hosts may have it.
+/// The addresses with alternating families, beginning with the family of the first one, without
+/// duplicates (a hosts file may have them).
 pub(super) fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut preferred, mut others): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) = addresses
@@ -120,7 +120,7 @@ fn listing(reasons: &[(SocketAddr, String)]) -> String {
     text
 }
 
-/// `alone` and `limit` tell a dialer that has to block whether and for how long it may.
+/// `alone` (there is one address) and `limit` are for a dialer that blocks.
 #[cfg(unix)]
 pub(super) fn dialer(register: Register<'_>, _alone: bool, _limit: Option<Duration>) -> impl Dial {
     PollDial {
@@ -222,7 +222,7 @@ impl Dial for ThreadDial<'_> {
                 Some(limit) => TcpStream::connect_timeout(&address, limit),
                 None => TcpStream::connect(address),
             };
-            // A race that is over no longer listens, and the late connection is closed.
+            // If the race is over, nobody receives it, and the late connection is closed.
             let _ = sender.send((address, stream.map(Arc::new)));
         };
         if self.alone {

@@ -1,5 +1,5 @@
-//! Name resolution with a deadline. The system's resolver cannot be interrupted, so it runs on a thread
-//! of its own, and the attempt waits no longer than it may take.
+//! Name resolution with a deadline. The system's resolver cannot be interrupted, so it runs on its
+//! own thread, and the attempt stops waiting at its deadline.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -16,8 +16,7 @@ use super::system_error;
 use crate::Error;
 use crate::endpoint::Endpoint;
 
-/// How many look-ups of one agent may run: those that hang, and one that may succeed because the name
-/// server is back.
+/// How many look-ups of one agent may run at a time: some may hang, and a later one may succeed.
 pub(super) const MAX_RUNNING: usize = 4;
 
 /// The addresses of a host, each with the port. May block without a limit.
@@ -79,10 +78,10 @@ impl LookUps {
         let job = move || {
             let found = look_up(&host, port);
             running.fetch_sub(1, Ordering::AcqRel);
-            // An attempt that has ended no longer listens.
+            // The attempt may have ended.
             let _ = sender.send(Some(found));
         };
-        // If no thread can be started, the look-up runs here and takes as long as it takes.
+        // If no thread can be started, the look-up runs here, without a limit.
         if crate::process::spawn(job.clone()).is_err() {
             job();
         }

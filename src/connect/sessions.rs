@@ -1,7 +1,7 @@
-//! The TLS sessions that a server may resume. A server that refuses one with an alert would refuse it
-//! each time (RFC 5246 7.2.2: such a session must not be resumed), so a handshake that fails forgets
-//! them all, and so does a connection that breaks or stays silent: something on the way may not let a
-//! resumed session through.
+//! The TLS sessions that a server may resume. A server that refuses one with an alert would refuse
+//! it each time (RFC 5246 7.2.2: such a session must not be resumed), so all are forgotten when a
+//! handshake fails. They are also forgotten when a connection breaks or is silent: a device
+//! between may not let a resumed session through.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -11,7 +11,7 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// How many tickets of TLS 1.3 are kept; each is good for one handshake.
+/// How many tickets of TLS 1.3 are kept; each is used for one handshake.
 const MAX_TICKETS: usize = 4;
 
 /// Of the one server that an agent connects to.

@@ -11,18 +11,18 @@ use super::deadline::Deadline;
 use super::sys;
 use crate::clock::{Clock, Instant};
 
-/// How far a socket's time-out may be from what is left before it is set again: a system call
-/// saved for each of the quick steps of an exchange.
+/// How far a socket's timeout may differ from the time left before it is set again. Saves a system
+/// call for each quick step.
 const TIMEOUT_SLACK: Duration = Duration::from_millis(3);
 
-/// How long a connection may lie idle, on the clock that counts sleep, and be used again. Retries and
-/// calls in a row come within this time; by the next refresh, the server or a router on the way has
-/// long forgotten it.
+/// How long a connection may be idle, on the clock that includes sleep, before it is not used
+/// again. Retries and calls in a row come within this time; by the next refresh a server or router
+/// has closed it.
 const MAX_IDLE: Duration = Duration::from_secs(15);
 
-/// How long a kept connection may leave what was sent unacknowledged before a new one is tried. Enough
-/// for a retransmission on a slow mobile link, and far less than a whole attempt. Behind a proxy it
-/// is the proxy that acknowledges, and an attempt may still be lost.
+/// How long data on a kept connection may be unacknowledged before a new one is tried. Enough for
+/// a retransmission on a slow mobile link, and much less than an attempt. With a proxy, the proxy
+/// acknowledges, so an attempt may still be lost.
 #[cfg(unix)]
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 
@@ -34,14 +34,14 @@ pub(super) struct Socket {
     stream: Arc<TcpStream>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
-    /// Since when it lies idle, `None` while it is in use.
+    /// When it became idle; `None` while it is in use.
     idle_since: Option<Instant>,
     kept: bool,
 }
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>, address: IpAddr) -> Socket {
-        // Each send is a whole message. Where this fails, the first read or write tells why.
+        // Each send is a whole message. If this fails, the first read or write fails, too.
         let _ = stream.set_nodelay(true);
         Socket {
             address,
@@ -61,12 +61,12 @@ impl Socket {
     ) -> Result<usize, ureq::Error> {
         loop {
             let left = deadline.left()?;
-            arm(&mut self.read_timeout, left, |timeout| {
+            set_timeout(&mut self.read_timeout, left, |timeout| {
                 self.stream.set_read_timeout(timeout)
             })?;
             match (&*self.stream).read(buffer) {
                 Ok(amount) => return Ok(amount),
-                // The socket's time-out is only a wake-up call: the deadline decides.
+                // The socket's timeout only wakes this loop: the deadline decides.
                 Err(error) if is_wake_up(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -81,7 +81,7 @@ impl Socket {
         self.idle_since = None;
         while !bytes.is_empty() {
             let left = deadline.left()?;
-            arm(&mut self.write_timeout, left, |timeout| {
+            set_timeout(&mut self.write_timeout, left, |timeout| {
                 self.stream.set_write_timeout(timeout)
             })?;
             match (&*self.stream).write(bytes) {
@@ -94,8 +94,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Called when a request has ended, and again before the next one: from the first call on the connection
-    /// lies idle. `false` if it cannot be used again.
+    /// Called when a request has ended, and again before the next one: from the first call on, the
+    /// connection is idle. `false` if it cannot be used again.
     pub(super) fn park(&mut self, clock: &Clock) -> bool {
         let now = clock.now();
         let since = *self.idle_since.get_or_insert(now);
@@ -144,26 +144,26 @@ pub(super) fn broken(error: ureq::Error) -> ureq::Error {
 fn is_wake_up(error: &io::Error) -> bool {
     match error.kind() {
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => true,
-        // On Unix this is the network's own giving up, and final.
+        // On Unix this is TCP's own timeout, and final.
         io::ErrorKind::TimedOut => cfg!(windows),
         _ => false,
     }
 }
 
-fn arm(
-    armed: &mut Option<Duration>,
+fn set_timeout(
+    current: &mut Option<Duration>,
     left: Option<Duration>,
     set: impl FnOnce(Option<Duration>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let near = match (*armed, left) {
-        (Some(armed), Some(left)) => armed.abs_diff(left) <= TIMEOUT_SLACK,
-        (armed, left) => armed == left,
+    let near = match (*current, left) {
+        (Some(current), Some(left)) => current.abs_diff(left) <= TIMEOUT_SLACK,
+        (current, left) => current == left,
     };
     if near {
         return Ok(());
     }
     match set(left) {
-        Ok(()) => *armed = left,
+        Ok(()) => *current = left,
         // macOS refuses once the peer has closed, though there may be an answer to read.
         Err(error)
             if cfg!(target_vendor = "apple") && error.kind() == io::ErrorKind::InvalidInput => {}
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_socket_time_out_is_set_again_only_when_it_is_off_by_more_than_the_slack() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        for (armed, left, expected) in [
+        for (current, left, expected) in [
             (None, None, None),
             (None, ms(5), ms(5)),
             (ms(5), None, None),
@@ -188,12 +188,12 @@ mod tests {
             (ms(100), ms(96), ms(96)),
             (ms(96), ms(100), ms(100)),
         ] {
-            let mut now = armed;
-            arm(&mut now, left, |_| Ok(())).unwrap();
-            assert_eq!(now, expected, "{armed:?} {left:?}");
+            let mut now = current;
+            set_timeout(&mut now, left, |_| Ok(())).unwrap();
+            assert_eq!(now, expected, "{current:?} {left:?}");
         }
         let mut now = ms(5);
-        arm(
+        set_timeout(
             &mut now,
             ms(50),
             |_| Err(io::ErrorKind::NotConnected.into()),

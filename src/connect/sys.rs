@@ -23,7 +23,7 @@ pub(super) fn open(address: &SocketAddr) -> io::Result<TcpStream> {
 pub(super) fn connect(stream: &TcpStream, address: &SocketAddr) -> io::Result<bool> {
     match SockRef::from(stream).connect(&(*address).into()) {
         Ok(()) => Ok(true),
-        // An interrupted connect goes on by itself, like one that would block.
+        // An interrupted connect continues, like one that would block.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {
             Ok(false)
         }
@@ -44,7 +44,7 @@ pub(super) fn wait<'a>(
             revents: 0,
         })
         .collect();
-    // Rounded up: rounded down, the last millisecond would be spent spinning.
+    // Rounded up: otherwise the last millisecond would be spent in a busy loop.
     let timeout_ms = timeout.map_or(-1, |timeout| {
         libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
     });
@@ -63,8 +63,8 @@ pub(super) fn wait<'a>(
     }
 }
 
-/// From now on, gives the connection up when something that was sent is not acknowledged for this
-/// long. Best effort: systems without the option go by their own, longer limits.
+/// From now on the connection fails if something that was sent is not acknowledged within this
+/// time. Best effort: systems without the option have their own, longer limits.
 pub(super) fn expect_acknowledgement_within(stream: &TcpStream, limit: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));

@@ -1,9 +1,8 @@
-//! TLS 1.2 and 1.3 on rustls with ring, through its unbuffered interface: the bytes live in
-//! buffers of ours, so they can be wiped, and the last message of the handshake leaves together
-//! with the request.
+//! TLS 1.2 and 1.3 with rustls' unbuffered API, so that buffers can be wiped, and the last message
+//! of the handshake is sent together with the request.
 //!
-//! rustls still hands out each decrypted record in an allocation of its own, which it frees without
-//! wiping; see [`overwrite_freed`].
+//! rustls returns each decrypted record in its own allocation, which it frees without wiping; see
+//! [`overwrite_freed`].
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -30,20 +29,20 @@ use super::server_clock::ServerClock;
 use super::sessions::Sessions;
 use super::socket::{Socket, broken};
 use super::verifier::Verifier;
-use super::{crypto, sentence, system_error};
+use super::{crypto, system_error, tls_error};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::wiped::WipedBuffer;
 use crate::{Error, Roots, Status};
 
-/// A resumed handshake, or the service's answer; what is larger makes itself room.
+/// Enough for a resumed handshake or the service's response; the buffer grows for more.
 const INCOMING_BYTES: usize = 4 * 1024;
 
 /// rustls takes handshake messages of up to 64 KiB, here with the records around them. A record takes
 /// 18 KiB at most.
 const MAX_BYTES: usize = 72 * 1024;
 
-/// A full output buffer as one record, behind the end of a handshake.
+/// A full output buffer as one record, after the end of a handshake.
 const OUTGOING_BYTES: usize = OUTPUT_BYTES + 512;
 
 /// What the connections of one agent have in common.
@@ -86,8 +85,8 @@ impl TlsSettings {
         })
     }
 
-    /// Shakes hands with `target` over a socket of `reach`. If the server refuses the session that it
-    /// could resume, it is forgotten, and the handshake begins anew without it.
+    /// TLS handshake with `target` over a socket of `reach`. If it fails with a session to resume,
+    /// the session is forgotten, and a full handshake follows on a new socket.
     pub(super) fn connect(
         &self,
         reach: impl Fn() -> Result<Socket, ureq::Error>,
@@ -126,7 +125,7 @@ impl TlsSettings {
             outgoing: WipedBuffer::with_capacity(OUTGOING_BYTES),
             buffers: HttpBuffers::new(),
             left_over: WipedBuffer::default(),
-            shaken: false,
+            handshake_done: false,
             closed: false,
             host: target.host.as_str().into(),
             clock: self.clock.clone(),
@@ -137,15 +136,15 @@ impl TlsSettings {
         };
         let closed = |error| {
             let peer = self.addresses.peer(&target.to_string());
-            ureq::Error::from(sentence::closed(&peer, error))
+            ureq::Error::from(tls_error::closed(&peer, error))
         };
         loop {
             match tls.step(deadline)? {
                 Step::Ready => {
-                    tls.shaken = true;
+                    tls.handshake_done = true;
                     return Ok(tls);
                 }
-                Step::Blocked => match tls.exchange(deadline) {
+                Step::Blocked => match tls.flush_and_read(deadline) {
                     Ok(0) => return Err(closed(None)),
                     Ok(_) => {}
                     Err(ureq::Error::Io(error)) => return Err(closed(Some(&error))),
@@ -180,7 +179,7 @@ impl TlsSettings {
             }
         }
         let provider = Arc::new(crypto::provider());
-        // Not that dangerous: it is rustls' own, and notes what that does not say.
+        // Safe: it delegates to rustls' verifier.
         let verifier = Verifier::new(roots, provider.clone()).map_err(|error| unusable(&error))?;
         let verifier = Arc::new(verifier);
         let time = Arc::new(WallClock(self.clock.clone()));
@@ -208,9 +207,12 @@ fn unreadable(error: &rustls_native_certs::Error) -> String {
     }
 }
 
-/// There is no TLS at all, whoever the server is.
+/// TLS does not work, with any server.
 fn unusable(error: &rustls::Error) -> Error {
-    Error::new(Status::Tls, format!("no TLS: {}", sentence::problem(error)))
+    Error::new(
+        Status::Tls,
+        format!("no TLS: {}", tls_error::problem(error)),
+    )
 }
 
 /// The system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. rustls-native-certs takes an empty
@@ -232,8 +234,7 @@ fn system_roots() -> rustls_native_certs::CertificateResult {
     rustls_native_certs::load_native_certs()
 }
 
-/// The wall clock as rustls wants it. A device that booted before 1970 is taken to be at 1970: no
-/// certificate is valid at either.
+/// The wall clock for rustls. Dates before 1970 become 1970: no certificate is valid at either.
 #[derive(Debug)]
 struct WallClock(Clock);
 
@@ -254,7 +255,7 @@ pub(super) struct Tls {
     buffers: HttpBuffers,
     /// The end of a record that the input buffer had no room for.
     left_over: WipedBuffer,
-    shaken: bool,
+    handshake_done: bool,
     closed: bool,
     host: Box<str>,
     clock: Clock,
@@ -292,7 +293,7 @@ impl Tls {
                     })?;
                     None
                 }
-                // Sent before the next read, and until then it may gather company.
+                // Sent before the next read, with the next output.
                 Ok(ConnectionState::TransmitTlsData(data)) => {
                     data.done();
                     None
@@ -340,9 +341,9 @@ impl Tls {
         }
     }
 
-    /// Sends what waits and reads what comes: how many bytes, none at the end of the stream. If nothing
-    /// comes, the resumed session may be why, and the next handshake offers none.
-    fn exchange(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
+    /// Sends the pending output and reads: returns how many bytes, 0 at the end of the stream. If
+    /// nothing arrives, the resumed session may be the cause, and the next handshake offers none.
+    fn flush_and_read(&mut self, deadline: &Deadline) -> Result<usize, ureq::Error> {
         let sent = self.flush(deadline);
         let received = sent.and_then(|()| self.read(deadline));
         if !matches!(received, Ok(1..)) {
@@ -376,18 +377,19 @@ impl Tls {
         Ok(amount)
     }
 
-    /// Tells the server (best effort: the alert that rustls has ready) and the caller.
+    /// Sends the alert that rustls has prepared (best effort), and returns the error for the
+    /// caller.
     fn fail(&mut self, error: rustls::Error, processed: usize, deadline: &Deadline) -> ureq::Error {
         self.sessions.forget();
-        let failure = match (self.shaken, &error) {
+        let failure = match (self.handshake_done, &error) {
             (false, error) => {
                 let start = self.incoming.bytes_mut();
-                let dates = sentence::Dates {
+                let dates = tls_error::Dates {
                     here: self.clock.unix_seconds(),
                     server: self.server_clock.now(),
                     validity: self.verifier.validity(),
                 };
-                sentence::tls(&self.addresses.peer(&self.host), error, start, dates).into()
+                tls_error::tls(&self.addresses.peer(&self.host), error, start, dates).into()
             }
             // TLS 1.3 servers refuse a client after the client's handshake is over.
             (true, rustls::Error::AlertReceived(_)) => ureq::Error::Rustls(error),
@@ -402,7 +404,7 @@ impl Tls {
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
                 break;
             };
-            // All of it, or nothing where there is no room.
+            // All of it, or nothing if there is no room.
             let _ = put(&mut self.outgoing, |room| {
                 Ok(Some(data.encode(room).unwrap_or(0)))
             });
@@ -430,8 +432,8 @@ impl Tls {
                 Step::Closed => return Ok(false),
                 Step::Ready | Step::Blocked => {}
             }
-            if self.exchange(deadline)? == 0 {
-                // Without the TLS good-bye, anybody could have cut the answer short here.
+            if self.flush_and_read(deadline)? == 0 {
+                // Without close_notify the response may be truncated.
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
@@ -444,7 +446,7 @@ impl Transport for Tls {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        if self.buffers.hold_back(amount) {
+        if self.buffers.queue_output(amount) {
             let deadline = Deadline::new(timeout);
             while !self.buffers.pending().is_empty() {
                 if self.closed {
@@ -476,7 +478,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Appends what `encode` writes; it says `None` when the room is too small.
+/// Appends what `encode` writes; it returns `None` if there is too little room.
 fn put(
     outgoing: &mut WipedBuffer,
     mut encode: impl FnMut(&mut [u8]) -> io::Result<Option<usize>>,
@@ -492,10 +494,9 @@ fn put(
     }
 }
 
-/// Asks for an allocation of the size that was just freed, which allocators with free lists answer
-/// with the very same one, and writes over it. Best effort against the copy of the answer that
-/// rustls leaves behind. Not zeroes: those would be asked for in another way, and come from
-/// elsewhere.
+/// Allocates memory of the size that was just freed, and overwrites it. Allocators with free lists
+/// return the same memory. Best effort against the copy of the response that rustls leaves. Not
+/// with zeros: zeroed memory is allocated in another way.
 fn overwrite_freed(length: usize) {
     zeroize::optimization_barrier(vec![0xff_u8; length].as_slice());
 }

@@ -1,5 +1,6 @@
-//! Who the server is: rustls' own verifier, and what its errors leave out. A certificate that is out of
-//! date is verified at a date at which it is valid, too: only if that succeeds is the date what is wrong.
+//! rustls' verifier, with what its errors leave out. A certificate that is out of date is verified
+//! again at a date at which it is valid: only if that succeeds, the date is the problem. After
+//! every failure the validity dates of the server's certificate are read.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -15,7 +16,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-/// How many certificates of a chain may be out of date until no common date is looked for.
+/// How many dates are tried to find one at which all certificates are valid.
 const MAX_OUT_OF_DATE: usize = 8;
 
 /// From when and until when a certificate is valid.
@@ -118,7 +119,7 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Option<Validity> {
-        // Without those of its issuers, none of theirs can be meant.
+        // Without intermediates, the dates are the server certificate's.
         let ask = |at| {
             let at = UnixTime::since_unix_epoch(at);
             self.verifier
@@ -139,7 +140,7 @@ impl Verifier {
     }
 }
 
-/// The verdict at a date at which the certificates are valid; `error` if it is good.
+/// The error at a date at which the certificates are valid; `error` if there is none.
 fn apart_from_the_date(error: Error, verify: impl Fn(UnixTime) -> Result<(), Error>) -> Error {
     let mut last = error.clone();
     for _ in 0..MAX_OUT_OF_DATE {

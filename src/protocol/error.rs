@@ -17,13 +17,13 @@ pub(crate) fn unexpected(host: &str, problem: &str) -> Error {
     )
 }
 
-/// What a failure with this HTTP status is if the service itself answered.
+/// The status of a failure with this HTTP status, if the service itself responded.
 pub(super) fn status_for(http_status: u16) -> Status {
     match http_status {
         200..300 | 400 | 401 | 403 | 422 => Status::Rejected,
         408 => Status::Timeout,
         429 => Status::RateLimited,
-        // RFC 6585: never from the service, but from a network that wants a login first.
+        // RFC 6585: never from the service, but from a network that requires a login.
         511 => Status::Protocol,
         500.. => Status::Server,
         _ => Status::Protocol,
@@ -88,7 +88,7 @@ pub(super) fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
     }
 }
 
-/// What is said of an answer that means that the sign-in is elsewhere. `None` for every other one.
+/// The message for a response that means that the sign-in has moved; `None` for other responses.
 fn moved(head: &Head, code: &str, asked: Asked) -> Option<String> {
     let Asked { host, path, .. } = asked;
     let http_status = head.http_status;
@@ -110,8 +110,8 @@ fn moved(head: &Head, code: &str, asked: Asked) -> Option<String> {
     }
 }
 
-/// Where a redirect points, without its query and its fragment, which may hold a session. `None` if it has a
-/// user name or nothing that can be shown.
+/// The target of a redirect without its query and fragment, which may hold a session. `None` if it
+/// has a user name, or nothing is left.
 fn shown_target(location: &str, secret: &Secret) -> Option<Box<str>> {
     let target = location.split(['?', '#']).next()?;
     match target.contains('@') {

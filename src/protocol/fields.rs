@@ -6,9 +6,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The fields that are looked at. Kept as raw text until they are, so that a field of the wrong type
-/// in one place does not hide what the others say; unknown fields are skipped, a field that stands
-/// twice is an error.
+/// The fields that are read. They stay raw text, so that a field of the wrong type does not
+/// prevent reading the others. Unknown fields are ignored; a duplicate field is an error.
 #[derive(Deserialize)]
 pub(super) struct Fields<'a> {
     #[serde(borrow, default)]
@@ -41,11 +40,11 @@ pub(super) fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>>
         [0x1F, 0x8B, ..] => {
             return Err("the body is compressed, although this was not requested".into());
         }
-        // serde would take a list for an object without names.
+        // serde would accept a list as an object without names.
         [b'[', ..] => return Err("the JSON is not an object, or has a duplicate field".into()),
         _ => {}
     }
-    // serde_json's own text would quote a field's content in some errors; category and place do not.
+    // Some messages of serde_json quote a field's content; its category and position do not.
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Eof => "the JSON is truncated",

@@ -1,4 +1,4 @@
-//! The values of JSON fields, read without a copy that stays in memory and without floating point.
+//! Reads values of JSON fields, without copies that stay in memory and without floating point.
 #![forbid(unsafe_code)]
 
 use serde_json::value::RawValue;
@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// A JSON number that is whole, such as `60`, `60.0` or `6e1`. Without floating point: a host may have
-/// turned its exceptions into signals.
+/// A JSON number that is whole, such as `60`, `60.0` or `6e1`. Without floating point, because a
+/// host may have unmasked its exceptions.
 pub(super) fn whole_number(text: &str) -> Option<i64> {
     serde_json::from_str::<&RawValue>(text).ok()?;
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -36,11 +36,11 @@ pub(super) fn header_text(raw: &RawValue, max: usize) -> Option<Secret> {
     fits.then(|| Secret::new(&text))
 }
 
-/// The text of a JSON string, `None` for any other value. In memory that is wiped and never moves:
-/// serde_json would leave a copy of an escaped token, or of a secret that is repeated, somewhere.
+/// The text of a JSON string, `None` for any other value. In memory that is wiped and not
+/// reallocated: serde_json would leave a copy of an escaped token or secret.
 pub(super) fn unescape(raw: &RawValue) -> Option<Zeroizing<String>> {
     let quoted = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    // Every escape is longer than what it stands for.
+    // Every escape is longer than its character.
     let mut text = Zeroizing::new(String::with_capacity(quoted.len()));
     let mut rest = quoted;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -57,7 +57,7 @@ pub(super) fn unescape(raw: &RawValue) -> Option<Zeroizing<String>> {
                 after = escape[length..].chars();
                 c
             }
-            // A quote, a backslash or a slash: serde_json has seen to it.
+            // A quote, a backslash or a slash: serde_json has checked it.
             c => c,
         };
         text.push(c);

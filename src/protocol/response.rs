@@ -14,7 +14,7 @@ use super::types::{Asked, Grant, Head, MAX_TOKEN_BYTES};
 use crate::secret::Secret;
 use crate::{Error, Status};
 
-/// Longer lifetimes than ten years are taken for ten years, so that no arithmetic overflows.
+/// Longer lifetimes are cut to ten years, so that no arithmetic overflows.
 const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 86_400;
 /// An `expires_at` that is further away is not in seconds; in milliseconds it would be 55 000 years.
 const MAX_DISTANCE_SECONDS: i64 = 100 * 366 * 86_400;
@@ -80,7 +80,7 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
     let now = server_now.unwrap_or(unix_now);
     let is_in_seconds = |at: &i64| at.saturating_sub(now) <= MAX_DISTANCE_SECONDS;
     let expires_in = positive("expires_in", fields.expires_in)?;
-    // Where it is not needed, a strange one does no harm.
+    // An invalid `expires_at` is ignored if it is not needed.
     let given_at = match positive("expires_at", fields.expires_at) {
         Err(_) if expires_in.is_some() => None,
         given_at => given_at?,
@@ -89,7 +89,7 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
     let (expires_in, expires_at) = match (expires_in, expires_at, server_now) {
         (Some(within), Some(at), _) => (within, at),
         (Some(within), None, _) => (within, now.saturating_add(within)),
-        // Never from this device's date: a token must not live or die by it.
+        // Not from this device's date.
         (None, Some(at), Some(now)) if at > now => (at - now, at),
         (None, Some(_), Some(_)) => return Err("the token has already expired".into()),
         (None, Some(_), None) => {
@@ -118,8 +118,8 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
     })
 }
 
-/// A whole number above zero, also as text and with a fraction of zero. Absent, null, zero and negative
-/// count as not given; anything that is not a whole number is an error.
+/// A positive integer, also as a string or with a fraction of zero. `None` if it is missing, null,
+/// zero or negative; an error if it is not an integer.
 fn positive(name: &str, raw: Option<&RawValue>) -> Result<Option<i64>, Cow<'static, str>> {
     let Some(raw) = raw.map(RawValue::get) else {
         return Ok(None);

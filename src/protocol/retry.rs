@@ -1,13 +1,13 @@
-//! How long the server asks clients to stay away.
+//! The time until the server permits the next request.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::types::Head;
 
-/// How long the server asks clients to stay away: the largest of all values of `Retry-After` (seconds,
-/// or a date, which only the server's own `Date` turns into a time) and, if the limit is what was hit,
-/// `RateLimit-Reset`, which comes with every answer.
+/// The time until the server permits the next request: the largest value of `Retry-After`
+/// (seconds, or a date, if the response also has a `Date`) and, for a 429, of `RateLimit-Reset`,
+/// which every response has.
 pub(crate) fn retry_hint(head: &Head) -> Option<Duration> {
     let server_now = head.date.and_then(unix_seconds);
     let until = |date: &str| {
@@ -25,8 +25,8 @@ pub(crate) fn retry_hint(head: &Head) -> Option<Duration> {
     retry_after.chain(resets).max().map(Duration::from_secs)
 }
 
-/// The largest of a list of numbers, rounded up. `Retry-After` is specified as one whole number, but
-/// servers send fractions, and proxies join the values of two header lines into a list.
+/// The largest number of a list, rounded up. `Retry-After` is specified as one integer, but
+/// servers send fractions, and proxies join the values of two fields to a list.
 fn whole_seconds(list: &str) -> Option<u64> {
     let seconds = |number: &str| {
         let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -34,14 +34,14 @@ fn whole_seconds(list: &str) -> Option<u64> {
         if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
             return None;
         }
-        // More digits than fit are a long time, too.
+        // A number that is too large is a long time.
         let whole = whole.parse().unwrap_or(u64::MAX);
         Some(whole.saturating_add(u64::from(fraction.bytes().any(|b| b != b'0'))))
     };
     list.split(',').filter_map(seconds).max()
 }
 
-/// What an HTTP date stands for.
+/// Parses an HTTP date.
 pub(crate) fn unix_seconds(http_date: &str) -> Option<i64> {
     let time = httpdate::parse_http_date(http_date.trim()).ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()

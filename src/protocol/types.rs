@@ -1,4 +1,4 @@
-//! What a request and its response consist of.
+//! The parts of a request and of its response.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -23,18 +23,18 @@ pub(crate) struct Grant {
     pub http_status: u16,
 }
 
-/// What matters of a response in addition to its body.
+/// The parts of a response's head that are read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Head<'a> {
     pub http_status: u16,
     pub date: Option<&'a str>,
     pub location: Option<&'a str>,
-    /// The values of all header lines with this name: a proxy may add one of its own.
+    /// The values of all fields with this name: a proxy may add one.
     pub retry_after: Vec<&'a str>,
     pub rate_limit_reset: Vec<&'a str>,
 }
 
-/// What was asked, for the texts of errors: whom, for what, and what must not be in them.
+/// The request, for error messages: its host, its path, and the secret that they must not contain.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub host: &'a str,

@@ -24,7 +24,7 @@ enum Hosts {
 }
 
 impl NoProxy {
-    /// Entries between commas or blanks; one that makes no sense covers nothing.
+    /// Entries separated by commas or spaces; an invalid one covers nothing.
     pub(super) fn parse(list: &str) -> NoProxy {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         NoProxy(entries.filter_map(Rule::parse).collect())
@@ -79,7 +79,7 @@ impl Hosts {
         (!name.is_empty()).then(|| Hosts::Domain(name.to_ascii_lowercase()))
     }
 
-    /// `host` is in lower case; `address` is what it is if it is no name.
+    /// `host` is in lower case; `address` is set if the host is an address.
     fn cover(&self, host: &str, address: Option<IpAddr>) -> bool {
         match (self, address) {
             (Hosts::All, _) => true,

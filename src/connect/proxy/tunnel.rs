@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::wiped::WipedBuffer;
 use crate::{Error, Status};
 
-/// The most that a proxy may say before it is no longer listened to.
+/// The maximum size of a proxy's responses.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 const NOT_A_PROXY: &str = "did not respond as an HTTP proxy";
@@ -54,11 +54,11 @@ pub(in super::super) fn tunnel(
         received.extend_from_slice(&chunk[..amount]);
         while let Some(head) = parse(&received).map_err(|_| failure(NOT_A_PROXY))? {
             match head.code {
-                // What is only informational is followed by the answer.
+                // An interim response is followed by the final one.
                 100..200 => drop(received.drain(..head.length)),
                 200..300 if head.length == received.len() => return Ok(()),
                 300..600 => return Err(refusal(proxy, head.code, &head.offered, target).into()),
-                // Neither TLS nor HTTP lets the server speak first.
+                // In TLS and in HTTP the server does not send first.
                 _ => return Err(failure(NOT_A_PROXY).into()),
             }
         }
@@ -147,7 +147,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, httparse::Error> {
 }
 
 /// The authentication schemes that the fields `Proxy-Authenticate` begin with. They come from the
-/// network: nothing but what a scheme's name is made of gets through.
+/// network: only characters of a scheme's name are kept.
 fn offered_schemes(fields: &[Header]) -> Vec<String> {
     const LISTED: usize = 4;
     let mut schemes: Vec<String> = Vec::new();

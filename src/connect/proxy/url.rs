@@ -21,7 +21,7 @@ pub(crate) struct ProxyUrl {
 }
 
 impl ProxyUrl {
-    /// The error says what is wrong and repeats nothing of the input, which may hold a password.
+    /// The error repeats nothing of the input, which may contain a password.
     pub(crate) fn parse(url: &str) -> Result<ProxyUrl, &'static str> {
         let rest = match url.split_once("://") {
             None => url,
@@ -87,10 +87,10 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// `USER[:PASSWORD]`, percent-encoded, as the base64 of `USER:PASSWORD`. A `%` that begins no
-/// escape is taken as it stands, as curl does.
+/// `USER[:PASSWORD]`, percent-encoded, as the base64 of `USER:PASSWORD`. A `%` that does not begin
+/// an escape is kept, as in curl.
 fn basic_credentials(user_info: &str) -> Secret {
-    // Neither buffer moves: what is in them is wiped.
+    // Both buffers are wiped and not reallocated.
     let mut plain = Zeroizing::new(Vec::with_capacity(user_info.len() + 1));
     plain.extend(percent_decode_str(user_info));
     if !user_info.contains(':') {

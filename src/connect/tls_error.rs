@@ -1,4 +1,4 @@
-//! What goes wrong under TLS, in sentences for the technician in the store. Pure.
+//! Turns TLS errors into messages for the technician in the store. Pure.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -13,9 +13,9 @@ use crate::clock::utc;
 use super::system_error;
 use super::verifier::{Finding, Validity};
 
-/// The connection to `peer` ended in the middle of the handshake. A server that *refuses* says so with
-/// an alert; without one it is an overloaded or restarting server, or something on the way that cut
-/// the line, and worth another try: CONNECT, not TLS.
+/// The connection to `peer` ended in the middle of the handshake. A server that *refuses* says so
+/// with an alert; without one it is an overloaded or restarting server, or a device between that
+/// closed the connection. Another attempt may succeed, so the status is CONNECT, not TLS.
 pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     let how = match error {
         Some(error) => system_error::reason(error),
@@ -27,18 +27,19 @@ pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     )
 }
 
-/// What time it is, in Unix seconds.
+/// The current time, in Unix seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Dates {
     /// By this device.
     pub here: i64,
-    /// By the server, if it ever said so.
+    /// By the server, if it is known.
     pub server: Option<i64>,
     /// Of the server's own certificate, if that is out of date.
     pub validity: Option<Validity>,
 }
 
-/// What rustls says about `host`, in words. `start` is what the server's last bytes begin with.
+/// The message for an error of rustls with `host`. `start` is the beginning of the server's last
+/// bytes.
 pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> crate::Error {
     let tls = |message| crate::Error::new(Status::Tls, message);
     match error {
@@ -63,7 +64,7 @@ pub(super) fn tls(host: &str, error: &Error, start: &[u8], dates: Dates) -> crat
     }
 }
 
-/// What stopped TLS, apart from the certificate. rustls' own words are debug output.
+/// The cause of a TLS failure, apart from the certificate. rustls' own texts are debug output.
 pub(crate) fn problem(error: &Error) -> String {
     use PeerIncompatible as Peer;
     let text = match error {
@@ -95,7 +96,7 @@ pub(crate) fn problem(error: &Error) -> String {
     text.into()
 }
 
-/// An alert by its name and number in RFC 8446, and what it usually means.
+/// An alert with its name and number in RFC 8446, and its usual meaning.
 fn alert(description: AlertDescription) -> String {
     use AlertDescription as Alert;
     let (name, meaning) = match description {
@@ -141,7 +142,7 @@ fn certificate(host: &str, problem: &CertificateError, dates: Dates) -> (Status,
     let date =
         |time: rustls::pki_types::UnixTime| utc(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     let here = utc(dates.here);
-    // Seen in an answer that came over TLS, and carried on by a clock that nobody can set.
+    // From a response over TLS, continued with a clock that cannot be set.
     let server = dates.server.map_or(String::new(), |now| {
         format!(
             " (it is {} by the server's clock, last seen in a response)",
@@ -306,8 +307,8 @@ fn wrong_name(host: &str, presented: &[String]) -> String {
     )
 }
 
-/// A few of the names that a certificate is for. They come from the network: nothing but what a
-/// name is made of gets through.
+/// A few of the names that a certificate is for. They come from the network: only characters of
+/// names are kept.
 fn names(presented: &[String]) -> String {
     const LISTED: usize = 3;
     let mut listed: Vec<String> = presented
