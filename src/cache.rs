@@ -1,4 +1,4 @@
-//! The token that everybody reads: one slot, replaced as a whole, read without a lock.
+//! The token cache: one slot, replaced atomically, read without a lock.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::clock::{Anchor, Clock, Instant, Ticks};
+use crate::clock::{Clock, ClockOffset, CoarseTime, Instant};
 use crate::freshness::Lifetime;
 use crate::process;
 use crate::protocol::Grant;
@@ -18,11 +18,11 @@ pub(crate) struct CachedToken {
     pub grant: Grant,
     pub lifetime: Lifetime,
     clock: Clock,
-    anchor: Option<Anchor>,
-    /// Until then nobody needs to think about a refresh, in nanoseconds of the lifetime clock.
-    look_again_at: AtomicU64,
-    /// The process that obtained it: a forked child does not use its parent's.
-    generation: u64,
+    offset: Option<ClockOffset>,
+    /// No check for a refresh or the expiry is needed before, in nanoseconds of the lifetime clock.
+    next_check: AtomicU64,
+    /// Of the process that obtained it: a forked child does not use its parent's.
+    fork_count: u64,
     /// The client that obtained it, see [`ClientCache`].
     owner: u64,
     /// No other token of this process has this number, and none has 0.
@@ -32,14 +32,14 @@ pub(crate) struct CachedToken {
 impl CachedToken {
     pub fn new(grant: Grant, lifetime: Lifetime, clock: Clock, owner: u64) -> CachedToken {
         static SERIALS: AtomicU64 = AtomicU64::new(1);
-        let look_again = lifetime.refresh_at.min(lifetime.fresh_until);
+        let next_check = lifetime.refresh_at.min(lifetime.fresh_until);
         CachedToken {
             grant,
             lifetime,
-            anchor: clock.anchor(),
+            offset: clock.offset(),
             clock,
-            look_again_at: AtomicU64::new(look_again.as_nanos()),
-            generation: process::generation(),
+            next_check: AtomicU64::new(next_check.as_nanos()),
+            fork_count: process::fork_count(),
             owner,
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
         }
@@ -50,11 +50,11 @@ impl CachedToken {
         self.serial
     }
 
-    /// The time on its clock, by ticks that were read just now.
+    /// The time on its clock; `time` was read just now.
     #[inline]
-    fn now(&self, ticks: Ticks) -> Instant {
-        let short_cut = self.anchor.and_then(|anchor| anchor.instant(ticks));
-        short_cut.unwrap_or_else(|| self.clock.now())
+    fn now(&self, time: CoarseTime) -> Instant {
+        let now = self.offset.and_then(|offset| offset.instant(time));
+        now.unwrap_or_else(|| self.clock.now())
     }
 
     /// How much of its life is left.
@@ -62,23 +62,22 @@ impl CachedToken {
         self.lifetime.ends.since(self.clock.now())
     }
 
-    /// Whether somebody has to think about a refresh, or about the end.
+    /// Whether a caller has to check for a refresh or the expiry.
     #[inline]
-    pub fn wants_a_look(&self, now: Instant) -> bool {
-        now.as_nanos() >= self.look_again_at.load(Ordering::Relaxed)
+    pub fn needs_check(&self, now: Instant) -> bool {
+        now.as_nanos() >= self.next_check.load(Ordering::Relaxed)
     }
 
-    /// A refresh is under way, or must wait: readers need not ask before `until`. Never makes one
-    /// earlier than planned.
-    pub fn look_again_at(&self, until: Instant) {
+    /// A refresh is running, or has to wait: no check is needed before `until`. Never moves the check before
+    /// the planned refresh.
+    pub fn postpone_check(&self, until: Instant) {
         let Lifetime {
             refresh_at,
             fresh_until,
             ..
         } = self.lifetime;
         let until = until.max(refresh_at).min(fresh_until);
-        self.look_again_at
-            .store(until.as_nanos(), Ordering::Relaxed);
+        self.next_check.store(until.as_nanos(), Ordering::Relaxed);
     }
 }
 
@@ -87,15 +86,15 @@ impl CachedToken {
 pub(crate) struct TokenCache(ArcSwapOption<CachedToken>);
 
 impl TokenCache {
-    /// The hot path: the token, if it is fresh and nobody needs to think about a refresh. The ticks are
-    /// read before the token: the other way round, the one would have to wait for the other.
+    /// The hot path: reads the token, if it is fresh and needs no check. The caller has read the time before:
+    /// read after the token, it would wait for the load.
     #[inline(always)]
     pub fn read<R>(
         &self,
-        ticks: Ticks,
+        time: CoarseTime,
         read: impl FnOnce(&CachedToken, Duration) -> R,
     ) -> Option<R> {
-        self.read_at(|token| token.now(ticks), read)
+        self.read_at(|token| token.now(time), read)
     }
 
     #[inline(always)]
@@ -107,15 +106,15 @@ impl TokenCache {
         let guard = self.0.load();
         let token = guard.as_deref()?;
         let now = now(token);
-        if token.wants_a_look(now) || token.generation != process::generation() {
+        if token.needs_check(now) || token.fork_count != process::fork_count() {
             return None;
         }
         Some(read(token, token.lifetime.ends.since(now)))
     }
 }
 
-/// A client's own side of a cache. The cache may outlive the client and serve the next one, while calls
-/// of the first are still on their way out: each sees, and drops, only what it put in itself.
+/// A client's own side of a cache. The cache outlives the client and serves the next one, while calls of the
+/// first may still be running: each client sees and drops only its own token.
 #[derive(Debug)]
 pub(crate) struct ClientCache {
     cache: Arc<TokenCache>,
@@ -137,7 +136,7 @@ impl ClientCache {
     /// The token of this client in this process, however old.
     pub fn load(&self) -> Option<Arc<CachedToken>> {
         let token = Guard::into_inner(self.cache.0.load())?;
-        let is_own = token.owner == self.owner && token.generation == process::generation();
+        let is_own = token.owner == self.owner && token.fork_count == process::fork_count();
         is_own.then_some(token)
     }
 
@@ -153,7 +152,7 @@ impl ClientCache {
 
     /// Takes the token of this client in this process out only if it is still the one with this value.
     pub fn take_if(&self, is_rejected: impl Fn(&Grant) -> bool) -> Option<Arc<CachedToken>> {
-        self.take(|token| token.generation == process::generation() && is_rejected(&token.grant))
+        self.take(|token| token.fork_count == process::fork_count() && is_rejected(&token.grant))
     }
 
     fn take(&self, is_meant: impl Fn(&CachedToken) -> bool) -> Option<Arc<CachedToken>> {
@@ -178,7 +177,7 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
-    /// Refreshed from 50 on, fresh until 90, dead at 100.
+    /// Refreshed from 50 on, fresh until 90, expired at 100.
     fn token(cache: &ClientCache, value: &str) -> Arc<CachedToken> {
         let grant = Grant {
             token: Secret::new(value),
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hot_path_serves_a_token_until_somebody_has_to_look() {
+    fn the_hot_path_returns_a_token_until_a_check_is_needed() {
         let cache = ClientCache::new(Arc::default());
         assert_eq!(read(&cache, 0), None);
         cache.store(token(&cache, "a"));
@@ -221,18 +220,18 @@ mod tests {
     }
 
     #[test]
-    fn a_look_can_be_put_off_but_not_past_the_margin_nor_before_its_time() {
+    fn a_check_can_be_postponed_but_not_past_the_margin_nor_before_its_time() {
         let cache = ClientCache::new(Arc::default());
         let token = token(&cache, "a");
-        token.look_again_at(Instant::NEVER);
-        assert!(!token.wants_a_look(at(89)));
-        assert!(token.wants_a_look(at(90)));
-        token.look_again_at(at(70));
-        assert!(!token.wants_a_look(at(69)));
-        assert!(token.wants_a_look(at(70)));
-        token.look_again_at(at(10));
-        assert!(!token.wants_a_look(at(49)));
-        assert!(token.wants_a_look(at(50)));
+        token.postpone_check(Instant::NEVER);
+        assert!(!token.needs_check(at(89)));
+        assert!(token.needs_check(at(90)));
+        token.postpone_check(at(70));
+        assert!(!token.needs_check(at(69)));
+        assert!(token.needs_check(at(70)));
+        token.postpone_check(at(10));
+        assert!(!token.needs_check(at(49)));
+        assert!(token.needs_check(at(50)));
     }
 
     #[test]
@@ -264,7 +263,7 @@ mod tests {
     fn the_token_of_another_process_is_not_there_and_only_a_clear_drops_it() {
         let cache = ClientCache::new(Arc::default());
         let mut parents = Arc::into_inner(token(&cache, "a")).expect("the only one");
-        parents.generation += 1;
+        parents.fork_count += 1;
         cache.store(Arc::new(parents));
         assert_eq!(read(&cache, 10), None);
         assert!(cache.load().is_none());

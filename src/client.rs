@@ -25,21 +25,21 @@ pub struct Client {
 
 /// How long a call may wait.
 #[derive(Clone, Copy)]
-enum Patience {
+enum WaitLimit {
     /// Not at all.
-    None,
+    Zero,
     Until(Instant),
 }
 
-impl Patience {
+impl WaitLimit {
     fn allows(self, until: Instant) -> bool {
-        matches!(self, Patience::Until(deadline) if until < deadline)
+        matches!(self, WaitLimit::Until(deadline) if until < deadline)
     }
 
-    fn but_not_after(self, end: Instant) -> Patience {
+    fn but_not_after(self, end: Instant) -> WaitLimit {
         match self {
-            Patience::None => Patience::None,
-            Patience::Until(deadline) => Patience::Until(deadline.min(end)),
+            WaitLimit::Zero => WaitLimit::Zero,
+            WaitLimit::Until(deadline) => WaitLimit::Until(deadline.min(end)),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Client {
         config: &Config,
         cache: Arc<TokenCache>,
     ) -> Result<Client, Error> {
-        process::settle();
+        process::init();
         let config = config.with_proxy_of_environment()?;
         let live = Live::new(&config)?;
         live.http.prepare()?;
@@ -77,45 +77,45 @@ impl Client {
         })
     }
 
-    /// The cached token while it is fresh; else asks the service, for at most `timeout` in all
-    /// (`None`: the configured one; zero: never waits, starts a request and returns
-    /// [`Status::WouldWait`]).
+    /// The cached token if it is fresh; otherwise a new one, for which it waits at most `timeout` in all
+    /// (`None`: the configured one; zero: does not wait, starts or joins a sign-in and returns
+    /// [`Status::WouldWait`], or the last error while no request may be sent).
     pub fn get_token(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let shared = &self.shared;
         let now = shared.clock().now();
-        let fresh = shared.cache.load().filter(|token| !token.wants_a_look(now));
+        let fresh = shared.cache.load().filter(|token| !token.needs_check(now));
         if let Some(token) = fresh.and_then(Token::living) {
             return Ok(token);
         }
-        // Before the cache is looked at again: a flight that is completed meanwhile counts as joined.
+        // Taken before the cache is read again: a flight that is completed meanwhile counts as joined.
         let ticket = shared.live().flights.ticket();
         match self.living() {
             Some(token) if now < token.cached().lifetime.fresh_until => {
-                if token.cached().wants_a_look(now) {
+                if token.cached().needs_check(now) {
                     self.refresh(token.cached(), &ticket, now);
                 }
                 Ok(token)
             }
             Some(token) => {
-                // With a token in hand nobody waits for the pace, and nobody waits so long for an
-                // answer that nothing of the token is left.
-                let patience = self
-                    .patience(timeout)
+                // The old token can still be used: do not wait for the pace, and for the response only half of
+                // the token's remaining time.
+                let limit = self
+                    .limit(timeout)
                     .but_not_after(now + token.expires_in() / 2);
-                self.check_pace(Patience::None)
-                    .and_then(|()| self.new_token(patience, ticket))
-                    // The old token, if it still lives, is better than none.
+                self.check_pace(WaitLimit::Zero)
+                    .and_then(|()| self.new_token(limit, ticket))
+                    // The old token, unless it has expired meanwhile.
                     .or_else(|error| self.living().ok_or(error))
             }
-            None => self.new_token(self.patience(timeout), ticket),
+            None => self.new_token(self.limit(timeout), ticket),
         }
     }
 
-    /// Always asks the service (or joins a sign-in that is already running), for at most `timeout` in all.
-    /// The new token replaces the cached one.
+    /// Always signs in (or joins a sign-in that is running), and waits for at most `timeout` in all. The new
+    /// token replaces the cached one.
     pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let ticket = self.shared.live().flights.ticket();
-        self.new_token(self.patience(timeout), ticket)
+        self.new_token(self.limit(timeout), ticket)
     }
 
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is), because the service
@@ -126,7 +126,7 @@ impl Client {
         let shared = &self.shared;
         let live = shared.live();
         let dropped = {
-            // A caller that finds the cache empty has to find the pace changed as well.
+            // Both under the lock: a caller that finds the cache empty must find the new pace.
             let mut paced = live.paced();
             let dropped = shared
                 .cache
@@ -141,7 +141,10 @@ impl Client {
             ),
             Some((Some(wait), _)) => live.callbacks.log(
                 LogLevel::Error,
-                format_args!("{TOKEN_REFUSED}; next not before {} ms", wait.as_millis()),
+                format_args!(
+                    "{TOKEN_REFUSED}; next attempt in {} ms at the earliest",
+                    wait.as_millis()
+                ),
             ),
         }
     }
@@ -150,7 +153,7 @@ impl Client {
     pub fn state(&self) -> State {
         let shared = &self.shared;
         let live = shared.live();
-        // Before the rest: when it is over, its result is there.
+        // Read first: if no sign-in is running any more, its result is there.
         let request_in_flight = live.flights.is_running();
         let now = shared.clock().now();
         let paced = live.paced();
@@ -190,9 +193,9 @@ impl Client {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         let shared = &self.shared;
-        // First: in a forked child another thread's first call may come after the look at `existing`.
+        // First: in a forked child another thread may make the child's own part after `existing`.
         shared.credentials.store(None);
-        // A forked child that has not used the client has nothing of its own to end.
+        // A forked child that has not used the client has no part of its own.
         let live = shared.live.existing();
         if let Some(live) = live {
             live.flights.close();
@@ -205,15 +208,15 @@ impl Client {
     }
 
     /// Takes a lock of the callbacks: only for a call that has no fresh token.
-    fn patience(&self, timeout: Option<Duration>) -> Patience {
+    fn limit(&self, timeout: Option<Duration>) -> WaitLimit {
         let shared = &self.shared;
-        // What the call would wait for may itself be waiting for this function to return.
+        // What the call would wait for may be waiting for this function to return.
         if shared.live().callbacks.is_running_here() {
-            return Patience::None;
+            return WaitLimit::Zero;
         }
         match timeout.unwrap_or(shared.config.timeout) {
-            Duration::ZERO => Patience::None,
-            timeout => Patience::Until(shared.clock().now() + timeout),
+            Duration::ZERO => WaitLimit::Zero,
+            timeout => WaitLimit::Until(shared.clock().now() + timeout),
         }
     }
 
@@ -222,33 +225,32 @@ impl Client {
         self.shared.cache.load().and_then(Token::living)
     }
 
-    /// Starts a refresh ahead, if the pace allows one and nobody did. Never waits.
+    /// Starts a refresh, if the pace allows one and none is running. Never waits.
     fn refresh(&self, token: &CachedToken, ticket: &Ticket<Outcome>, now: Instant) {
         let shared = &self.shared;
         let live = shared.live();
         let next = live.paced().pace.next(now);
         if next > now {
-            token.look_again_at(next);
+            token.postpone_check(next);
             return;
         }
-        token.look_again_at(Instant::NEVER);
+        token.postpone_check(Instant::NEVER);
         match live.flights.start_or_join(ticket, || Ok(())) {
             Ok(Boarded::Started) => {
                 if shared.start(Purpose::RefreshAhead).is_err() {
                     shared.fail_without_thread();
                 }
             }
-            // If that one failed, it is for the next caller to look again.
-            Ok(Boarded::Completed) => token.look_again_at(now),
+            // If it failed, the next caller checks again.
+            Ok(Boarded::Completed) => token.postpone_check(now),
             Ok(Boarded::Running) | Err(_) => {}
         }
     }
 
-    /// Gets a new token. One that has expired by the time the call is woken (the device slept) is no new
-    /// token: asks again.
-    fn new_token(&self, patience: Patience, mut ticket: Ticket<Outcome>) -> Result<Token, Error> {
+    /// Gets a new token. If it has expired by the time the call is woken (the device slept), signs in again.
+    fn new_token(&self, limit: WaitLimit, mut ticket: Ticket<Outcome>) -> Result<Token, Error> {
         loop {
-            if let Some(token) = Token::living(self.sign_in(patience, &ticket)?) {
+            if let Some(token) = Token::living(self.sign_in(limit, &ticket)?) {
                 return Ok(token);
             }
             ticket = self.shared.live().flights.ticket();
@@ -256,19 +258,19 @@ impl Client {
     }
 
     /// Starts or joins a sign-in, and waits for its result.
-    fn sign_in(&self, patience: Patience, ticket: &Ticket<Outcome>) -> Outcome {
+    fn sign_in(&self, limit: WaitLimit, ticket: &Ticket<Outcome>) -> Outcome {
         let shared = &self.shared;
-        // Also in a forked child, where the flights are new and not closed.
+        // In a forked child the flights are new and not closed.
         if shared.credentials.load().is_none() {
             return Err(cancelled());
         }
         let flights = &shared.live().flights;
-        match flights.start_or_join(ticket, || self.check_pace(patience)) {
+        match flights.start_or_join(ticket, || self.check_pace(limit)) {
             Ok(Boarded::Started) => {
                 if shared.start(Purpose::Wanted).is_err() {
-                    match patience {
-                        Patience::None => shared.fail_without_thread(),
-                        Patience::Until(deadline) => shared.run(Purpose::Wanted, deadline),
+                    match limit {
+                        WaitLimit::Zero => shared.fail_without_thread(),
+                        WaitLimit::Until(deadline) => shared.run(Purpose::Wanted, deadline),
                     }
                 }
             }
@@ -276,17 +278,17 @@ impl Client {
             Err(Refused::NotNow(error)) => return Err(error),
             Err(Refused::Closed) => return Err(cancelled()),
         }
-        // Without patience the deadline is now: a result or a delay that is there is seen at once.
-        let (deadline, status, message) = match patience {
-            Patience::Until(deadline) => (
+        // A call that does not wait has the deadline now: it sees a result or a delay that is there.
+        let (deadline, status, message) = match limit {
+            WaitLimit::Until(deadline) => (
                 deadline,
                 Status::Timeout,
-                "the time for this call ran out; the request goes on",
+                "the call timed out; the request continues",
             ),
-            Patience::None => (
+            WaitLimit::Zero => (
                 shared.clock().now(),
                 Status::WouldWait,
-                "no token yet; a request is on its way, call again",
+                "no token yet; a request is in progress: call again",
             ),
         };
         match flights.wait(ticket, deadline, shared.clock()) {
@@ -299,13 +301,13 @@ impl Client {
         }
     }
 
-    /// Turns away a caller who would only find out that the next request may not be sent in time.
-    fn check_pace(&self, patience: Patience) -> Result<(), Error> {
+    /// Fails if the next request cannot be sent within the limit.
+    fn check_pace(&self, limit: WaitLimit) -> Result<(), Error> {
         let shared = &self.shared;
         let paced = shared.live().paced();
         let now = shared.clock().now();
         let next = paced.pace.next(now);
-        if next <= now || (paced.pace.is_worth_waiting(now) && patience.allows(next)) {
+        if next <= now || (paced.pace.is_worth_waiting(now) && limit.allows(next)) {
             return Ok(());
         }
         Err(paced.too_early(&shared.config, now, next))
@@ -314,8 +316,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // The last reference may be that of a call which was woken by a close, and the log function that
-        // called it may be waiting for that call.
+        // The last reference may be that of a call that a close has woken, and the host's function that
+        // called `close` may be waiting for that call.
         if !*self.is_closed.get_mut() {
             self.close();
         }
@@ -333,7 +335,7 @@ impl fmt::Debug for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::freshness::Origin;
+    use crate::freshness::Spread;
     use crate::protocol::Grant;
     use crate::secret::Secret;
 
@@ -352,7 +354,7 @@ mod tests {
             http_status: 200,
         };
         let sent = client.shared.clock().now();
-        let token = client.shared.with_lifetime(grant, sent, Origin::Refreshed);
+        let token = client.shared.with_lifetime(grant, sent, Spread::Narrow);
         Arc::new(token)
     }
 
@@ -381,13 +383,13 @@ mod tests {
         let token = token(&client, "a");
         let now = shared.clock().now();
         let late = token.lifetime.refresh_at;
-        assert!(token.wants_a_look(late));
+        assert!(token.needs_check(late));
         let ticket = shared.live().flights.ticket();
         complete(&client, Err(cancelled()));
         client.refresh(&token, &ticket, now);
         // Nothing was started, and the next caller looks again.
         assert!(!shared.live().flights.is_running());
-        assert!(token.wants_a_look(late));
+        assert!(token.needs_check(late));
     }
 
     /// The device may sleep after the answer has come and before the caller is woken.
@@ -404,7 +406,7 @@ mod tests {
         token.lifetime.ends = client.shared.clock().now();
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Ok(Arc::new(token)));
-        let came = client.new_token(client.patience(None), ticket);
+        let came = client.new_token(client.limit(None), ticket);
         assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Connect);
     }
 
@@ -413,7 +415,7 @@ mod tests {
         let client = client(Arc::default());
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Err(Error::new(Status::Server, "no")));
-        let came = client.new_token(client.patience(None), ticket);
+        let came = client.new_token(client.limit(None), ticket);
         assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Server);
     }
 

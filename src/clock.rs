@@ -1,4 +1,4 @@
-//! Two clocks, kept apart on purpose.
+//! Two clocks: one for all timing, one for certificates and messages.
 //!
 //! The *lifetime clock* decides everything: when a token expires, when the next request may leave, when
 //! a call gives up. It counts the time that the device sleeps and ignores every change of the date.
@@ -11,7 +11,7 @@
 //! | macOS, iOS | `CLOCK_MONOTONIC` (there it counts sleep) |
 //! | other Unix | `CLOCK_MONOTONIC` (whether it counts sleep is up to the system) |
 //!
-//! Reading it is most of what a cached token would cost, so a cached token takes a short cut, see `Anchor`.
+//! Reading it would be most of the cost of a cached token, so that is timed by a coarse clock, see `ClockOffset`.
 
 use std::fmt;
 use std::ops::Add;
@@ -81,10 +81,10 @@ impl Clock {
         }
     }
 
-    /// For [`Ticks`] that are read from now on. `None` where only [`Clock::now`] tells the time.
-    pub(crate) fn anchor(&self) -> Option<Anchor> {
+    /// For coarse times that are read later. `None`: there is no coarse clock.
+    pub(crate) fn offset(&self) -> Option<ClockOffset> {
         match self {
-            Clock::System => Anchor::new(Ticks::now(), self.now()),
+            Clock::System => ClockOffset::new(CoarseTime::now(), self.now()),
             Clock::Injected(_) => None,
         }
     }
@@ -100,10 +100,9 @@ impl Clock {
         }
     }
 
-    /// How long a thread may block in one go for `wait` to pass on this clock. What it blocks on does
-    /// not count the time that the device sleeps, so it looks at this clock again soon after; and an
-    /// injected clock can jump, so there it has to look often.
-    pub(crate) fn nap(&self, wait: Duration) -> Duration {
+    /// How long a thread that waits for `wait` may block before it reads this clock again. Blocking does not
+    /// count the time that the device sleeps, and an injected clock can jump.
+    pub(crate) fn max_block(&self, wait: Duration) -> Duration {
         match self {
             Clock::System => wait.min(Duration::from_secs(1)),
             Clock::Injected(_) => wait.min(Duration::from_millis(1)),
@@ -158,18 +157,18 @@ fn system_now() -> Instant {
     Instant(GetTickCount64().saturating_mul(1_000_000))
 }
 
-/// Two clocks that Linux sets at each tick of its timer, and which take a third of the time to read
-/// that the lifetime clock takes.
+/// Two clocks that Linux sets at each tick of its timer. They are read in a third of the time that the
+/// lifetime clock needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
+pub(crate) struct CoarseTime {
     /// Does not count sleep. 0 where there is no such clock.
     monotonic: u64,
     wall: u64,
 }
 
-impl Ticks {
+impl CoarseTime {
     #[inline]
-    pub fn now() -> Ticks {
+    pub fn now() -> CoarseTime {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let (monotonic, wall) = (
             nanoseconds(libc::CLOCK_MONOTONIC_COARSE),
@@ -177,7 +176,7 @@ impl Ticks {
         );
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let (monotonic, wall) = (0, 0);
-        Ticks { monotonic, wall }
+        CoarseTime { monotonic, wall }
     }
 
     #[inline]
@@ -186,36 +185,35 @@ impl Ticks {
     }
 }
 
-/// Where [`Ticks`] and the lifetime clock lay beside each other at some moment. From then on the ones
-/// tell the other, as long as the wall clock is the same time ahead of the monotonic one, to the
-/// nanosecond: after a sleep, Linux sets the wall clock forward by what it adds to the boot time, and
-/// the monotonic clock not at all. Whoever sets the date changes the difference, too. From then on, and
-/// where there are no such clocks, the lifetime clock itself has to be read.
+/// The offset between the coarse clocks and the lifetime clock. Valid while wall minus monotonic time is
+/// unchanged, to the nanosecond: both a sleep and a change of the date alter that difference. (After a sleep
+/// Linux moves the wall clock forward, as it does the lifetime clock, but not the monotonic one.) When it is
+/// not valid, and if there are no coarse clocks, the lifetime clock itself has to be read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Anchor {
+pub(crate) struct ClockOffset {
     wall_ahead: u64,
     lifetime_ahead: u64,
 }
 
-impl Anchor {
+impl ClockOffset {
     /// The longest time from one tick to the next (there are 100 to 1000 in a second).
     const TICK: Duration = Duration::from_millis(10);
 
-    fn new(ticks: Ticks, now: Instant) -> Option<Anchor> {
-        // Later ticks may be as old as a tick: better early by two than late by one.
-        let Instant(now) = now + Anchor::TICK;
-        (ticks.monotonic != 0).then_some(Anchor {
-            wall_ahead: ticks.wall_ahead(),
-            lifetime_ahead: now.wrapping_sub(ticks.monotonic),
+    fn new(time: CoarseTime, now: Instant) -> Option<ClockOffset> {
+        // Coarse time lags by up to a tick. With one added it is up to two ticks fast, and never slow.
+        let Instant(now) = now + ClockOffset::TICK;
+        (time.monotonic != 0).then_some(ClockOffset {
+            wall_ahead: time.wall_ahead(),
+            lifetime_ahead: now.wrapping_sub(time.monotonic),
         })
     }
 
-    /// What the lifetime clock shows, or up to two ticks more (if no tick was late, which margins of
-    /// seconds allow for). `None` if it has to be read.
+    /// What the lifetime clock shows, or up to two ticks more. (A tick may be late; margins are in seconds.)
+    /// `None`: it has to be read.
     #[inline]
-    pub fn instant(self, ticks: Ticks) -> Option<Instant> {
-        let is_usable = ticks.monotonic != 0 && ticks.wall_ahead() == self.wall_ahead;
-        is_usable.then(|| Instant(ticks.monotonic.wrapping_add(self.lifetime_ahead)))
+    pub fn instant(self, time: CoarseTime) -> Option<Instant> {
+        let is_usable = time.monotonic != 0 && time.wall_ahead() == self.wall_ahead;
+        is_usable.then(|| Instant(time.monotonic.wrapping_add(self.lifetime_ahead)))
     }
 }
 
@@ -256,59 +254,59 @@ mod tests {
         assert!(before > Instant::from_nanos(0));
     }
 
-    const TICKS: Ticks = Ticks {
+    const TICKS: CoarseTime = CoarseTime {
         monotonic: 5_000,
         wall: 90_000,
     };
 
     fn later(monotonic: u64, wall: i64) -> Option<Instant> {
-        let anchor = Anchor::new(TICKS, Instant(7_000)).expect("there are such clocks");
-        let instant = anchor.instant(Ticks {
+        let offset = ClockOffset::new(TICKS, Instant(7_000)).expect("there are such clocks");
+        let instant = offset.instant(CoarseTime {
             monotonic: TICKS.monotonic + monotonic,
             wall: TICKS.wall.wrapping_add_signed(wall),
         });
-        instant.map(|Instant(nanos)| Instant(nanos - Anchor::TICK.as_nanos() as u64))
+        instant.map(|Instant(nanos)| Instant(nanos - ClockOffset::TICK.as_nanos() as u64))
     }
 
     #[test]
-    fn the_short_cut_goes_on_with_the_clocks() {
+    fn the_coarse_clocks_follow_the_lifetime_clock() {
         assert_eq!(later(0, 0), Some(Instant(7_000)));
         assert_eq!(later(300, 300), Some(Instant(7_300)));
     }
 
     #[test]
-    fn sleep_and_a_new_date_close_the_short_cut() {
+    fn sleep_and_a_new_date_end_the_use_of_the_coarse_clocks() {
         for step in [-80_000, -1, 1, 3_600_000_000_000] {
             assert_eq!(later(300, 300 + step), None);
         }
     }
 
     #[test]
-    fn without_its_clocks_there_is_no_short_cut() {
-        let none = Ticks {
+    fn without_coarse_clocks_there_is_no_offset() {
+        let none = CoarseTime {
             monotonic: 0,
             wall: 0,
         };
-        assert!(Anchor::new(none, Instant(7_000)).is_none());
-        let same = Ticks {
+        assert!(ClockOffset::new(none, Instant(7_000)).is_none());
+        let same = CoarseTime {
             monotonic: 5_000,
             wall: 5_000,
         };
-        let anchor = Anchor::new(same, Instant(7_000)).expect("there are such clocks");
-        assert_eq!(anchor.instant(none), None);
+        let offset = ClockOffset::new(same, Instant(7_000)).expect("there are such clocks");
+        assert_eq!(offset.instant(none), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_short_cut_shows_what_the_clock_shows() {
+    fn the_coarse_clocks_show_what_the_lifetime_clock_shows() {
         // On a machine that is shared, a tick may be late.
         const LATE: Duration = Duration::from_millis(200);
-        let anchor = Clock::System.anchor().expect("there are such clocks");
+        let offset = Clock::System.offset().expect("there are such clocks");
         let mut taken = 0;
         for _ in 0..10_000 {
             let before = Clock::System.now();
             // Not where a tick came between the two readings.
-            if let Some(instant) = anchor.instant(Ticks::now()) {
+            if let Some(instant) = offset.instant(CoarseTime::now()) {
                 let after = Clock::System.now();
                 assert!(before < instant + LATE, "{before:?} {instant:?}");
                 assert!(instant < after + LATE, "{instant:?} {after:?}");
@@ -321,7 +319,7 @@ mod tests {
     /// By a nanosecond, and back.
     #[cfg(target_os = "linux")]
     #[test]
-    fn whoever_sets_the_date_closes_the_short_cut() {
+    fn a_change_of_the_date_ends_the_use_of_the_coarse_clocks() {
         fn set_date(forward: bool) -> bool {
             // SAFETY: all zeros is a valid timex, and the kernel reads and writes just that.
             unsafe {
@@ -332,22 +330,23 @@ mod tests {
                 libc::adjtimex(&mut step) >= 0
             }
         }
-        let is_open = |anchor: Anchor| (0..3).any(|_| anchor.instant(Ticks::now()).is_some());
-        let anchor = Clock::System.anchor().expect("there are such clocks");
-        assert!(is_open(anchor));
+        let is_valid =
+            |offset: ClockOffset| (0..3).any(|_| offset.instant(CoarseTime::now()).is_some());
+        let offset = Clock::System.offset().expect("there are such clocks");
+        assert!(is_valid(offset));
         if !set_date(true) {
             // Past the test's capture.
             let _ = writeln!(std::io::stderr(), "SKIPPED: setting the date needs root");
             return;
         }
-        let was_open = is_open(anchor);
+        let was_valid = is_valid(offset);
         assert!(set_date(false));
-        assert!(!was_open);
-        assert!(is_open(anchor));
+        assert!(!was_valid);
+        assert!(is_valid(offset));
     }
 
     #[test]
-    fn a_clock_says_whose_it_is() {
+    fn a_clock_is_the_systems_or_injected() {
         struct Stopped;
         impl TimeSource for Stopped {
             fn now(&self) -> Instant {
@@ -359,7 +358,7 @@ mod tests {
             }
         }
         let stopped = Clock::Injected(Arc::new(Stopped));
-        assert!(stopped.anchor().is_none());
+        assert!(stopped.offset().is_none());
         assert_eq!(
             format!("{:?} {stopped:?}", Clock::System),
             "System Injected"
@@ -375,9 +374,16 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_while_the_device_sleeps_is_late_by_a_second_at_most() {
-        let nap = |ms| Clock::System.nap(Duration::from_millis(ms)).as_millis();
-        assert_eq!([nap(30_000), nap(1_000), nap(20)], [1_000, 1_000, 20]);
+    fn a_thread_that_waits_while_the_device_sleeps_is_late_by_a_second_at_most() {
+        let longest = |ms| {
+            Clock::System
+                .max_block(Duration::from_millis(ms))
+                .as_millis()
+        };
+        assert_eq!(
+            [longest(30_000), longest(1_000), longest(20)],
+            [1_000, 1_000, 20]
+        );
     }
 
     #[test]

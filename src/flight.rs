@@ -147,7 +147,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
             if left.is_zero() {
                 return Waited::TimedOut;
             }
-            state = self.nap(state, clock.nap(left));
+            state = self.wait_changed(state, clock.max_block(left));
         }
     }
 
@@ -164,7 +164,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
                 state.delayed = None;
                 return true;
             }
-            state = self.nap(state, clock.nap(left));
+            state = self.wait_changed(state, clock.max_block(left));
         }
         false
     }
@@ -207,7 +207,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn nap<'a>(
+    fn wait_changed<'a>(
         &self,
         state: MutexGuard<'a, State<R, E>>,
         at_most: Duration,

@@ -1,5 +1,5 @@
-//! When a token is fresh, when it is refreshed ahead of time, and when it is dead. Pure: the time and
-//! the random number are arguments.
+//! Decides when a token is refreshed, when it is not fresh any more, and when it expires. Pure: the time
+//! and the random number are arguments.
 //!
 //! ```text
 //!   sent        refresh_at           fresh_until        ends
@@ -19,16 +19,15 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::jitter::part;
 
-/// A token this close to its end is no longer fresh: what a caller does with it takes time, too. At
-/// most a tenth of its life.
+/// A token this close to its expiry is not fresh: the caller has yet to use it. At most a tenth of its life.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// A refresh starts at least this long before the end, so that an outage of four minutes is over
-/// before anybody has to wait for it. At most a fifth of the token's life.
+/// A refresh starts at least this long before the expiry, so that no caller waits for an outage of four
+/// minutes. At most a fifth of the token's life.
 const AHEAD: Duration = Duration::from_secs(300);
 
-/// How long a token has to serve before a refusal is taken for its end and not for a service that
-/// refuses what it issues. At most half of its life.
+/// If a token is refused later than this after its issue, the token is taken to have ended; earlier, the
+/// service is taken to refuse the tokens that it issues. At most half of its life.
 const PROBATION: Duration = Duration::from_secs(60);
 
 /// The points in a token's life, on the lifetime clock.
@@ -40,28 +39,26 @@ pub struct Lifetime {
     pub refresh_at: Instant,
     /// From here on callers wait for the refresh; the token serves if there is none.
     pub fresh_until: Instant,
-    /// From here on the token is never handed out.
+    /// The expiry: from here on the token is never returned.
     pub ends: Instant,
 }
 
-/// How a token came to be, which decides how far its refresh is spread.
+/// Over how long a span of time the refreshes of many devices are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Refreshed ahead of time, with no failure since the token before: the fleet is spread already.
-    Refreshed,
-    /// After a start, a failure or a rejection: whatever happened here happened to other devices in
-    /// the same moment.
-    Scrambled,
+pub enum Spread {
+    /// For a token that was refreshed ahead of time, with no failure since the one before: the devices are
+    /// spread already.
+    Narrow,
+    /// After a start, a failure or a rejection, which may have hit many devices at the same time.
+    Wide,
 }
 
 /// Plans the life of a token whose request was sent at `sent` and that lives for `expires_in`.
 /// `random` is uniform in the range of its type, drawn for each token.
 ///
-/// A refreshed token is refreshed again during half of `AHEAD`; alone, that would let the wave of two
-/// million terminals whose power came back together return every hour. So a scrambled token is
-/// refreshed at any moment of a span as long as the mean cycle of those that follow: wherever the wave
-/// began, it fills the cycle without gap or overlap, and then the narrow spread keeps it flat at no
-/// cost. Tokens of an hour, busiest minute against the mean (`tests/simulation.rs`):
+/// The narrow spread, half of `AHEAD`, would repeat the peak of two million terminals whose power returned
+/// together every hour. So the wide spread is as long as the mean time between two refreshes: the peak is
+/// spread over all of it, without gap or overlap, and then the narrow spread keeps it flat at no cost. Tokens of an hour, busiest minute against the mean (`tests/simulation.rs`):
 ///
 /// | rule | 2nd hour | 6th hour | 12th hour | requests in the end |
 /// |---|---|---|---|---|
@@ -69,17 +66,17 @@ pub enum Origin {
 /// | the narrow spread for every token | 8.3 | 8.5 | 7.1 | |
 /// | a third of the life for every token | 2.9 | 1.4 | 1.06 | 17 % more |
 /// | half of the life for every token | 1.6 | 1.04 | 1.05 | 31 % more |
-pub fn plan(sent: Instant, expires_in: Duration, origin: Origin, random: u32) -> Lifetime {
+pub fn plan(sent: Instant, expires_in: Duration, spread: Spread, random: u32) -> Lifetime {
     let margin = MARGIN.min(expires_in / 10);
     let ahead = AHEAD.min(expires_in / 5);
     let latest = expires_in - ahead;
-    let spread = match origin {
-        Origin::Refreshed => ahead / 2,
-        Origin::Scrambled => latest - ahead / 4,
+    let span = match spread {
+        Spread::Narrow => ahead / 2,
+        Spread::Wide => latest - ahead / 4,
     };
     Lifetime {
         proven_at: sent + PROBATION.min(expires_in / 2),
-        refresh_at: sent + (latest - part(spread, random)),
+        refresh_at: sent + (latest - part(span, random)),
         fresh_until: sent + (expires_in - margin),
         ends: sent + expires_in,
     }

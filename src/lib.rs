@@ -1,7 +1,7 @@
 //! Signs in to the [Clopos] Open API v2: turns four credentials into a token, keeps it, and replaces
-//! it before it dies.
+//! it before it expires.
 //!
-//! This is the Rust side of `libclopos_auth`; the C interface (`include/clopos_auth.h`) is a thin skin
+//! This is the Rust side of `libclopos_auth`; the C interface (`include/clopos_auth.h`) is a thin layer
 //! on it. In Rust:
 //!
 //! ```no_run

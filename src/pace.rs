@@ -1,5 +1,5 @@
-//! When may the next request leave? One policy answers, from what happened so far; retries, backoff
-//! and throttling are all this. Pure: the time and the random number are arguments.
+//! Decides when the next request may be sent: retries, backoff and the rate limit are one policy. Pure: the
+//! time and the random number are arguments.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use crate::{Error, Status};
 /// The span that `requests_per_minute` counts in.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The first wait after a failure that passes by itself. Short: most are a dropped packet.
+/// The first wait after a transient failure. Short: most are a dropped packet.
 const BACKOFF: Duration = Duration::from_millis(500);
 
 /// How much longer each further wait is. With 3, twenty-five terminals that boot in front of a failing
@@ -21,86 +21,86 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// then. With 4, and one counter for 503 and 429, it is 53 (66 or 65 with only one of the two).
 const BACKOFF_FACTOR: u32 = 4;
 
-/// The longest wait where the service failed, whatever it asked for: everybody is back within 75 s of
-/// its return (60 s and the stretch of a `Retry-After`).
+/// The longest wait after a failure of the service, even if it asked for more: all clients are back within
+/// 75 s of its recovery (60 s and the stretch of a `Retry-After`).
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// The longest wait where the service saw nothing: trying costs it nothing, and somebody may just
-/// have plugged the cable in.
+/// The longest wait if the service saw nothing: another try costs it nothing, and the cable may just have
+/// been plugged in.
 const LONGEST_UNREACHABLE: Duration = Duration::from_secs(5);
 
 /// The first wait after a 429 that does not say how long; doubles up to [`WINDOW`].
 const RATE_LIMITED: Duration = Duration::from_secs(10);
 
-/// The bounds of what the service may ask for, after a 429 or with a rejection. An absurd value, or a
-/// date in the place of seconds, must not put a till out of order for the day.
+/// The bounds of what the service may ask for, after a 429 or with a rejection. A bad value, such
+/// as a date in the place of seconds, must not disable a till for a day.
 const SHORTEST_ASKED: Duration = Duration::from_secs(1);
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
 
-/// The first wait where somebody has to mend something; doubles.
-const MEND: Duration = Duration::from_secs(5);
-const LONGEST_BROKEN: Duration = Duration::from_secs(60);
+/// The first wait after a failure that needs an operator; doubles.
+const NEEDS_ACTION: Duration = Duration::from_secs(5);
+const LONGEST_NEEDS_ACTION: Duration = Duration::from_secs(60);
 /// Longer, since each further rejection may be the one that locks the store out.
 const LONGEST_REJECTED: Duration = Duration::from_secs(300);
 
-/// The longest wait where the service refuses the tokens that it issues: with the stretch and the time to
-/// the caller's next request, tokens are used again within five minutes after the cause is gone.
+/// The longest wait if the service refuses the tokens that it issues. With the stretch and the time to the
+/// caller's next request, tokens are used again within five minutes after the cause is gone.
 const LONGEST_REFUSED: Duration = Duration::from_secs(225);
 /// And the most requests in a minute: 25 terminals together stay under the 60 of their address.
 const REQUESTS_PER_MINUTE_REFUSED: usize = 2;
 
-/// What a failed attempt says about the next one.
+/// Kinds of failures, by what they mean for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FailureKind {
     /// The service failed, did not answer in time, or the connection broke after it was made.
     Service,
     /// No connection: the service saw nothing.
     Unreachable,
     /// The service asked to slow down.
     RateLimited,
-    /// Something between here and the service is wrong, and somebody has to mend it.
-    Broken,
+    /// Something between this device and the service is wrong, and an operator has to fix it.
+    NeedsAction,
     /// The credentials are wrong, and asking again may lock the store out.
     Rejected,
     /// The service refuses the tokens that it issues: another one would be refused as well.
     TokenRefused,
 }
 
-impl Trouble {
+impl FailureKind {
     const COUNTERS: usize = 5;
 
-    /// What a failed attempt is. `connected`: whether the service can have seen it.
-    pub fn of(error: &Error, connected: bool) -> Trouble {
+    /// The kind of a failed attempt. `connected`: whether the service can have seen it.
+    pub fn of(error: &Error, connected: bool) -> FailureKind {
         match error.status() {
-            Status::Proxy if !error.is_retryable() => Trouble::Broken,
-            Status::Dns | Status::Proxy => Trouble::Unreachable,
+            Status::Proxy if !error.is_retryable() => FailureKind::NeedsAction,
+            Status::Dns | Status::Proxy => FailureKind::Unreachable,
             Status::Connect | Status::Timeout | Status::Internal if !connected => {
-                Trouble::Unreachable
+                FailureKind::Unreachable
             }
-            Status::RateLimited => Trouble::RateLimited,
-            Status::Tls | Status::Clock | Status::Protocol => Trouble::Broken,
-            Status::Rejected => Trouble::Rejected,
-            _ => Trouble::Service,
+            Status::RateLimited => FailureKind::RateLimited,
+            Status::Tls | Status::Clock | Status::Protocol => FailureKind::NeedsAction,
+            Status::Rejected => FailureKind::Rejected,
+            _ => FailureKind::Service,
         }
     }
 
-    /// Whether waiting can mend it, so that a caller may as well wait.
-    pub fn passes(self) -> bool {
+    /// Whether it may go away by itself, so that it is worth waiting.
+    pub fn is_transient(self) -> bool {
         !matches!(
             self,
-            Trouble::Broken | Trouble::Rejected | Trouble::TokenRefused
+            FailureKind::NeedsAction | FailureKind::Rejected | FailureKind::TokenRefused
         )
     }
 
-    /// Which counter it moves. What the service itself answers counts together: terminals that are
-    /// refused by turns with 503 and 429 would else start again from the shortest wait.
+    /// The index of its counter. 5xx and 429 share one, or alternating errors would start again from the
+    /// shortest wait.
     fn counter(self) -> usize {
         match self {
-            Trouble::Service | Trouble::RateLimited => 0,
-            Trouble::Unreachable => 1,
-            Trouble::Broken => 2,
-            Trouble::Rejected => 3,
-            Trouble::TokenRefused => 4,
+            FailureKind::Service | FailureKind::RateLimited => 0,
+            FailureKind::Unreachable => 1,
+            FailureKind::NeedsAction => 2,
+            FailureKind::Rejected => 3,
+            FailureKind::TokenRefused => 4,
         }
     }
 }
@@ -112,10 +112,10 @@ pub struct Pace {
     /// When the requests of the last minute left, oldest first.
     sent: VecDeque<Instant>,
     not_before: Instant,
-    last: Option<Trouble>,
-    /// How often each kind of trouble came since the last success, and refused tokens since the last
-    /// token that proved itself.
-    counts: [u32; Trouble::COUNTERS],
+    last: Option<FailureKind>,
+    /// Failures of each kind since the last success, and refused tokens since the last token that proved
+    /// itself.
+    counts: [u32; FailureKind::COUNTERS],
     /// When the last token, unless it was refused, will have proven itself.
     proven_at: Instant,
 }
@@ -130,7 +130,7 @@ impl Pace {
             sent: VecDeque::with_capacity(requests_per_minute),
             not_before: Instant::from_nanos(0),
             last: None,
-            counts: [0; Trouble::COUNTERS],
+            counts: [0; FailureKind::COUNTERS],
             proven_at: Instant::NEVER,
         }
     }
@@ -149,15 +149,17 @@ impl Pace {
         self.not_before.max(window_opens)
     }
 
-    /// What the next request has to wait for: what came last, or the refused tokens.
-    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
-        let refused = self.is_on_probation(now).then_some(Trouble::TokenRefused);
+    /// Why the next request has to wait: the last failure, or a refused token.
+    pub fn failure(&self, now: Instant) -> Option<FailureKind> {
+        let refused = self
+            .is_on_probation(now)
+            .then_some(FailureKind::TokenRefused);
         self.last.or(refused)
     }
 
-    /// Whether a caller may as well wait for [`Pace::next`]: not where somebody has to mend something.
+    /// Whether it is worth waiting for [`Pace::next`]: not if an operator has to fix something first.
     pub fn is_worth_waiting(&self, now: Instant) -> bool {
-        self.trouble(now).is_none_or(Trouble::passes)
+        self.failure(now).is_none_or(FailureKind::is_transient)
     }
 
     /// Whether a token was refused and none has proven itself since.
@@ -165,7 +167,7 @@ impl Pace {
         self.refused_tokens() > 0 && now < self.proven_at
     }
 
-    /// A request leaves.
+    /// A request is sent.
     pub fn sent(&mut self, now: Instant) {
         if now >= self.proven_at {
             *self.refused_tokens_mut() = 0;
@@ -176,13 +178,13 @@ impl Pace {
         self.sent.push_back(now);
     }
 
-    /// The request that left last was answered with a token, which will have proven itself at `proven_at`
+    /// The last request was answered with a token, which will have proven itself at `proven_at`
     /// (see [`crate::freshness::Lifetime`]).
     pub fn succeeded(&mut self, proven_at: Instant) {
         let refused_tokens = self.refused_tokens();
         self.not_before = Instant::from_nanos(0);
         self.last = None;
-        self.counts = [0; Trouble::COUNTERS];
+        self.counts = [0; FailureKind::COUNTERS];
         *self.refused_tokens_mut() = refused_tokens;
         self.proven_at = proven_at;
     }
@@ -199,55 +201,54 @@ impl Pace {
             return None;
         }
         let not_before = self.not_before;
-        self.failed(now, Trouble::TokenRefused, None, random);
+        self.failed(now, FailureKind::TokenRefused, None, random);
         self.not_before = self.not_before.max(not_before);
         self.proven_at = Instant::NEVER;
         Some(self.next(now).since(now))
     }
 
-    /// The request that left last failed at `now`. `hint` is how long the server asked to stay away;
-    /// `random` is uniform in the range of its type. A request that the service never saw leaves the window again.
-    pub fn failed(&mut self, now: Instant, trouble: Trouble, hint: Option<Duration>, random: u32) {
-        if trouble == Trouble::Unreachable {
+    /// The last request failed at `now`. `hint` is how long the server asked to wait; `random` is uniform in
+    /// the range of its type. A request that the service never saw does not count for the limit.
+    pub fn failed(&mut self, now: Instant, kind: FailureKind, hint: Option<Duration>, random: u32) {
+        if kind == FailureKind::Unreachable {
             self.sent.pop_back();
         }
-        let count = &mut self.counts[trouble.counter()];
-        let wait = wait(trouble, *count, hint, random);
+        let count = &mut self.counts[kind.counter()];
+        let wait = wait(kind, *count, hint, random);
         *count = count.saturating_add(1);
-        self.last = Some(trouble);
+        self.last = Some(kind);
         self.not_before = now + wait;
     }
 
     /// How many tokens were refused since the last one that proved itself.
     fn refused_tokens(&self) -> u32 {
-        self.counts[Trouble::TokenRefused.counter()]
+        self.counts[FailureKind::TokenRefused.counter()]
     }
 
     fn refused_tokens_mut(&mut self) -> &mut u32 {
-        &mut self.counts[Trouble::TokenRefused.counter()]
+        &mut self.counts[FailureKind::TokenRefused.counter()]
     }
 }
 
-/// How long to stay away after a trouble whose kind came `count` times before. Never the same for all:
-/// a wait of our own is anything from a half of it to the whole, one that the service asked for (or
-/// that somebody uses to mend something) is up to a quarter longer, never shorter.
-fn wait(trouble: Trouble, count: u32, hint: Option<Duration>, random: u32) -> Duration {
+/// The wait after a failure of a kind that occurred `count` times before. Random, so that clients spread: the
+/// backoff is 50 to 100 % of its nominal value, all other waits are 100 to 125 %.
+fn wait(kind: FailureKind, count: u32, hint: Option<Duration>, random: u32) -> Duration {
     let spread = |wait: Duration| wait / 2 + part(wait / 2, random);
     let stretch = |wait: Duration| wait + part(wait / 4, random);
     let backoff = |longest| spread(grow(BACKOFF, BACKOFF_FACTOR, count, longest));
     let asked = |longest| hint.unwrap_or_default().min(longest);
-    match trouble {
-        Trouble::Service => backoff(LONGEST_BACKOFF).max(stretch(asked(LONGEST_BACKOFF))),
-        Trouble::Unreachable => backoff(LONGEST_UNREACHABLE),
-        Trouble::RateLimited => stretch(
+    match kind {
+        FailureKind::Service => backoff(LONGEST_BACKOFF).max(stretch(asked(LONGEST_BACKOFF))),
+        FailureKind::Unreachable => backoff(LONGEST_UNREACHABLE),
+        FailureKind::RateLimited => stretch(
             hint.unwrap_or_else(|| grow(RATE_LIMITED, 2, count, WINDOW))
                 .clamp(SHORTEST_ASKED, LONGEST_ASKED),
         ),
-        Trouble::Broken => stretch(grow(MEND, 2, count, LONGEST_BROKEN)),
-        Trouble::Rejected => {
-            stretch(grow(MEND, 2, count, LONGEST_REJECTED).max(asked(LONGEST_ASKED)))
+        FailureKind::NeedsAction => stretch(grow(NEEDS_ACTION, 2, count, LONGEST_NEEDS_ACTION)),
+        FailureKind::Rejected => {
+            stretch(grow(NEEDS_ACTION, 2, count, LONGEST_REJECTED).max(asked(LONGEST_ASKED)))
         }
-        Trouble::TokenRefused => stretch(grow(MEND, 2, count, LONGEST_REFUSED)),
+        FailureKind::TokenRefused => stretch(grow(NEEDS_ACTION, 2, count, LONGEST_REFUSED)),
     }
 }
 
@@ -262,44 +263,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_failure_of_an_attempt_is_the_trouble_that_decides_its_pace() {
+    fn every_failure_of_an_attempt_has_the_kind_that_decides_its_wait() {
         let table = [
-            (Status::Timeout, true, Trouble::Service),
-            (Status::Timeout, false, Trouble::Unreachable),
-            (Status::Connect, true, Trouble::Service),
-            (Status::Connect, false, Trouble::Unreachable),
-            (Status::Dns, false, Trouble::Unreachable),
-            (Status::Proxy, false, Trouble::Unreachable),
-            (Status::Server, true, Trouble::Service),
-            (Status::Internal, true, Trouble::Service),
-            (Status::Internal, false, Trouble::Unreachable),
-            (Status::RateLimited, true, Trouble::RateLimited),
-            (Status::Tls, true, Trouble::Broken),
-            (Status::Clock, true, Trouble::Broken),
-            (Status::Protocol, true, Trouble::Broken),
-            (Status::Rejected, true, Trouble::Rejected),
+            (Status::Timeout, true, FailureKind::Service),
+            (Status::Timeout, false, FailureKind::Unreachable),
+            (Status::Connect, true, FailureKind::Service),
+            (Status::Connect, false, FailureKind::Unreachable),
+            (Status::Dns, false, FailureKind::Unreachable),
+            (Status::Proxy, false, FailureKind::Unreachable),
+            (Status::Server, true, FailureKind::Service),
+            (Status::Internal, true, FailureKind::Service),
+            (Status::Internal, false, FailureKind::Unreachable),
+            (Status::RateLimited, true, FailureKind::RateLimited),
+            (Status::Tls, true, FailureKind::NeedsAction),
+            (Status::Clock, true, FailureKind::NeedsAction),
+            (Status::Protocol, true, FailureKind::NeedsAction),
+            (Status::Rejected, true, FailureKind::Rejected),
         ];
-        for (status, connected, trouble) in table {
+        for (status, connected, kind) in table {
             let error = Error::new(status, "");
-            assert_eq!(Trouble::of(&error, connected), trouble, "{status:?}");
+            assert_eq!(FailureKind::of(&error, connected), kind, "{status:?}");
         }
     }
 
     #[test]
-    fn a_proxy_that_refuses_is_broken_and_one_that_fails_is_unreachable() {
+    fn a_proxy_that_refuses_needs_action_and_one_that_fails_is_unreachable() {
         let table = [
-            (403, Trouble::Broken),
-            (407, Trouble::Broken),
-            (408, Trouble::Unreachable),
-            (429, Trouble::Unreachable),
-            (502, Trouble::Unreachable),
+            (403, FailureKind::NeedsAction),
+            (407, FailureKind::NeedsAction),
+            (408, FailureKind::Unreachable),
+            (429, FailureKind::Unreachable),
+            (502, FailureKind::Unreachable),
         ];
-        for (http_status, trouble) in table {
+        for (http_status, kind) in table {
             let error = Error {
                 http_status: Some(http_status),
                 ..Error::new(Status::Proxy, "")
             };
-            assert_eq!(Trouble::of(&error, false), trouble, "{http_status}");
+            assert_eq!(FailureKind::of(&error, false), kind, "{http_status}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What the operating system's processes and threads ask of a library inside somebody else's
-//! program: surviving `fork`, and threads that leave the host's signals alone.
+//! What a library needs to run in any program: noticing `fork`, and threads on which the host's signals are
+//! blocked.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,20 +7,20 @@ use std::thread;
 
 use once_cell::race::OnceBox;
 
-/// How often this process and its ancestors have forked since they loaded the library.
+/// The number of forks between the process that loaded the library and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// Enough for name resolution, a TLS handshake and a log callback; untouched pages cost nothing.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What the system itself needs of a new thread's stack. Set by [`settle`]: to ask, one waits while another
+/// What the system itself needs of a new thread's stack. Set by [`init`]: finding out waits while another
 /// thread loads a library.
 static SYSTEM_STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The number that changes when all threads but the caller's have vanished, wherever they were: in a
-/// child that was made by `fork`, and on Windows when the process ends and detaches its DLLs.
+/// A number that changes when all threads but the caller's have vanished: in a child of `fork`, and on
+/// Windows when the process ends and detaches its DLLs.
 #[inline]
-pub(crate) fn generation() -> u64 {
+pub(crate) fn fork_count() -> u64 {
     #[cfg(windows)]
     {
         #[link(name = "ntdll")]
@@ -34,16 +34,17 @@ pub(crate) fn generation() -> u64 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Makes [`generation`] notice forks from now on, and the program or library that contains this code
-/// stay loaded as long as the process: a request may be running on a thread of ours. Children made by a bare `clone` or `vfork` system
-/// call are not noticed: like any code between fork and exec, they must not call this library.
-pub(crate) fn settle() {
+/// Registers the fork handler for [`fork_count`], and keeps the program or library that contains this code
+/// loaded as long as the process: a request may be running on a thread of ours. Children of a bare `clone`
+/// or `vfork` system call are not noticed: like any code between fork and exec, they must not call this
+/// library.
+pub(crate) fn init() {
     #[cfg(unix)]
     {
         use std::sync::atomic::AtomicBool;
 
-        // Not a `Once`: a child forked while another thread is inside would wait for it for ever.
-        // Two threads may register twice; a generation is any number that changes.
+        // Not a `Once`: a child forked while another thread is inside would wait for it indefinitely.
+        // Registering twice is harmless.
         static WATCHED: AtomicBool = AtomicBool::new(false);
         extern "C" fn in_child() {
             FORKS.fetch_add(1, Ordering::Relaxed);
@@ -128,16 +129,16 @@ fn system_stack_bytes() -> usize {
 ///
 /// A chain with one link for each fork, so that nothing is freed that another thread may be reading.
 pub(crate) struct PerProcess<T> {
-    generation: u64,
+    fork_count: u64,
     value: T,
     next: OnceBox<PerProcess<T>>,
 }
 
 impl<T> PerProcess<T> {
     /// For a static, which is there before any fork.
-    pub const fn of_the_first(value: T) -> PerProcess<T> {
+    pub const fn new_static(value: T) -> PerProcess<T> {
         PerProcess {
-            generation: 0,
+            fork_count: 0,
             value,
             next: OnceBox::new(),
         }
@@ -145,7 +146,7 @@ impl<T> PerProcess<T> {
 
     pub fn new(value: T) -> PerProcess<T> {
         PerProcess {
-            generation: generation(),
+            fork_count: fork_count(),
             value,
             next: OnceBox::new(),
         }
@@ -155,7 +156,7 @@ impl<T> PerProcess<T> {
     #[inline]
     pub fn get(&self, init: impl Fn() -> T) -> &T {
         let mut link = self;
-        while link.generation != generation() {
+        while link.fork_count != fork_count() {
             link = link.next.get_or_init(|| Box::new(PerProcess::new(init())));
         }
         &link.value
@@ -164,7 +165,7 @@ impl<T> PerProcess<T> {
     /// This process's value, if it has made one.
     pub fn existing(&self) -> Option<&T> {
         let mut link = self;
-        while link.generation != generation() {
+        while link.fork_count != fork_count() {
             link = link.next.get()?;
         }
         Some(&link.value)
@@ -180,7 +181,7 @@ impl<T> PerProcess<T> {
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A process that ends would not run it.
     #[cfg(windows)]
-    if generation() != 0 {
+    if fork_count() != 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let builder = thread::Builder::new()
@@ -189,7 +190,7 @@ pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     without_signals(|| builder.spawn(body)).map(drop)
 }
 
-/// What a thread gets for what it did itself.
+/// The signals of a thread's own faults.
 #[cfg(unix)]
 const FAULTS: [libc::c_int; 6] = [
     libc::SIGSEGV,
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn another_process_makes_its_own_value_once() {
         let parents = PerProcess {
-            generation: generation() + 1,
+            fork_count: fork_count() + 1,
             value: 1,
             next: OnceBox::new(),
         };

@@ -13,10 +13,10 @@ use crate::cache::{CachedToken, ClientCache};
 use crate::callbacks::Callbacks;
 use crate::clock::{Clock, Instant};
 use crate::flight::Flights;
-use crate::freshness::{self, Origin};
+use crate::freshness::{self, Spread};
 use crate::http::{Failed, HttpClient};
 use crate::jitter;
-use crate::pace::{Pace, Trouble};
+use crate::pace::{FailureKind, Pace};
 use crate::process::{self, PerProcess};
 use crate::protocol::Grant;
 use crate::{Config, Credentials, Error, LogLevel, Status};
@@ -111,13 +111,12 @@ impl Paced {
     pub fn too_early(&self, config: &Config, now: Instant, next: Instant) -> Error {
         self.last_error()
             .cloned()
-            .unwrap_or_else(|| match self.pace.trouble(now) {
+            .unwrap_or_else(|| match self.pace.failure(now) {
                 Some(_) => Error::new(Status::Rejected, TOKEN_REFUSED),
                 None => {
                     let limit = config.requests_per_minute;
-                    let message = format!(
-                        "this client has sent {limit} requests in the last minute, its own limit"
-                    );
+                    let message =
+                        format!("this client has reached its limit of {limit} requests per minute");
                     Error::new(Status::RateLimited, message)
                 }
             })
@@ -152,7 +151,7 @@ impl Shared {
         self.complete(catch_unwind(sign_in).unwrap_or_else(|_| {
             Err(Error::new(
                 Status::Internal,
-                "a panic inside the library was caught; please report it",
+                "internal error: caught a panic; please report it",
             ))
         }));
     }
@@ -161,7 +160,7 @@ impl Shared {
     /// attempt: a program that calls again at each change would else call for ever.
     pub fn fail_without_thread(&self) {
         self.live().paced().sent(self.clock().now());
-        let no_thread = "the system gave no thread for the request";
+        let no_thread = "cannot start a thread for the request";
         let failed = Failed {
             error: Error::new(Status::Internal, no_thread),
             connected: false,
@@ -183,7 +182,10 @@ impl Shared {
                     }
                     live.callbacks.log(
                         LogLevel::Debug,
-                        format_args!("waiting {} ms: {why}", next.since(clock.now()).as_millis()),
+                        format_args!(
+                            "next attempt in {} ms: {why}",
+                            next.since(clock.now()).as_millis()
+                        ),
                     );
                     let status = why.status();
                     let announce = || live.callbacks.changed(status);
@@ -199,10 +201,13 @@ impl Shared {
             attempts += 1;
             live.callbacks.log(
                 LogLevel::Debug,
-                format_args!("asking {}, attempt {attempts}", live.http.host()),
+                format_args!(
+                    "sending request to {}, attempt {attempts}",
+                    live.http.host()
+                ),
             );
             let timeout = self.config.attempt_timeout.min(deadline.since(sent));
-            // Whatever leaves counts, even if the server cannot have seen it.
+            // Every request that is sent counts, even if the service cannot have seen it.
             let may_ask_again = || self.clear_to_send().is_ok();
             let attempt = live.http.attempt(&credentials, timeout, may_ask_again);
             let attempt = attempt.and_then(|grant| self.accept(grant, sent, purpose));
@@ -226,31 +231,31 @@ impl Shared {
     /// can help.
     fn attempt_failed(&self, failed: Failed, attempts: u32) -> (Error, bool) {
         let Failed { error, connected } = failed;
-        let trouble = Trouble::of(&error, connected);
+        let kind = FailureKind::of(&error, connected);
         let live = self.live();
         let random = jitter::draw();
         let error = {
             let now = self.clock().now();
             let mut paced = live.paced();
-            paced.pace.failed(now, trouble, error.retry_after, random);
+            paced.pace.failed(now, kind, error.retry_after, random);
             let wait = paced.pace.next(now).since(now);
             let error = error.with_retry_after(wait);
             paced.last_result = Some((now, Err(error.clone())));
             paced.failures += 1;
             error
         };
-        let level = match trouble.passes() {
+        let level = match kind.is_transient() {
             true => LogLevel::Warn,
             false => LogLevel::Error,
         };
         live.callbacks.log(
             level,
             format_args!(
-                "attempt {attempts} failed: {error}; next not before {} ms",
+                "attempt {attempts} failed: {error}; next attempt in {} ms at the earliest",
                 error.retry_after.unwrap_or_default().as_millis()
             ),
         );
-        (error, trouble.passes())
+        (error, kind.is_transient())
     }
 
     /// Records that a request is sent now, or says when one may be.
@@ -265,22 +270,22 @@ impl Shared {
         Ok(now)
     }
 
-    /// Makes a token of what was granted, unless it has expired already: the answer took longer than the
-    /// token lives, or the device slept meanwhile.
+    /// The token that was granted, unless it has expired already: the response took longer than the token is
+    /// valid, or the device slept meanwhile.
     fn accept(&self, grant: Grant, sent: Instant, purpose: Purpose) -> Result<CachedToken, Failed> {
         let live = self.live();
-        let origin = match purpose {
-            Purpose::RefreshAhead if live.paced().last_error().is_none() => Origin::Refreshed,
-            _ => Origin::Scrambled,
+        let spread = match purpose {
+            Purpose::RefreshAhead if live.paced().last_error().is_none() => Spread::Narrow,
+            _ => Spread::Wide,
         };
-        let token = self.with_lifetime(grant, sent, origin);
+        let token = self.with_lifetime(grant, sent, spread);
         if !token.left().is_zero() {
             return Ok(token);
         }
         let error = Error::new(
             Status::Timeout,
             format!(
-                "the token of {} had expired when it came, {} s after it was asked for",
+                "the token of {} had expired when it came, {} s after the request",
                 live.http.host(),
                 self.clock().now().since(sent).as_secs()
             ),
@@ -291,16 +296,16 @@ impl Shared {
         })
     }
 
-    pub fn with_lifetime(&self, grant: Grant, sent: Instant, origin: Origin) -> CachedToken {
-        let mut lifetime = freshness::plan(sent, grant.expires_in, origin, jitter::draw());
+    pub fn with_lifetime(&self, grant: Grant, sent: Instant, spread: Spread) -> CachedToken {
+        let mut lifetime = freshness::plan(sent, grant.expires_in, spread, jitter::draw());
         let is_same = |old: &CachedToken| old.grant.token == grant.token;
         if let Some(old) = self.cache.load().filter(|old| is_same(old)) {
-            // Whatever the server says of its time left, a token does not get younger.
+            // Never extend a token that the service returns again.
             if old.grant.expires_at == grant.expires_at && sent < old.lifetime.ends {
                 lifetime.ends = lifetime.ends.min(old.lifetime.ends);
             }
             lifetime.proven_at = lifetime.proven_at.min(old.lifetime.proven_at);
-            // The server has nothing newer: asking again before the end would bring the same.
+            // The service has no newer one: another request before the expiry would return the same.
             lifetime.refresh_at = lifetime.ends;
             lifetime.fresh_until = lifetime.ends;
         }
@@ -324,7 +329,7 @@ impl Shared {
                 live.callbacks.log(
                     LogLevel::Info,
                     format_args!(
-                        "signed in; the token lives for {} s",
+                        "signed in; the token expires in {} s",
                         token.left().as_secs()
                     ),
                 );
@@ -334,14 +339,14 @@ impl Shared {
                 // Whatever the sign-in was for: with a token, it was a refresh.
                 let current = self.cache.load().filter(|old| now < old.lifetime.ends);
                 if let Some(token) = &current {
-                    token.look_again_at(now + error.retry_after.unwrap_or(RETRY_AFTER_PANIC));
+                    token.postpone_check(now + error.retry_after.unwrap_or(RETRY_AFTER_PANIC));
                 }
                 live.callbacks.changed(error.status());
                 if let Some(token) = current {
                     live.callbacks.log(
                         LogLevel::Warn,
                         format_args!(
-                            "the refresh failed: {error}; the current token serves for another {} s",
+                            "no new token: {error}; the current one is valid for {} s",
                             token.left().as_secs()
                         ),
                     );

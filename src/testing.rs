@@ -10,11 +10,11 @@ pub mod clock {
 }
 
 pub mod freshness {
-    pub use crate::freshness::{Lifetime, Origin, plan};
+    pub use crate::freshness::{Lifetime, Spread, plan};
 }
 
 pub mod pace {
-    pub use crate::pace::{Pace, Trouble};
+    pub use crate::pace::{FailureKind, Pace};
 }
 
 /// Makes clients that use another clock than the system's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cache::CachedToken;
 
-/// A token that was valid when it was handed out. Cheap to clone; the text is wiped when the last
+/// A token that was valid when it was returned. Cheap to clone; the text is wiped when the last
 /// clone and the client's own copy are gone.
 #[derive(Clone)]
 pub struct Token {
@@ -16,7 +16,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// `None` if it has ended: every token that is handed out is compared with the time here.
+    /// `None` if it has expired: every token that is returned is compared with the time here.
     pub(crate) fn living(cached: Arc<CachedToken>) -> Option<Token> {
         let expires_in = cached.left();
         (!expires_in.is_zero()).then_some(Token { cached, expires_in })
@@ -36,12 +36,12 @@ impl Token {
         &self.cached.grant.token_type
     }
 
-    /// When it ends, in Unix seconds on the *server's* clock. This device's clock may differ.
+    /// The expiry in Unix seconds, by the *server's* clock. This device's may differ.
     pub fn expires_at(&self) -> i64 {
         self.cached.grant.expires_at
     }
 
-    /// How long it had left when it was handed out, whatever the device's date says.
+    /// The remaining time when it was returned. The device's date has no influence.
     pub fn expires_in(&self) -> Duration {
         self.expires_in
     }

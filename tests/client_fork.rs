@@ -204,10 +204,7 @@ fn where_no_thread_can_be_started_a_call_that_may_not_wait_says_so() {
     let bench = Bench::start();
     let client = bench.client(&bench.config());
     let found = without_threads(|| text_of(client.get_token(NOW)));
-    assert_eq!(
-        found,
-        "!INTERNAL: the system gave no thread for the request"
-    );
+    assert_eq!(found, "!INTERNAL: cannot start a thread for the request");
     assert_eq!(bench.requests(), 0);
 }
 

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use clopos_auth::testing::clock::Instant;
-use clopos_auth::testing::freshness::{self, Origin};
-use clopos_auth::testing::pace::{Pace, Trouble};
+use clopos_auth::testing::freshness::{self, Spread};
+use clopos_auth::testing::pace::{FailureKind, Pace};
 use proptest::prelude::*;
 
-const TROUBLES: [Trouble; 6] = [
-    Trouble::Service,
-    Trouble::Unreachable,
-    Trouble::RateLimited,
-    Trouble::Broken,
-    Trouble::Rejected,
-    Trouble::TokenRefused,
+const KINDS: [FailureKind; 6] = [
+    FailureKind::Service,
+    FailureKind::Unreachable,
+    FailureKind::RateLimited,
+    FailureKind::NeedsAction,
+    FailureKind::Rejected,
+    FailureKind::TokenRefused,
 ];
 
 const MINUTE: u64 = 60_000;
@@ -32,26 +32,26 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The wait after a trouble that came `before` times already, for the least and the largest random
+/// The wait after a failure of a kind that came `before` times already, for the least and the largest random
 /// number.
-fn bounds(trouble: Trouble, before: u32, hint: Option<Duration>) -> [f64; 2] {
+fn bounds(kind: FailureKind, before: u32, hint: Option<Duration>) -> [f64; 2] {
     [0, u32::MAX].map(|random| {
         let mut pace = Pace::new(LIMIT);
         for _ in 0..before {
-            pace.failed(at(0), trouble, None, u32::MAX / 2);
+            pace.failed(at(0), kind, None, u32::MAX / 2);
         }
-        pace.failed(at(0), trouble, hint, random);
+        pace.failed(at(0), kind, hint, random);
         pace.next(at(0)).since(at(0)).as_secs_f64()
     })
 }
 
 #[track_caller]
-fn assert_bounds(trouble: Trouble, before: u32, hint: Option<Duration>, expected: [f64; 2]) {
-    let measured = bounds(trouble, before, hint);
+fn assert_bounds(kind: FailureKind, before: u32, hint: Option<Duration>, expected: [f64; 2]) {
+    let measured = bounds(kind, before, hint);
     for (measured, expected) in measured.into_iter().zip(expected) {
         assert!(
             (measured - expected).abs() < 1e-6,
-            "{trouble:?}, {before} before, asked for {hint:?}: {measured} s, not {expected} s"
+            "{kind:?}, {before} before, asked for {hint:?}: {measured} s, not {expected} s"
         );
     }
 }
@@ -59,8 +59,8 @@ fn assert_bounds(trouble: Trouble, before: u32, hint: Option<Duration>, expected
 // ---- The pace: one failure after the other. ----
 
 #[test]
-fn each_trouble_has_its_own_waits_that_grow_to_a_cap() {
-    use Trouble::*;
+fn each_kind_of_failure_has_its_own_waits_that_grow_to_a_cap() {
+    use FailureKind::*;
     let table = [
         (Service, 0, [0.25, 0.5]),
         (Service, 1, [1.0, 2.0]),
@@ -77,11 +77,11 @@ fn each_trouble_has_its_own_waits_that_grow_to_a_cap() {
         (RateLimited, 2, [40.0, 50.0]),
         (RateLimited, 3, [60.0, 75.0]),
         (RateLimited, 1000, [60.0, 75.0]),
-        (Broken, 0, [5.0, 6.25]),
-        (Broken, 1, [10.0, 12.5]),
-        (Broken, 3, [40.0, 50.0]),
-        (Broken, 4, [60.0, 75.0]),
-        (Broken, 1000, [60.0, 75.0]),
+        (NeedsAction, 0, [5.0, 6.25]),
+        (NeedsAction, 1, [10.0, 12.5]),
+        (NeedsAction, 3, [40.0, 50.0]),
+        (NeedsAction, 4, [60.0, 75.0]),
+        (NeedsAction, 1000, [60.0, 75.0]),
         (Rejected, 0, [5.0, 6.25]),
         (Rejected, 1, [10.0, 12.5]),
         (Rejected, 5, [160.0, 200.0]),
@@ -93,14 +93,14 @@ fn each_trouble_has_its_own_waits_that_grow_to_a_cap() {
         (TokenRefused, 6, [225.0, 281.25]),
         (TokenRefused, 1000, [225.0, 281.25]),
     ];
-    for (trouble, before, expected) in table {
-        assert_bounds(trouble, before, None, expected);
+    for (kind, before, expected) in table {
+        assert_bounds(kind, before, None, expected);
     }
 }
 
 #[test]
 fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
-    use Trouble::*;
+    use FailureKind::*;
     let forever = u64::MAX;
     let table = [
         // A limit: the server knows best, within 1 s and ten minutes.
@@ -123,11 +123,11 @@ fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
         (Rejected, forever, [600.0, 750.0]),
         // Nobody who knows said it.
         (Unreachable, 7, [0.25, 0.5]),
-        (Broken, 3600, [5.0, 6.25]),
+        (NeedsAction, 3600, [5.0, 6.25]),
         (TokenRefused, 3600, [5.0, 6.25]),
     ];
-    for (trouble, asked, expected) in table {
-        assert_bounds(trouble, 0, Some(secs(asked)), expected);
+    for (kind, asked, expected) in table {
+        assert_bounds(kind, 0, Some(secs(asked)), expected);
     }
     assert_bounds(Service, 1000, Some(secs(7)), [30.0, 60.0]);
     assert_bounds(RateLimited, 1000, Some(secs(7)), [7.0, 8.75]);
@@ -135,38 +135,38 @@ fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
 
 #[test]
 fn no_wait_is_the_same_for_everybody() {
-    for trouble in TROUBLES {
+    for kind in KINDS {
         for hint in [None, Some(secs(30))] {
-            let [least, most] = bounds(trouble, 2, hint);
-            assert!(most >= 1.25 * least, "{trouble:?} {hint:?}");
+            let [least, most] = bounds(kind, 2, hint);
+            assert!(most >= 1.25 * least, "{kind:?} {hint:?}");
         }
     }
 }
 
 #[test]
 fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
-    for trouble in TROUBLES {
-        if trouble == Trouble::TokenRefused {
+    for kind in KINDS {
+        if kind == FailureKind::TokenRefused {
             continue;
         }
         let mut pace = Pace::new(2);
         pace.sent(at(0));
         for _ in 0..9 {
-            pace.failed(at(0), trouble, Some(secs(9)), u32::MAX);
+            pace.failed(at(0), kind, Some(secs(9)), u32::MAX);
         }
         assert!(pace.next(at(0)) > at(0));
         assert_eq!(
             pace.is_worth_waiting(at(0)),
-            trouble.passes(),
-            "{trouble:?}"
+            kind.is_transient(),
+            "{kind:?}"
         );
         pace.succeeded(OLD);
-        assert!(pace.next(at(0)) <= at(0), "{trouble:?}");
-        assert!(pace.is_worth_waiting(at(0)), "{trouble:?}");
+        assert!(pace.next(at(0)) <= at(0), "{kind:?}");
+        assert!(pace.is_worth_waiting(at(0)), "{kind:?}");
 
-        pace.failed(at(1), trouble, None, u32::MAX);
+        pace.failed(at(1), kind, None, u32::MAX);
         let after = pace.next(at(0)).since(at(1)).as_secs_f64();
-        assert_eq!(after, bounds(trouble, 0, None)[1], "{trouble:?}");
+        assert_eq!(after, bounds(kind, 0, None)[1], "{kind:?}");
     }
     let mut pace = Pace::new(2);
     pace.sent(at(0));
@@ -178,25 +178,25 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
 #[test]
 fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
     assert!(Pace::new(LIMIT).is_worth_waiting(at(0)));
-    for (trouble, expected) in TROUBLES
+    for (kind, expected) in KINDS
         .into_iter()
         .zip([true, true, true, false, false, false])
     {
         let mut pace = Pace::new(LIMIT);
-        pace.failed(at(0), trouble, None, u32::MAX / 2);
-        assert_eq!(pace.is_worth_waiting(at(0)), expected, "{trouble:?}");
+        pace.failed(at(0), kind, None, u32::MAX / 2);
+        assert_eq!(pace.is_worth_waiting(at(0)), expected, "{kind:?}");
     }
 }
 
 #[test]
 fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
-    use Trouble::*;
-    let kind = |trouble| match trouble {
+    use FailureKind::*;
+    let kind = |kind| match kind {
         RateLimited => Service,
         other => other,
     };
-    for first in TROUBLES {
-        for second in TROUBLES {
+    for first in KINDS {
+        for second in KINDS {
             let mut pace = Pace::new(LIMIT);
             pace.failed(at(0), first, None, u32::MAX);
             pace.failed(at(0), second, None, u32::MAX);
@@ -277,18 +277,18 @@ fn a_client_whose_next_token_has_not_lived_yet_says_why_it_may_not_send() {
     pace.succeeded(at(15_000));
     for now in [5_000, 14_999] {
         assert_eq!(pace.next(at(now)), at(MINUTE));
-        assert_eq!(pace.trouble(at(now)), Some(Trouble::TokenRefused));
+        assert_eq!(pace.failure(at(now)), Some(FailureKind::TokenRefused));
         assert!(!pace.is_worth_waiting(at(now)));
     }
     assert!(pace.next(at(15_000)) <= at(15_000));
-    assert_eq!(pace.trouble(at(15_000)), None);
+    assert_eq!(pace.failure(at(15_000)), None);
 }
 
 #[test]
 fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
     let mut pace = Pace::new(LIMIT);
     pace.succeeded(at(MINUTE));
-    pace.failed(at(0), Trouble::RateLimited, Some(secs(300)), 0);
+    pace.failed(at(0), FailureKind::RateLimited, Some(secs(300)), 0);
     let wait = pace.token_refused(at(1000), at(MINUTE), 0);
     assert_eq!(wait, Some(secs(299)));
     assert_eq!(pace.next(at(0)), at(300_000));
@@ -319,7 +319,7 @@ fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
         let now = at(second * 10_000);
         assert!(pace.next(at(0)) <= now);
         pace.sent(now);
-        pace.failed(now, Trouble::Unreachable, None, u32::MAX);
+        pace.failed(now, FailureKind::Unreachable, None, u32::MAX);
     }
 }
 
@@ -327,9 +327,9 @@ fn a_request_that_the_service_never_saw_does_not_use_up_the_limit() {
 fn the_longer_of_backoff_and_window_counts() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
-    pace.failed(at(100), Trouble::Service, None, u32::MAX);
+    pace.failed(at(100), FailureKind::Service, None, u32::MAX);
     assert_eq!(pace.next(at(0)), at(MINUTE));
-    pace.failed(at(100), Trouble::RateLimited, Some(secs(300)), 0);
+    pace.failed(at(100), FailureKind::RateLimited, Some(secs(300)), 0);
     assert_eq!(pace.next(at(0)), at(300_100));
 }
 
@@ -344,8 +344,8 @@ fn a_limit_of_zero_is_one_and_not_an_endless_loop() {
 // ---- The pace: hostile callers. ----
 
 /// The requests in the first and in the tenth minute of callers who ask without a pause, when every
-/// answer is `trouble` and comes at once.
-fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: u32) -> [u32; 2] {
+/// answer is `kind` and comes at once.
+fn hammered(kind: Option<FailureKind>, hint: Option<Duration>, random: u32) -> [u32; 2] {
     let mut pace = Pace::new(LIMIT);
     let mut requests = [0; 10];
     for now in 0..10 * MINUTE {
@@ -354,8 +354,8 @@ fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: u32) -> [u
         }
         requests[(now / MINUTE) as usize] += 1;
         pace.sent(at(now));
-        match trouble {
-            Some(trouble) => pace.failed(at(now), trouble, hint, random),
+        match kind {
+            Some(kind) => pace.failed(at(now), kind, hint, random),
             None => pace.succeeded(OLD),
         }
     }
@@ -365,7 +365,7 @@ fn hammered(trouble: Option<Trouble>, hint: Option<Duration>, random: u32) -> [u
 #[test]
 fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials() {
     for random in [0, u32::MAX / 2, u32::MAX] {
-        let [first, tenth] = hammered(Some(Trouble::Rejected), None, random);
+        let [first, tenth] = hammered(Some(FailureKind::Rejected), None, random);
         assert!((1..=4).contains(&first), "{first}");
         assert!(tenth <= 1, "{tenth}");
     }
@@ -375,7 +375,7 @@ fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials
 fn a_hostile_caller_sends_at_most_twelve_requests_a_minute_to_a_failing_service() {
     for random in [0, u32::MAX / 2, u32::MAX] {
         for hint in [None, Some(Duration::ZERO), Some(secs(1))] {
-            let [first, tenth] = hammered(Some(Trouble::Service), hint, random);
+            let [first, tenth] = hammered(Some(FailureKind::Service), hint, random);
             assert!((1..=6).contains(&first), "{first}");
             assert!(tenth <= 2, "{tenth}");
         }
@@ -384,16 +384,16 @@ fn a_hostile_caller_sends_at_most_twelve_requests_a_minute_to_a_failing_service(
 
 #[test]
 fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service_sees() {
-    for trouble in [
+    for kind in [
         None,
-        Some(Trouble::Service),
-        Some(Trouble::RateLimited),
-        Some(Trouble::Broken),
-        Some(Trouble::Rejected),
+        Some(FailureKind::Service),
+        Some(FailureKind::RateLimited),
+        Some(FailureKind::NeedsAction),
+        Some(FailureKind::Rejected),
     ] {
         for hint in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
-            let requests = hammered(trouble, hint, 0);
-            assert!(requests.iter().all(|&n| n <= LIMIT), "{trouble:?} {hint:?}");
+            let requests = hammered(kind, hint, 0);
+            assert!(requests.iter().all(|&n| n <= LIMIT), "{kind:?} {hint:?}");
         }
     }
     assert_eq!(hammered(None, None, 0), [LIMIT, LIMIT]);
@@ -405,7 +405,7 @@ fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service
 fn a_device_that_slept_may_send_at_once() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
-    pace.failed(at(0), Trouble::Rejected, Some(Duration::MAX), u32::MAX);
+    pace.failed(at(0), FailureKind::Rejected, Some(Duration::MAX), u32::MAX);
     assert!(pace.next(at(0)) > at(9 * MINUTE));
     assert!(pace.next(at(0)) <= at(480 * MINUTE));
 }
@@ -418,13 +418,13 @@ fn a_device_that_has_just_started_may_send_at_once() {
 #[test]
 fn the_end_of_the_clock_is_not_a_panic() {
     let end = Instant::NEVER;
-    for trouble in TROUBLES {
+    for kind in KINDS {
         let mut pace = Pace::new(1);
         pace.sent(end);
-        pace.failed(end, trouble, Some(Duration::MAX), u32::MAX);
+        pace.failed(end, kind, Some(Duration::MAX), u32::MAX);
         assert_eq!(pace.next(at(0)), end);
     }
-    let lifetime = freshness::plan(end, secs(3600), Origin::Scrambled, u32::MAX / 2);
+    let lifetime = freshness::plan(end, secs(3600), Spread::Wide, u32::MAX / 2);
     assert_eq!([lifetime.refresh_at, lifetime.ends], [end, end]);
 }
 
@@ -452,10 +452,8 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
         ),
     ];
     for (life, refreshed, scrambled, fresh_until) in table {
-        for (origin, [earliest, latest]) in [
-            (Origin::Refreshed, refreshed),
-            (Origin::Scrambled, scrambled),
-        ] {
+        for (origin, [earliest, latest]) in [(Spread::Narrow, refreshed), (Spread::Wide, scrambled)]
+        {
             for (random, refresh_at) in [(0, latest), (u32::MAX, earliest)] {
                 let expected = freshness::Lifetime {
                     proven_at: at((life / 2).min(MINUTE)),
@@ -472,7 +470,7 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
 
 #[test]
 fn a_token_that_lives_for_no_time_is_dead_from_the_start() {
-    let lifetime = freshness::plan(at(0), Duration::ZERO, Origin::Scrambled, u32::MAX / 2);
+    let lifetime = freshness::plan(at(0), Duration::ZERO, Spread::Wide, u32::MAX / 2);
     assert_eq!(lifetime.refresh_at, at(0));
     assert_eq!(lifetime.fresh_until, at(0));
     assert_eq!(lifetime.ends, at(0));
@@ -480,8 +478,8 @@ fn a_token_that_lives_for_no_time_is_dead_from_the_start() {
 
 // ---- Whatever comes. ----
 
-fn any_trouble() -> impl Strategy<Value = Trouble> {
-    prop::sample::select(TROUBLES.to_vec())
+fn any_trouble() -> impl Strategy<Value = FailureKind> {
+    prop::sample::select(KINDS.to_vec())
 }
 
 fn any_duration() -> impl Strategy<Value = Duration> {
@@ -494,7 +492,7 @@ proptest! {
     fn a_token_is_always_refreshed_first_then_stale_then_dead(
         sent in any::<u64>(),
         expires_in in any_duration(),
-        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
         random in any::<u32>(),
     ) {
         let sent = Instant::from_nanos(sent);
@@ -516,9 +514,9 @@ proptest! {
     ) {
         let now = Instant::from_nanos(now);
         let mut pace = Pace::new(limit);
-        for (trouble, hint, random) in failures {
+        for (kind, hint, random) in failures {
             pace.sent(now);
-            pace.failed(now, trouble, hint, random);
+            pace.failed(now, kind, hint, random);
             prop_assert!(pace.next(now) > now || now == Instant::NEVER);
             prop_assert!(pace.next(now).since(now) <= secs(750));
         }
@@ -538,12 +536,12 @@ proptest! {
         for (answer, hint, random, latency) in answers {
             now = now.max(pace.next(now));
             pace.sent(now);
-            if answer != Some(Trouble::Unreachable) {
+            if answer != Some(FailureKind::Unreachable) {
                 seen.push(now);
             }
             now = now + Duration::from_millis(latency);
             match answer {
-                Some(trouble) => pace.failed(now, trouble, hint.map(secs), random),
+                Some(kind) => pace.failed(now, kind, hint.map(secs), random),
                 None => pace.succeeded(OLD),
             }
         }
@@ -561,8 +559,8 @@ proptest! {
         ),
     ) {
         let mut pace = Pace::new(limit);
-        for (trouble, hint, random) in failures {
-            pace.failed(at(0), trouble, hint, random);
+        for (kind, hint, random) in failures {
+            pace.failed(at(0), kind, hint, random);
         }
         pace.sent(at(0));
         pace.succeeded(at(MINUTE));
@@ -572,32 +570,32 @@ proptest! {
 
     #[test]
     fn a_wait_that_the_server_asks_for_is_kept_up_to_its_cap(
-        trouble in prop::sample::select(vec![Trouble::RateLimited, Trouble::Service, Trouble::Rejected]),
+        kind in prop::sample::select(vec![FailureKind::RateLimited, FailureKind::Service, FailureKind::Rejected]),
         before in 0..20_u32,
         asked in any_duration(),
         random in any::<u32>(),
     ) {
-        let cap = if trouble == Trouble::Service { secs(60) } else { secs(600) };
+        let cap = if kind == FailureKind::Service { secs(60) } else { secs(600) };
         let mut pace = Pace::new(LIMIT);
         for _ in 0..before {
-            pace.failed(at(0), trouble, None, u32::MAX / 2);
+            pace.failed(at(0), kind, None, u32::MAX / 2);
         }
-        pace.failed(at(0), trouble, Some(asked), random);
+        pace.failed(at(0), kind, Some(asked), random);
         prop_assert!(pace.next(at(0)).since(at(0)) >= asked.min(cap));
     }
 
     #[test]
     fn more_of_the_same_trouble_never_shortens_the_wait(
-        trouble in any_trouble(),
+        kind in any_trouble(),
         before in 0..40_u32,
         random in any::<u32>(),
     ) {
         let wait = |before| {
             let mut pace = Pace::new(LIMIT);
             for _ in 0..before {
-                pace.failed(at(0), trouble, None, random);
+                pace.failed(at(0), kind, None, random);
             }
-            pace.failed(at(0), trouble, None, random);
+            pace.failed(at(0), kind, None, random);
             pace.next(at(0))
         };
         prop_assert!(wait(before) <= wait(before + 1));
@@ -606,14 +604,14 @@ proptest! {
     #[test]
     fn a_token_is_served_for_nine_tenths_of_its_life_and_refreshed_with_time_to_spare(
         expires_in in 1..=864_000_u64,
-        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
         random in any::<u32>(),
     ) {
         let life = secs(expires_in);
         let lifetime = freshness::plan(at(0), life, origin, random);
         prop_assert!(lifetime.fresh_until.since(at(0)) >= life * 9 / 10);
         prop_assert!(lifetime.ends.since(lifetime.refresh_at) >= secs(300).min(life / 5));
-        if origin == Origin::Refreshed {
+        if origin == Spread::Narrow {
             // One that was refreshed in time is not refreshed more often than needed.
             prop_assert!(lifetime.refresh_at.since(at(0)) >= life * 7 / 10);
         }
@@ -622,7 +620,7 @@ proptest! {
     #[test]
     fn a_larger_draw_never_refreshes_later(
         expires_in in any_duration(),
-        origin in prop::sample::select(vec![Origin::Refreshed, Origin::Scrambled]),
+        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
         draws in (any::<u32>(), any::<u32>()),
     ) {
         let refresh_at = |random| freshness::plan(at(0), expires_in, origin, random).refresh_at;

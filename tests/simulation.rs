@@ -18,8 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clopos_auth::testing::clock::Instant;
-use clopos_auth::testing::freshness::{self, Origin};
-use clopos_auth::testing::pace::{Pace, Trouble};
+use clopos_auth::testing::freshness::{self, Spread};
+use clopos_auth::testing::pace::{FailureKind, Pace};
 
 // ---- The world: times are milliseconds since the power came back. ----
 
@@ -363,13 +363,13 @@ impl Simulation {
         let (answer, latency) = self.service.answer(&self.scenario, venue, now);
         assert!(latency <= ATTEMPT_TIMEOUT, "it would have given up");
         let answered = now + latency;
-        let (trouble, hint) = match answer {
+        let (kind, hint) = match answer {
             Answer::Token => {
                 terminal.attempts = None;
                 let origin = if now < terminal.fresh_until && !terminal.failed {
-                    Origin::Refreshed
+                    Spread::Narrow
                 } else {
-                    Origin::Scrambled
+                    Spread::Wide
                 };
                 if terminal.had_a_token {
                     record.ran_dry += u32::from(answered > terminal.ends);
@@ -404,13 +404,13 @@ impl Simulation {
                 }
                 return self.first_look(refresh_at);
             }
-            Answer::Failed(hint) => (Trouble::Service, hint),
-            Answer::TooMany(reset) => (Trouble::RateLimited, Some(reset)),
+            Answer::Failed(hint) => (FailureKind::Service, hint),
+            Answer::TooMany(reset) => (FailureKind::RateLimited, Some(reset)),
         };
         terminal.failed = true;
-        pace.failed(instant(answered), trouble, hint, self.random.draw());
+        pace.failed(instant(answered), kind, hint, self.random.draw());
         let next = millis(pace.next(instant(answered)));
-        let goes_on = attempts < MAX_ATTEMPTS && trouble.passes();
+        let goes_on = attempts < MAX_ATTEMPTS && kind.is_transient();
         terminal.attempts = goes_on.then_some(attempts);
         if goes_on {
             return next;

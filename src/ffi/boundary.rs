@@ -1,5 +1,4 @@
-//! What stands between C and the core: the panic guard, the checks of pointers and texts, and how an
-//! error gets out.
+//! The panic guard, the checks of arguments, and the output of errors, for every exported function.
 
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,7 +47,7 @@ fn catch(body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(Error::new(
             Status::Internal,
-            "a panic inside the library was caught; please report it",
+            "internal error: caught a panic; please report it",
         ))
     })
 }

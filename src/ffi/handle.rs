@@ -1,7 +1,7 @@
-//! Handles that cannot be misused into memory errors: keys into a table whose memory is never given
-//! back, so that any key, however wrong, can be looked up safely. Entirely safe code.
+//! Handles are keys into a table whose memory is never freed: any key, however wrong, can be looked up
+//! safely. No unsafe code.
 //!
-//! A key names a slot and the slot's generation; no key is ever used twice. It is odd, so it never
+//! A key is a slot's number and the slot's generation; no key is ever used twice. It is odd, so it never
 //! equals a real address, and one bit tells clients from configs. Looking a key up takes no lock.
 //! While its value is being ended, a slot holds the key without the lowest bit.
 
@@ -34,8 +34,8 @@ pub(super) enum Kind {
     Config = 1,
 }
 
-/// The table of one kind of handle. `T` is what a handle stands for; `L` stays with the slot for ever,
-/// so that it can be read without touching a reference count.
+/// The table of one kind of handle. `T` is what a handle stands for; `L` belongs to the slot and is never
+/// freed, so that it can be read without a reference count.
 pub(super) struct Table<T, L> {
     kind: Kind,
     chunks: [OnceBox<Vec<Slot<T, L>>>; CHUNKS],
@@ -51,7 +51,7 @@ pub(super) struct Slot<T, L> {
     key: AtomicUsize,
     generation: AtomicUsize,
     value: ArcSwapOption<T>,
-    pub lasting: L,
+    pub slot_data: L,
 }
 
 impl<T, L: Default> Table<T, L> {
@@ -60,15 +60,14 @@ impl<T, L: Default> Table<T, L> {
             kind,
             chunks: [const { OnceBox::new() }; CHUNKS],
             used: AtomicUsize::new(0),
-            free: PerProcess::of_the_first(Mutex::new(VecDeque::new())),
+            free: PerProcess::new_static(Mutex::new(VecDeque::new())),
         }
     }
 
-    /// Makes a value, in sight of what stays with its slot, and a key for it. `Ok(None)`: the table is
-    /// full.
+    /// Makes a value, with access to the slot's data, and a key for it. `Ok(None)`: the table is full.
     pub fn insert<E>(&self, make: impl FnOnce(&L) -> Result<T, E>) -> Result<Option<usize>, E> {
         // Before a lock is taken that a fork could leave taken in the child.
-        process::settle();
+        process::init();
         let reused = self.free(|free| free.pop_front());
         let index = reused.unwrap_or_else(|| self.used.fetch_add(1, Ordering::Relaxed));
         if index >= MAX_SLOTS {
@@ -76,7 +75,7 @@ impl<T, L: Default> Table<T, L> {
             return Ok(None);
         }
         let slot = self.slot_at(index);
-        let value = make(&slot.lasting).inspect_err(|_| self.recycle(index, slot))?;
+        let value = make(&slot.slot_data).inspect_err(|_| self.recycle(index, slot))?;
         slot.value.store(Some(Arc::new(value)));
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let key =
@@ -86,19 +85,19 @@ impl<T, L: Default> Table<T, L> {
     }
 
     /// The slot of a key that is valid now. It may become invalid at any time: whoever reads
-    /// [`Slot::lasting`] asks [`Slot::is`] again afterwards.
+    /// [`Slot::slot_data`] asks [`Slot::has_key`] again afterwards.
     #[inline(always)]
     pub fn find(&self, key: usize) -> Option<&Slot<T, L>> {
         let (chunk, offset) = place(key >> INDEX_SHIFT & (MAX_SLOTS - 1));
         let slot = self.chunks[chunk].get()?.get(offset)?;
-        slot.is(key).then_some(slot)
+        slot.has_key(key).then_some(slot)
     }
 
     /// What the key stands for.
     pub fn get(&self, key: usize) -> Option<Arc<T>> {
         let slot = self.find(key)?;
         let value = slot.value.load_full();
-        value.filter(|_| slot.is(key))
+        value.filter(|_| slot.has_key(key))
     }
 
     /// Makes the key invalid for ever, then lets `end` end the value. Only then can the slot be used
@@ -131,8 +130,7 @@ impl<T, L: Default> Table<T, L> {
         }
     }
 
-    /// A slot whose generations are used up is left alone: better a little memory than a key that
-    /// comes back.
+    /// A slot whose generations are used up is not used again: a key must never be repeated.
     fn recycle(&self, index: usize, slot: &Slot<T, L>) {
         if slot.generation.load(Ordering::Relaxed) < MAX_GENERATION {
             self.free(|free| free.push_back(index));
@@ -160,13 +158,13 @@ impl<T, L: Default> Slot<T, L> {
             key: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
             value: ArcSwapOption::empty(),
-            lasting: L::default(),
+            slot_data: L::default(),
         }
     }
 
     /// Whether this key is valid now.
     #[inline(always)]
-    pub fn is(&self, key: usize) -> bool {
+    pub fn has_key(&self, key: usize) -> bool {
         self.key.load(Ordering::Acquire) == key && is_key(key)
     }
 }

@@ -1,4 +1,4 @@
-//! The C interface: a thin skin on the safe library. The header `include/clopos_auth.h` is generated
+//! The C interface: a thin layer on the safe library. The header `include/clopos_auth.h` is generated
 //! from these files, so their comments are the manual that a C programmer reads.
 //!
 //! # Conventions

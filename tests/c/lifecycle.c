@@ -452,7 +452,7 @@ static void use_inside(int32_t level, const char *line, void *user)
     pthread_mutex_lock(&l->lock);
     client = l->is_done ? NULL : l->client;
     pthread_mutex_unlock(&l->lock);
-    if (client == NULL || strstr(line, "asking ") == NULL)
+    if (client == NULL || strstr(line, "sending request to ") == NULL)
         return;
     logging_thread = THIS_THREAD;
     logging_client = client;

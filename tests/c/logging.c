@@ -326,7 +326,7 @@ static void ask_inside(int32_t level, const char *line, void *user)
     const int32_t would_wait = CLOPOS_AUTH_WOULD_WAIT;
 
     log_to_transcript(level, line, NULL);
-    if (strstr(line, "asking ") == NULL)
+    if (strstr(line, "sending request to ") == NULL)
         return;
     CHECK_FAILS(would_wait, &err, clopos_auth_get_token(c->client, SOON, &token, &err));
     CHECK_FAILS(would_wait, &err, clopos_auth_authenticate(c->client, SOON, &token, &err));

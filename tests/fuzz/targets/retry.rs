@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clopos_auth::testing::clock::Instant;
 use clopos_auth::testing::fuzz::{retry_hint, unix_seconds};
-use clopos_auth::testing::pace::{Pace, Trouble};
+use clopos_auth::testing::pace::{Pace, FailureKind};
 use clopos_fuzz::response;
 use libfuzzer_sys::fuzz_target;
 
@@ -41,17 +41,17 @@ fuzz_target!(|input: &[u8]| {
 
     // Nothing that a server says puts a till out of order.
     let now = Instant::from_nanos(86_400_000_000_000);
-    for trouble in [
-        Trouble::Service,
-        Trouble::Unreachable,
-        Trouble::RateLimited,
-        Trouble::Broken,
-        Trouble::Rejected,
-        Trouble::TokenRefused,
+    for kind in [
+        FailureKind::Service,
+        FailureKind::Unreachable,
+        FailureKind::RateLimited,
+        FailureKind::NeedsAction,
+        FailureKind::Rejected,
+        FailureKind::TokenRefused,
     ] {
         let mut pace = Pace::new(12);
         pace.sent(now);
-        pace.failed(now, trouble, hint, u32::MAX);
+        pace.failed(now, kind, hint, u32::MAX);
         assert!(pace.next(now) > now);
         assert!(pace.next(now).since(now) <= Duration::from_secs(750));
     }

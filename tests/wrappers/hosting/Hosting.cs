@@ -291,7 +291,7 @@ public static class Hosting
             Check(status == HttpStatusCode.OK && check.GetProperty("Description").GetString() == "signed in", check);
             Check(check.GetProperty("Data").GetProperty("requests").GetInt64() == 1, check);
             Check(check.GetProperty("Data").GetProperty("expires_in_s").GetDouble() > 3500, check);
-            Check(lines.Any(line => line.StartsWith("Debug ") && line.Contains("asking localhost")), string.Join("\n", lines));
+            Check(lines.Any(line => line.StartsWith("Debug ") && line.Contains("sending request to localhost")), string.Join("\n", lines));
             Check(lines.Any(line => line.StartsWith("Information ") && line.Contains("signed in")), string.Join("\n", lines));
         });
 
