@@ -296,6 +296,8 @@ CACHED_GOALS = [
     ("Go", "Token", "oauth2.ReuseTokenSource, no copy", 1, 1.2),
     ("Go", "Token", "oauth2.ReuseTokenSource, no copy", 8, 0.6),
     ("Go", "Token", "oauth2.ReuseTokenSource, no copy", 32, 0.6),
+    (".NET", "GetToken", "lock alone", 1, 3),
+    (".NET", "GetTokenAsync", "lock alone", 1, 3),
 ]
 
 

@@ -86,6 +86,12 @@ signs_in_under_mono() {
         mono "$work/framework/Framework.dll" signs_in
 }
 
+says_where_it_looked_under_mono() {
+    rm "$work/framework/libclopos_auth.so"
+    ! mono "$work/framework/Framework.dll" signs_in >"$work/missing.log" 2>&1 && cat "$work/missing.log" &&
+        grep -q "DllNotFoundException: .* Looked for: .*$work/framework/libclopos_auth.so" "$work/missing.log"
+}
+
 # The .NET for Windows that is on PyPI, under Wine. There is no .NET Framework here, but this loads the library in the same way.
 signs_in_on_windows() {
     local -x WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=' CLOPOS_CA_FILE=Z:${CLOPOS_CA_FILE//\//\\}
@@ -134,7 +140,12 @@ if [ -e "target/archives/libclopos_auth-$version-i686-win7-windows-gnu.zip" ]; t
     else
         skipped "the package on Windows"
     fi
-    if need_mono; then check "and signs in under Mono" signs_in_under_mono; else skipped "the package under Mono"; fi
+    if need_mono; then
+        check "and signs in under Mono" signs_in_under_mono
+        check "without the native library it says where it looked, under Mono" says_where_it_looked_under_mono
+    else
+        skipped "the package under Mono"
+    fi
 else
     skipped "the .NET package for .NET Framework: there is no archive for Windows"
 fi

@@ -69,8 +69,9 @@ namespace Clopos.Auth
 
         private static string WhereItLooked(string why)
         {
+            // Without RuntimeInformation, which Mono's smallest package lacks.
             string file = Environment.OSVersion.Platform == PlatformID.Win32NT ? Library + ".dll"
-                : RuntimeInformation.IsOSPlatform(OSPlatform.OSX) ? "lib" + Library + ".dylib"
+                : Directory.Exists("/System/Library") ? "lib" + Library + ".dylib"
                 : "lib" + Library + ".so";
             // CoreCLR's list, with the folders of packages.
             string folders = AppDomain.CurrentDomain.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";

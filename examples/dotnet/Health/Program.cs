@@ -31,7 +31,8 @@ public static class Program
         services.AddSingleton(provider =>
         {
             var logger = provider.GetRequiredService<ILogger<CloposAuthClient>>();
-            var settings = context.Configuration.GetSection("Clopos").Get<CloposAuthSettings>();
+            // What is missing is empty: the library names it in its error.
+            var settings = context.Configuration.GetSection("Clopos").Get<CloposAuthSettings>() ?? new CloposAuthSettings();
             settings.Log = (level, line) => logger.Log((LogLevel)(5 - (int)level), "{Line}", line);
             return new CloposAuthClient(settings);
         });

@@ -62,6 +62,16 @@ internal static class Cached
                     }
                 }
             }),
+            ("lock alone", () =>
+            {
+                lock (gate)
+                {
+                    if (token.Value.Reveal().Length == 0)
+                    {
+                        throw new InvalidOperationException("empty");
+                    }
+                }
+            }),
         };
         var threads = new[] { 1, 2, 8, 32 };
         var times = new double[ways.Length, threads.Length, rounds];

@@ -377,6 +377,7 @@ internal static class Behaviours
 
     private static void InvalidArgument()
     {
+        RefusesNull();
         Refuses("brand", brand: "");
         Refuses("brand", brand: "two\nlines");
         Refuses("brand", brand: null!);
@@ -396,6 +397,22 @@ internal static class Behaviours
             CloposAuthSettings settings = SettingsFromEnvironment();
             change(settings);
             Expect(CloposAuthStatus.InvalidArgument, () => new CloposAuthClient(settings));
+        }
+    }
+
+    private static void RefusesNull()
+    {
+        using CloposAuthClient client = NewClient();
+        foreach (Action use in new Action[]
+        {
+            () => new CloposAuthClient(null!),
+            () => client.Invalidate(null!),
+            () => new CloposToken(null!, TimeSpan.Zero),
+            () => new CloposTokenHandler(null!),
+            () => new CloposTokenHandler(client, null!),
+        })
+        {
+            Throws<ArgumentNullException>(use);
         }
     }
 
