@@ -315,7 +315,7 @@ typedef int32_t clopos_auth_roots;
 #endif // __cplusplus
 
 /**
- * How important a log line is: the smaller, the more.
+ * The severity of a log line; a lower number is more severe.
  */
 enum clopos_auth_log_level
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -323,12 +323,13 @@ enum clopos_auth_log_level
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
+     * An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong
+     * clock, unexpected response, a proxy's 4xx.
      */
     CLOPOS_AUTH_LOG_ERROR = 1,
     /**
-     * An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
-     * a quote.
+     * An attempt failed with a transient error, a refresh failed, or a credential begins or ends
+     * with a space or a quote.
      */
     CLOPOS_AUTH_LOG_WARN = 2,
     /**

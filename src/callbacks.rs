@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::gate::Gate;
 use crate::{Error, Status};
 
-/// How important a log line is: the smaller, the more.
+/// The severity of a log line; a lower number is more severe.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Somebody has to do something: credentials refused, certificate not trusted, clock wrong.
+    /// An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong
+    /// clock, unexpected response, a proxy's 4xx.
     Error = 1,
-    /// An attempt failed and the library goes on by itself, or a credential begins or ends with a blank or
-    /// a quote.
+    /// An attempt failed with a transient error, a refresh failed, or a credential begins or ends
+    /// with a space or a quote.
     Warn = 2,
     /// A token was obtained, or invalidated by the caller.
     Info = 3,

@@ -43,8 +43,8 @@ fn answered(
     attempt(bench)
 }
 
-fn refused(came: Result<Token, Error>, case: &str) -> Error {
-    match came {
+fn refused(result: Result<Token, Error>, case: &str) -> Error {
+    match result {
         Ok(token) => panic!("{case}: accepted, {token:?}"),
         Err(error) => error,
     }
@@ -466,8 +466,8 @@ fn raw_bytes_that_are_no_http_are_refused() {
         &many,
     ] {
         bench.sandbox.fail(Fault::Raw(raw.into()));
-        let (came, took) = timed(|| attempt(&bench));
-        let error = refused(came, raw);
+        let (result, took) = timed(|| attempt(&bench));
+        let error = refused(result, raw);
         let statuses = [Status::Protocol, Status::Connect];
         assert!(statuses.contains(&error.status()), "{raw:.60}: {error}");
         assert!(took < 5 * SECOND, "{raw:.60}: {took:?}");
@@ -534,11 +534,11 @@ fn a_limit_that_a_legal_answer_may_exceed_is_named_in_the_message() {
     let extension =
         |bytes: usize| format!(";{}", "x".repeat(bytes - 1 - format!("{length:x}").len()));
     assert!(answer(128, &extension(20)).is_ok());
-    for (came, limit) in [
+    for (result, limit) in [
         (answer(129, ""), "over 128 header fields"),
         (answer(2, &extension(21)), "over 20 bytes"),
     ] {
-        let error = refused(came, limit);
+        let error = refused(result, limit);
         assert_eq!(error.status(), Status::Protocol, "{error}");
         assert!(error.message().contains(limit), "{error}");
     }
@@ -565,11 +565,11 @@ fn a_body_without_a_length_that_was_cut_off_is_refused_even_if_it_is_whole_json(
         };
         let steps = [send.clone()].iter().chain(&end).cloned().collect();
         bench.sandbox.fail(Fault::Request(steps));
-        let came = attempt(&bench);
+        let result = attempt(&bench);
         if is_whole {
-            assert_eq!(came.unwrap().value(), "cut.off");
+            assert_eq!(result.unwrap().value(), "cut.off");
         } else {
-            let error = refused(came, "truncated");
+            let error = refused(result, "truncated");
             assert_eq!(error.status(), Status::Connect, "{end:?}: {error}");
         }
     }

@@ -22,7 +22,7 @@ use clopos_auth::{Client, Config, Roots, Status};
 use clopos_sandbox::{Fault, Sandbox, Step};
 
 use clock::ShiftedClock;
-use dns::{NameServer, Trouble};
+use dns::{DnsFault, NameServer};
 use lab::{DOMAIN, Lab, STORE_V4};
 use support::{HOUR, MS, PROMPT, SECOND, credentials, noted, until};
 
@@ -57,7 +57,7 @@ const FAULTS: [&str; 9] = [
 /// What is wrong.
 enum Wrong {
     /// With the name.
-    Name(Trouble),
+    Name(DnsFault),
     /// With what arrives at the port: the name of a set in the firewall.
     Port(&'static str),
     /// With the service, until it is healed.
@@ -169,20 +169,20 @@ fn cell(stage: &str, fault: &str) -> Cell {
     let record = |kind| [&[kind, 3, 3, 0xFF, 0xFF][..], &[0; 0xFFFF]].concat();
 
     match (stage, fault) {
-        ("resolve", "refuse") => fails(Name(Trouble::Code(5)), Status::Dns, 0),
-        ("resolve", "reset") => fails(Name(Trouble::ResetTcp), Status::Dns, 0),
-        ("resolve", "hang") => hangs(Name(Trouble::Silent), 0),
+        ("resolve", "refuse") => fails(Name(DnsFault::Code(5)), Status::Dns, 0),
+        ("resolve", "reset") => fails(Name(DnsFault::ResetTcp), Status::Dns, 0),
+        ("resolve", "hang") => hangs(Name(DnsFault::Silent), 0),
         // Nobody can break off the system's resolver, which listens to the end.
         ("resolve", "drip") => Cell {
             next: 10 * SECOND,
-            ..hangs(Name(Trouble::DripTcp), 0)
+            ..hangs(Name(DnsFault::DripTcp), 0)
         },
-        ("resolve", "truncate") => fails(Name(Trouble::CutTcp), Status::Dns, 0),
+        ("resolve", "truncate") => fails(Name(DnsFault::CutTcp), Status::Dns, 0),
         // The resolver waits for another answer.
-        ("resolve", "garbage") => hangs(Name(Trouble::Garbage), 0),
-        ("resolve", "oversize") => fine(Name(Trouble::Oversize)),
-        ("resolve", "slow") => late(Name(Trouble::Slow(LATE))),
-        ("resolve", "flap") => third_time(Name(Trouble::Flap(2)), 1),
+        ("resolve", "garbage") => hangs(Name(DnsFault::Garbage), 0),
+        ("resolve", "oversize") => fine(Name(DnsFault::Oversize)),
+        ("resolve", "slow") => late(Name(DnsFault::Slow(LATE))),
+        ("resolve", "flap") => third_time(Name(DnsFault::Flap(2)), 1),
 
         ("connect", "refuse") => fails(Port("refused"), Status::Connect, 0),
         ("connect", "reset") => fails(Service(Fault::ConnectReset), Status::Connect, 0),
@@ -406,7 +406,7 @@ impl Scene<'_> {
         addresses: &[IpAddr],
     ) {
         match &cell.wrong {
-            Wrong::Name(trouble) => self.names.trouble(host, addresses, *trouble),
+            Wrong::Name(trouble) => self.names.fail(host, addresses, *trouble),
             Wrong::Port(set) => self.element("add", set, sandbox.port()),
             Wrong::Service(fault) => sandbox.fail(fault.clone()),
             Wrong::ServiceTimes(fault, times) => sandbox.fail_times(fault.clone(), *times),

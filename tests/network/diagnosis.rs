@@ -14,7 +14,7 @@ use clopos_sandbox::{
     CLIENT_ID, CLIENT_SECRET, Certificate, Fault, Sandbox, Settings, TEST_BRAND, TEST_INTEGRATOR,
 };
 
-use crate::dns::{NameServer, Trouble};
+use crate::dns::{DnsFault, NameServer};
 use crate::lab::{self, ARRIVING, DOMAIN, STORE_V4, v6};
 use crate::support::transcribe;
 
@@ -126,19 +126,19 @@ impl Till {
 
     /// Runs the program: its steps come to this and its status is this. Its last sentence begins so; what
     /// stands behind a "…" is somewhere in it.
-    fn hears(&self, trouble: &str, sentence: &str, steps: &str, status: i32) {
+    fn expect_output(&self, failure: &str, sentence: &str, steps: &str, status: i32) {
         let output = self.run();
         let text = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<&str> = text.lines().collect();
         let [head, lines @ .., last] = &lines[..] else {
-            panic!("{trouble}: {output:?}");
+            panic!("{failure}: {output:?}");
         };
-        assert!(head.starts_with("clopos-doctor "), "{trouble}: {text}");
+        assert!(head.starts_with("clopos-doctor "), "{failure}: {text}");
         let (begin, words) = sentence.split_once(" … ").unwrap_or((sentence, ""));
         let is_so = last.starts_with(begin) && last.contains(words);
-        assert!(is_so, "{trouble}, {sentence}: {text}");
-        assert!(last.ends_with('.'), "{trouble}: {text}");
-        assert_eq!(output.status.code(), Some(status), "{trouble}: {text}");
+        assert!(is_so, "{failure}, {sentence}: {text}");
+        assert!(last.ends_with('.'), "{failure}: {text}");
+        assert_eq!(output.status.code(), Some(status), "{failure}: {text}");
         // The hosts file may have ::1 for localhost as well, where no sandbox listens.
         let came: Vec<String> = lines
             .iter()
@@ -146,7 +146,7 @@ impl Till {
             .map(|line| {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let is_timed = words[2].parse::<u32>().is_ok() && words[3] == "ms";
-                assert!(is_timed, "{trouble}: {line}");
+                assert!(is_timed, "{failure}: {line}");
                 format!("{} {}", words[0], words[1])
             })
             .collect();
@@ -156,8 +156,8 @@ impl Till {
             Some(_) => format!("{steps}, state -"),
             None => steps.to_owned(),
         };
-        assert_eq!(came.join(", "), steps, "{trouble}: {text}");
-        lab::announce(format_args!("| {trouble}: {last}"));
+        assert_eq!(came.join(", "), steps, "{failure}: {text}");
+        lab::announce(format_args!("| {failure}: {last}"));
     }
 }
 
@@ -231,16 +231,16 @@ const NO_NAME: &str =
 const NO_SETTINGS: &str = "settings failed";
 
 #[test]
-fn the_doctor_says_that_all_is_well_and_vouches_for_nothing_that_was_not_verified() {
+fn the_doctor_reports_success_and_claims_nothing_that_was_not_verified() {
     let sandbox = sandbox();
-    Till::of(&sandbox).hears("none", WELL, ALL_OK, 0);
+    Till::of(&sandbox).expect_output("none", WELL, ALL_OK, 0);
     assert_eq!(sandbox.issued_tokens().len(), 1);
     let plain = sandbox_with(|settings| settings.tls = false);
-    Till::of(&plain).hears("none", WELL, &ALL_OK.replace("tls ok", "tls -"), 0);
+    Till::of(&plain).expect_output("none", WELL, &ALL_OK.replace("tls ok", "tls -"), 0);
     plain.fail(Fault::Status503);
     let steps = REFUSED.replace("tls ok, clock ok", "tls -, clock -");
     let sentence = "To fix: nothing on this device: the service itself fails";
-    Till::of(&plain).hears("503 without TLS", sentence, &steps, 15);
+    Till::of(&plain).expect_output("503 without TLS", sentence, &steps, 15);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn the_doctor_names_the_setting_that_is_wrong() {
     let sandbox = sandbox();
     let well = || Till::of(&sandbox);
     let with = |option: &str| well().option(option);
-    for (trouble, till, words) in [
+    for (failure, till, words) in [
         (
             "all variables are missing",
             Till::default(),
@@ -346,19 +346,19 @@ fn the_doctor_names_the_setting_that_is_wrong() {
         ),
     ] {
         let sentence = format!("To fix: correct the settings of this device ({words}");
-        till.hears(trouble, &sentence, NO_SETTINGS, 1);
+        till.expect_output(failure, &sentence, NO_SETTINGS, 1);
     }
     assert_eq!(sandbox.auth_requests(), 0);
 }
 
 #[test]
-fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
+fn the_doctor_names_the_cause_of_a_failure_on_the_device_or_at_the_service() {
     let certified = |certificate| sandbox_with(|settings| settings.certificate = certificate);
     let hours_ahead = |hours: i64| sandbox_with(|settings| settings.clock_offset = -hours * 3600);
     let wrong_certificate = &NO_TLS.replace("tls failed, clock -", "tls -, clock failed");
     let wrong_clock = &ALL_OK.replace("clock ok", "clock wrong");
     let wrong_settings = &REFUSED.replace("settings ok", "settings wrong");
-    for (trouble, sandbox, sentence, steps, status) in [
+    for (failure, sandbox, sentence, steps, status) in [
         (
             "an unknown CA",
             certified(Certificate::UnknownIssuer),
@@ -522,7 +522,7 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
         ),
     ] {
         let till = Till::of(&sandbox);
-        let till = match trouble {
+        let till = match failure {
             "no answer" => till.option("--attempt-timeout-ms=300"),
             "a wrong secret" => till.set("CLOPOS_CLIENT_SECRET", "another_secret"),
             "a blank behind the secret" => {
@@ -531,10 +531,10 @@ fn the_doctor_names_the_cause_of_a_trouble_on_the_device_or_at_the_service() {
             "quotes around the integrator id" => till.set("CLOPOS_INTEGRATOR_ID", "\"7\""),
             _ => till,
         };
-        till.hears(trouble, sentence, steps, status);
+        till.expect_output(failure, sentence, steps, status);
     }
     let port = unused_port();
-    Till::at(&format!("https://127.0.0.1:{port}")).hears(
+    Till::at(&format!("https://127.0.0.1:{port}")).expect_output(
         "a refused connection",
         &format!(
             "To fix: check the port in the base URL, and the firewall: 127.0.0.1 refuses connections to \
@@ -578,7 +578,7 @@ fn the_doctor_names_a_date_of_1970_and_shows_it() {
     assert!(output.status.success(), "{output:?}");
     let sandbox = sandbox();
     let till = Till::of(&sandbox).set("LD_PRELOAD", &library);
-    till.hears(
+    till.expect_output(
         "a device without a battery",
         "To fix: set this device's date and time",
         &NO_TLS.replace("tls failed, clock -", "tls -, clock failed"),
@@ -591,9 +591,9 @@ fn the_doctor_names_a_date_of_1970_and_shows_it() {
 }
 
 #[test]
-fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password() {
+fn the_doctor_names_the_cause_of_a_failure_of_a_proxy_and_keeps_its_password() {
     let refused = format!("http://till:{PROXY_PASSWORD}@127.0.0.1:{}", unused_port());
-    for (trouble, proxy, sentence, steps) in [
+    for (failure, proxy, sentence, steps) in [
         (
             "a proxy that wants a password",
             proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
@@ -646,12 +646,12 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         ] {
             Till::at("https://a.example")
                 .set(variable, url)
-                .hears(trouble, sentence, steps, 12);
+                .expect_output(failure, sentence, steps, 12);
         }
     }
     Till::at("https://a.example")
         .set("HTTPS_PROXY", "socks5://till:hunter2@127.0.0.1:1")
-        .hears(
+        .expect_output(
             "a proxy of another kind",
             "To fix: correct the settings of this device (environment variable HTTPS_PROXY is invalid",
             NO_SETTINGS,
@@ -659,7 +659,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
         );
     let dead = &proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n");
     let sandbox = sandbox();
-    Till::of(&sandbox).set("HTTPS_PROXY", dead).hears(
+    Till::of(&sandbox).set("HTTPS_PROXY", dead).expect_output(
         "a proxy that is not used for this device itself",
         WELL,
         ALL_OK,
@@ -668,15 +668,15 @@ fn the_doctor_names_the_cause_of_a_trouble_with_a_proxy_and_keeps_its_password()
 }
 
 #[test]
-fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
+fn the_doctor_names_the_cause_of_a_failure_of_the_network() {
     lab::run(
-        the_doctor_names_the_cause_of_a_trouble_with_the_network,
+        the_doctor_names_the_cause_of_a_failure_of_the_network,
         |lab| {
             let sandbox = lab.sandbox(|_| ());
             let url = |host: &str| format!("https://{host}:{}", sandbox.port());
             let at = |host: &str| Till::of(&sandbox).set("CLOPOS_BASE_URL", &url(host));
             let host = &format!("till.{DOMAIN}");
-            at(host).hears(
+            at(host).expect_output(
                 "no name server",
                 "To fix: connect this device to its network, or correct the name server in its \
                  settings: none answered for till.store.test",
@@ -684,14 +684,14 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
                 8,
             );
             let names = NameServer::start(lab);
-            at("unknown.test").hears(
+            at("unknown.test").expect_output(
                 "a name that does not exist",
                 "To fix: correct the host name in the base URL, or the name server of this network: \
                  it says that there is no unknown.test",
                 NO_NAME,
                 8,
             );
-            at("203.0.113.1").hears(
+            at("203.0.113.1").expect_output(
                 "no route",
                 "To fix: give this device a route to the internet",
                 NO_CONNECTION,
@@ -702,7 +702,7 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             lab.nft_store(ARRIVING);
             lab.nft_store("add rule inet lab arriving ip6 daddr 2001:db8::2 meta l4proto tcp drop");
             names.set(host, &[v6, v4]);
-            at(host).hears(
+            at(host).expect_output(
                 "IPv6 that is not routed",
                 "Signing in works, but 2001:db8::2 does not answer, which costs time",
                 &ALL_OK.replace("connect ok", "connect failed, connect ok"),
@@ -715,8 +715,8 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             let two_ways = |steps: &str| steps.replace("dns ok, connect ok", two_ways);
             let behind_proxy = at(host).set("HTTPS_PROXY", &dead);
             let excepted = behind_proxy.clone().set("NO_PROXY", DOMAIN);
-            excepted.hears("an excepted host", WELL, &two_ways(ALL_OK), 0);
-            behind_proxy.set("NO_PROXY", "other.test").hears(
+            excepted.expect_output("an excepted host", WELL, &two_ways(ALL_OK), 0);
+            behind_proxy.set("NO_PROXY", "other.test").expect_output(
                 "a host that is not excepted",
                 "To fix: check that the proxy reaches the internet",
                 &two_ways(NO_ANSWER),
@@ -725,14 +725,14 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             at(host)
                 .set("HTTPS_PROXY", "socks5://till:hunter2@127.0.0.1:1")
                 .set("NO_PROXY", DOMAIN)
-                .hears(
+                .expect_output(
                     "a host that is excepted from a proxy of another kind",
                     WELL,
                     &ALL_OK.replace("proxy ok", "proxy wrong"),
                     0,
                 );
             names.set(host, &[v6]);
-            at(host).option("--attempt-timeout-ms=500").hears(
+            at(host).option("--attempt-timeout-ms=500").expect_output(
                 "a firewall that drops",
                 &format!(
                     "To fix: check the firewall and the line: {host} port {} does not answer",
@@ -741,8 +741,8 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
                 NO_CONNECTION,
                 9,
             );
-            names.trouble(host, &[v4], Trouble::Slow(Duration::from_millis(800)));
-            at(host).option("--attempt-timeout-ms=200").hears(
+            names.fail(host, &[v4], DnsFault::Slow(Duration::from_millis(800)));
+            at(host).option("--attempt-timeout-ms=200").expect_output(
                 "a slow name server",
                 "To fix: repair the name server of this network: it answers for till.store.test too late",
                 NO_ANSWER,
@@ -759,9 +759,14 @@ fn the_doctor_names_the_cause_of_a_trouble_with_the_network() {
             let wrong = |steps: &str| steps.replace("dns ok", "dns wrong");
             let why =
                 "To fix: find out why integrations.clopos.example is 127.0.0.1 on this network";
-            at(unused_port()).hears("a line in the hosts file", why, &wrong(NO_CONNECTION), 9);
-            at(page.port()).hears("a login page", why, &wrong(NO_TLS), 10);
-            at(ours.port()).hears(
+            at(unused_port()).expect_output(
+                "a line in the hosts file",
+                why,
+                &wrong(NO_CONNECTION),
+                9,
+            );
+            at(page.port()).expect_output("a login page", why, &wrong(NO_TLS), 10);
+            at(ours.port()).expect_output(
                 "DNS rewriting that leads to the service",
                 "Signing in works, but integrations.clopos.example is 127.0.0.1 on this network",
                 &wrong(ALL_OK),

@@ -15,7 +15,7 @@ const AAAA: u16 = 28;
 
 /// How a question is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum DnsFault {
     None,
     /// With this code: 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
     Code(u8),
@@ -40,7 +40,7 @@ pub enum Trouble {
 #[derive(Clone)]
 struct Name {
     addresses: Vec<IpAddr>,
-    trouble: Trouble,
+    fault: DnsFault,
 }
 
 /// Dropping it leaves its threads to the end of the process.
@@ -72,13 +72,13 @@ impl NameServer {
     }
 
     pub fn set(&self, name: &str, addresses: &[IpAddr]) {
-        self.trouble(name, addresses, Trouble::None);
+        self.fail(name, addresses, DnsFault::None);
     }
 
-    pub fn trouble(&self, name: &str, addresses: &[IpAddr], trouble: Trouble) {
+    pub fn fail(&self, name: &str, addresses: &[IpAddr], fault: DnsFault) {
         let name = name.to_ascii_lowercase();
         let addresses = addresses.to_vec();
-        let entry = Name { addresses, trouble };
+        let entry = Name { addresses, fault };
         self.names.lock().unwrap().insert(name, entry);
     }
 
@@ -89,13 +89,14 @@ impl NameServer {
                 continue;
             };
             let answer = match self.consult(&question) {
-                (_, Trouble::Silent) => continue,
-                (_, Trouble::Garbage) => vec![0xFF; 40],
-                (_, Trouble::Code(code)) => question.answer(&[], code, false),
-                (_, Trouble::ResetTcp | Trouble::CutTcp | Trouble::DripTcp | Trouble::Oversize) => {
-                    question.answer(&[], 0, true)
-                }
-                (addresses, Trouble::Slow(time)) => {
+                (_, DnsFault::Silent) => continue,
+                (_, DnsFault::Garbage) => vec![0xFF; 40],
+                (_, DnsFault::Code(code)) => question.answer(&[], code, false),
+                (
+                    _,
+                    DnsFault::ResetTcp | DnsFault::CutTcp | DnsFault::DripTcp | DnsFault::Oversize,
+                ) => question.answer(&[], 0, true),
+                (addresses, DnsFault::Slow(time)) => {
                     let answer = question.answer(&addresses, 0, false);
                     let socket = socket.try_clone().unwrap();
                     thread::spawn(move || {
@@ -104,7 +105,7 @@ impl NameServer {
                     });
                     continue;
                 }
-                (addresses, Trouble::None | Trouble::Flap(_)) => {
+                (addresses, DnsFault::None | DnsFault::Flap(_)) => {
                     question.answer(&addresses, 0, false)
                 }
             };
@@ -122,58 +123,58 @@ impl NameServer {
             let Some(question) = Question::parse(&bytes) else {
                 return;
             };
-            let (mut addresses, trouble) = self.consult(&question);
-            if trouble == Trouble::ResetTcp {
+            let (mut addresses, fault) = self.consult(&question);
+            if fault == DnsFault::ResetTcp {
                 return reset(&stream);
             }
-            if trouble == Trouble::Oversize && question.kind == A {
+            if fault == DnsFault::Oversize && question.kind == A {
                 let unused = IpAddr::from([198, 51, 100, 1]);
                 addresses.resize(3000, unused);
             }
             let answer = question.answer(&addresses, 0, false);
             let mut bytes = (answer.len() as u16).to_be_bytes().to_vec();
             bytes.extend(answer);
-            if trouble == Trouble::CutTcp {
+            if fault == DnsFault::CutTcp {
                 bytes.truncate(bytes.len() / 2);
             }
-            let step = match trouble {
-                Trouble::DripTcp => 1,
+            let step = match fault {
+                DnsFault::DripTcp => 1,
                 _ => bytes.len(),
             };
             for part in bytes.chunks(step) {
                 if stream.write_all(part).is_err() {
                     return;
                 }
-                if trouble == Trouble::DripTcp {
+                if fault == DnsFault::DripTcp {
                     thread::sleep(Duration::from_millis(100));
                 }
             }
-            if trouble == Trouble::CutTcp {
+            if fault == DnsFault::CutTcp {
                 return;
             }
         }
     }
 
-    fn consult(&self, question: &Question) -> (Vec<IpAddr>, Trouble) {
+    fn consult(&self, question: &Question) -> (Vec<IpAddr>, DnsFault) {
         let mut names = self.names.lock().unwrap();
         let Some(name) = names.get_mut(&question.name) else {
-            return (Vec::new(), Trouble::Code(3));
+            return (Vec::new(), DnsFault::Code(3));
         };
-        let mut trouble = name.trouble;
-        if let Trouble::Flap(times) = trouble
+        let mut fault = name.fault;
+        if let DnsFault::Flap(times) = fault
             && times > 0
         {
             if question.kind == A {
-                name.trouble = Trouble::Flap(times - 1);
+                name.fault = DnsFault::Flap(times - 1);
             }
-            trouble = Trouble::Code(3);
+            fault = DnsFault::Code(3);
         }
         let wanted = |address: &IpAddr| match address {
             IpAddr::V4(_) => question.kind == A,
             IpAddr::V6(_) => question.kind == AAAA,
         };
         let addresses = name.addresses.iter().copied().filter(wanted).collect();
-        (addresses, trouble)
+        (addresses, fault)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The network behaviour, against what stores really have: section 5 of the design. Faults by stage are
-//! in `tests/faults.rs`.
+//! The network as stores have it: name servers, proxies, links and certificates that are broken.
+//! Faults by stage are in `tests/faults.rs`.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]

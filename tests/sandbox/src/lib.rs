@@ -1,7 +1,7 @@
 //! Plays the Clopos Open API v2 on loopback, over TLS under a CA that it makes.
 //!
-//! It answers `POST /open-api/v2/auth` as documented, rate limits included, and goes wrong on
-//! command in every way of [`Fault::NAMED`]. `GET /open-api/v2/venues` checks the tokens.
+//! It answers `POST /open-api/v2/auth` as documented, rate limits included, and injects the faults
+//! of [`Fault::NAMED`] on command. `GET /open-api/v2/venues` checks the tokens.
 //!
 //! ```
 //! use clopos_sandbox::{Fault, Sandbox, Settings};
@@ -31,8 +31,8 @@
 //! | `GET /sandbox/stats` | | the counters |
 //! | `GET /sandbox/ca.pem` | | [`Sandbox::ca_pem`] |
 //!
-//! The control port is plain HTTP and is never struck: on the service's own port, a connection
-//! fault would hit the connection that brings the command.
+//! The control port is plain HTTP and has no faults: on the service's own port, a connection fault
+//! would affect the connection with the command.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -169,21 +169,21 @@ impl Sandbox {
         &self.state.ca_pem
     }
 
-    /// Goes wrong this way every time, until [`heal`](Self::heal) or another `fail`. Faults queued
+    /// Injects this fault every time, until [`heal`](Self::heal) or another `fail`. Faults queued
     /// with [`fail_times`](Self::fail_times) come first.
     pub fn fail(&self, fault: Fault) {
         self.state.faults.lock().stay(fault);
     }
 
-    /// Goes wrong this way the next `times` times, after what is already queued.
+    /// Injects this fault the next `times` times, after what is already queued.
     ///
-    /// The queue is kept in order: while a connection fault is at its head, requests on open
-    /// connections are well, and the other way round.
+    /// The queue is in order: while a connection fault is first, requests on open connections
+    /// succeed, and while a request fault is first, new connections do.
     pub fn fail_times(&self, fault: Fault, times: u32) {
         self.state.faults.lock().push(fault, times);
     }
 
-    /// Forgets all faults. A connection that one has already struck stays struck.
+    /// Removes all faults. A connection that has already one keeps it.
     pub fn heal(&self) {
         self.state.faults.lock().heal();
     }

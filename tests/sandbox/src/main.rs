@@ -21,7 +21,7 @@ struct Cli {
     #[arg(long, value_name = "PATH")]
     ca_file: Option<PathBuf>,
 
-    /// Go wrong this way: every time, or the next TIMES times; repeat it for a sequence
+    /// Inject this fault: always, or TIMES times; repeat it for a sequence
     #[arg(long = "fault", value_name = "NAME[:TIMES]", value_parser = fault)]
     faults: Vec<(Fault, Option<u32>)>,
 
@@ -47,8 +47,8 @@ Try it:
              \"brand\": \"sandbox\", \"integrator_id\": \"test_sandbox\"}'
 
 While it runs, on the control port:
-  POST   /sandbox/faults    {\"name\": \"status-503\", \"times\": 2}; without times: every time
-  DELETE /sandbox/faults    heals
+  POST   /sandbox/faults    {\"name\": \"status-503\", \"times\": 2}; without times: always
+  DELETE /sandbox/faults    removes all faults
   POST   /sandbox/settings  any of lifetime, latency_ms, clock_offset, requests_per_minute
   GET    /sandbox/stats     counters
   GET    /sandbox/ca.pem    the CA's certificate";
