@@ -12,13 +12,13 @@ use crate::{Error, Status};
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong
-    /// clock, unexpected response, a proxy's 4xx.
+    /// An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong clock,
+    /// unexpected response, a proxy's 4xx; or the service refuses the tokens that it issues.
     Error = 1,
-    /// An attempt failed with a transient error, a refresh failed, or a credential begins or ends
-    /// with a space or a quote.
+    /// An attempt failed with a transient error, a refresh failed, or a credential begins or ends with a
+    /// blank or a quote.
     Warn = 2,
-    /// A token was obtained, or invalidated by the caller.
+    /// A token was received, or invalidated by the caller.
     Info = 3,
     /// Every attempt and every wait.
     Debug = 4,
@@ -42,10 +42,10 @@ impl LogLevel {
     }
 }
 
-/// What receives log lines.
+/// Receives log lines.
 pub(crate) type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
 
-/// What is told how each request ended.
+/// Receives the status of each request that has ended.
 pub(crate) type ChangeFunction = dyn Fn(Status) + Send + Sync;
 
 /// The functions of one client. They share a gate: with one for each, a log function and a change function

@@ -189,7 +189,8 @@ impl Client {
 
     /// Ends the client: waiting calls return [`Status::Cancelled`], the token and the credentials are
     /// dropped, connections are closed, and the functions for log lines and changes are not called any
-    /// more. Waits only for such a function that is running on another thread. Dropping a client that is not closed does the same.
+    /// more. Waits only for such a function that is running on another thread. Dropping a client that is
+    /// not closed does the same.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         let shared = &self.shared;

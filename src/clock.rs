@@ -11,7 +11,8 @@
 //! | macOS, iOS | `CLOCK_MONOTONIC` (there it counts sleep) |
 //! | other Unix | `CLOCK_MONOTONIC` (whether it counts sleep is up to the system) |
 //!
-//! Reading it would be most of the cost of a cached token, so that is timed by a coarse clock, see `ClockOffset`.
+//! Reading it would be most of the cost of a cached token, so that is timed by a coarse clock, see
+//! `ClockOffset`.
 
 use std::fmt;
 use std::ops::Add;

@@ -58,7 +58,8 @@ pub enum Spread {
 ///
 /// The narrow spread, half of `AHEAD`, would repeat the peak of two million terminals whose power returned
 /// together every hour. So the wide spread is as long as the mean time between two refreshes: the peak is
-/// spread over all of it, without gap or overlap, and then the narrow spread keeps it flat at no cost. Tokens of an hour, busiest minute against the mean (`tests/simulation.rs`):
+/// spread over all of it, without gap or overlap, and then the narrow spread keeps it flat at no cost.
+/// Tokens of an hour, busiest minute against the mean (`tests/simulation.rs`):
 ///
 /// | rule | 2nd hour | 6th hour | 12th hour | requests in the end |
 /// |---|---|---|---|---|

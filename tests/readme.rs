@@ -113,7 +113,7 @@ const STAND_IN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-static clopos_auth_token token = {"a-token", 7, "Bearer", 0, 0};
+static clopos_auth_token token = {"a-token", 7, "Bearer", 0, 0, 1};
 static clopos_auth_error error;
 static int clients, tokens, errors;
 static void report(void) { printf("left: %d %d %d\n", clients, tokens, errors); }

@@ -16,18 +16,18 @@ use crate::clock::CoarseTime;
 use crate::protocol::MAX_TOKEN_BYTES;
 use crate::{Client, Credentials, Error, Status};
 
-/// Signs in to the service and keeps the token. Opaque: a key, not an address, so a stale or made-up
-/// one gives INVALID_HANDLE, never a crash. (For bindings: keep it as an integer or as a pointer to an
-/// incomplete type, since its value may look like an address in a collector's heap.) Any number of
-/// threads may use one client at any time, and one may free it while others are inside its calls.
+/// Signs in to the service and keeps the token. An opaque handle, not a pointer to memory: an invalid one
+/// gives INVALID_HANDLE and never crashes. (Bindings: store it as an integer or as a pointer to an incomplete
+/// type, because a garbage collector may mistake it for an address.) Any number of threads may use a client at
+/// the same time, and one may free it while others use it.
 pub struct clopos_auth_client {
     _opaque: [u8; 0],
 }
 
-/// As `timeout_ms`: the time that `clopos_auth_config_set_timeout_ms()` set, by default 30 000 ms.
+/// A value for `timeout_ms`: the time set by `clopos_auth_config_set_timeout_ms()`, by default 30 000 ms.
 pub const CLOPOS_AUTH_TIMEOUT_DEFAULT: u32 = u32::MAX;
 
-/// No token is longer, in bytes without the NUL: a buffer of this plus 1 always fits.
+/// The maximum length of a token in bytes, without the NUL: a buffer of this plus 1 is always large enough.
 pub const CLOPOS_AUTH_TOKEN_MAX: usize = 8192;
 const _: () = assert!(CLOPOS_AUTH_TOKEN_MAX == MAX_TOKEN_BYTES);
 
@@ -88,7 +88,7 @@ fn no_memory() -> Error {
 /// `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
-/// Errors: INVALID_ARGUMENT (also for settings that do not go together: plain http to another host,
+/// Errors: INVALID_ARGUMENT (also for conflicting settings: plain http to another host,
 /// CLOPOS_AUTH_ROOTS_NONE without an added certificate), INVALID_HANDLE (`config`), PROXY (an unusable
 /// URL in the environment), INTERNAL.
 #[unsafe(no_mangle)]
@@ -121,26 +121,27 @@ pub unsafe extern "C" fn clopos_auth_client_new(
     }
 }
 
-/// Frees a client: wipes its token and credentials, closes its connections. NULL, and a handle that
-/// was already freed, do nothing. Any thread, also while others are inside calls with this client:
-/// those return CANCELLED at once. Waits for nothing but a log or change function of this client that is
-/// running on another thread; after that neither is called again. Where several threads free the same
-/// client at once, that is true for each of them.
+/// Frees a client: wipes its token and credentials, closes its connections. Does nothing for NULL and for a
+/// handle that was already freed. Any thread, also while others use the client: waiting calls return
+/// CANCELLED immediately, others INVALID_HANDLE. Blocks only while a log or change function of this client
+/// runs on another thread; afterwards neither is called again. If several threads free the same client at
+/// the same time, this is true for each of them.
 ///
-/// A request that is under way is broken off. The system's resolver cannot be: while it looks a name up, with a
-/// silent name server for some 15 seconds, its thread stays. So 200 clients that are freed then leave up
-/// to 200 threads for that time, or a few for each client if it had tried several times.
+/// A request in progress is aborted. The system's resolver cannot be: if no name server answers, its thread
+/// stays for some 15 seconds. So 200 clients that are freed then leave up to 200 threads for that time, or a
+/// few for each client if it had tried several times.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
     let _ = std::panic::catch_unwind(|| CLIENTS.remove(client.addr(), Client::close));
 }
 
-/// Signs in now: always asks the service, or joins a request of this client that is already in the
-/// air. The new token replaces the cached one. For a "test the credentials" button; programs that just
-/// need a token call `clopos_auth_get_token()`.
+/// Signs in now: requests a new token even if one is cached, or joins this client's sign-in that is running.
+/// The new token replaces the cached one. For a "test the credentials" button; programs that just need a
+/// token call `clopos_auth_get_token()`.
 ///
-/// `timeout_ms`: bounds the whole call; 0 never waits (WOULD_WAIT, and a request is started, whose
-/// token `clopos_auth_get_token()` will give); CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+/// `timeout_ms`: limits the whole call. 0 does not wait: it starts or joins a sign-in and returns WOULD_WAIT
+/// (`clopos_auth_get_token()` returns its token later), or the last error while no request may be sent.
+/// CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
 /// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
@@ -167,20 +168,20 @@ pub unsafe extern "C" fn clopos_auth_authenticate(
     }
 }
 
-/// Gets a token: the cached one while it is fresh, at once and without a lock; else asks the service.
+/// Returns the cached token if it is fresh, immediately and without a lock; otherwise requests a new one.
 /// Call it before every request instead of keeping a token yourself.
 ///
-/// A token is fresh until 60 s (or a tenth of its life, if that is less) before its end. Well before
-/// that the library starts to replace it in the background, and nobody waits. If that fails, the old
-/// token is served to its true end and never past it.
+/// A token is fresh until 60 s before it expires (or a tenth of its lifetime, if that is less). Well before
+/// that, a call starts a refresh in the background and returns the current token. If the refresh fails, the
+/// current token is returned until it expires, and never after.
 ///
-/// While the next request has to wait, as after a refusal, a call without a token gives the last error
-/// at once. Wait for its `retry_after_ms` before the next call: a thread that calls in a loop without a
-/// pause keeps a processor core busy.
+/// While no request may be sent, as after a rejection, a call without a token returns the last error
+/// immediately. Wait for its `retry_after_ms` before the next call: a loop of calls without a pause keeps a
+/// processor core busy.
 ///
-/// `timeout_ms`: bounds the whole call: DNS, connecting, TLS, retries, waiting for another thread's
-/// request. 0 never waits (WOULD_WAIT, and a request is started). CLOPOS_AUTH_TIMEOUT_DEFAULT is the
-/// configured time.
+/// `timeout_ms`: limits the whole call: DNS, connecting, TLS, retries, waiting for another thread's
+/// request. 0 does not wait: without a token it starts or joins a sign-in and returns WOULD_WAIT, or the last
+/// error while no request may be sent. CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
 /// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
@@ -206,18 +207,18 @@ pub unsafe extern "C" fn clopos_auth_get_token(
     }
 }
 
-/// Copies a token, as `clopos_auth_get_token()` would give it, into the caller's buffer: nothing to
-/// free, no use of the heap while the token is fresh.
+/// Like `clopos_auth_get_token()`, but copies the token into the caller's buffer: nothing to free, and no
+/// allocation if the token is fresh.
 ///
-/// `buf`, `cap`: receive the token and a NUL. On failure `buf` holds the empty string (if `cap` is not
-/// 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and CLOPOS_AUTH_TOKEN_MAX at most.
-/// `needed`: may be NULL; receives the bytes that the token and its NUL take, on OK and on
+/// `buf`, `cap`: the buffer and its size; receives the token and a NUL. On failure `buf` holds the empty
+/// string (if `cap` is not 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and
+/// CLOPOS_AUTH_TOKEN_MAX at most.
+/// `needed`: may be NULL; receives the size of the token with its NUL, in bytes, on OK and on
 /// BUFFER_TOO_SMALL, else 0.
-/// `expires_at`: may be NULL; receives the token's end in Unix seconds on the server's clock; 0 on
-/// failure.
+/// `expires_at`: may be NULL; receives the expiry in Unix seconds, by the server's clock; 0 on failure.
 ///
-/// Errors: every status but OK; BUFFER_TOO_SMALL if `cap` is less than `*needed`. Any thread. The
-/// caller wipes `buf`.
+/// Errors: every status but OK; BUFFER_TOO_SMALL if `cap` is less than `*needed`. Any thread. Wiping
+/// `buf` is up to the caller.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_copy_token(
     client: *mut clopos_auth_client,
@@ -278,14 +279,15 @@ unsafe fn wipe(buf: *mut c_char, cap: usize) {
     }
 }
 
-/// The number of the token that `clopos_auth_get_token()` would give now without doing anything else: its
-/// `serial`. 0 if it would do more, since there is no fresh token or it is time to replace it: call it. For
-/// wrappers that keep a token object of their own: while the number is the same, the object is current.
-/// Costs less than `clopos_auth_copy_token()`: no lock, no allocation. Since 1.1.
+/// Returns the `serial` of the cached token, if `clopos_auth_get_token()` would return that token without
+/// doing anything else. Otherwise returns 0: there is no fresh token, it is due to be replaced, or the handle
+/// is not valid. Then call `clopos_auth_get_token()`. For wrappers that keep a token object of their own: as
+/// long as the number is the same, that object is current. Costs less than `clopos_auth_copy_token()`: no
+/// lock, no allocation. Since 1.1.
 ///
-/// `expires_in`: may be NULL; receives the seconds that the token has left, 0 if the number is 0.
+/// `expires_in`: may be NULL; receives the remaining seconds of the token, 0 if the function returns 0.
 ///
-/// 0 also for a handle that is not valid. Any thread, never waits.
+/// Any thread, never waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_current(
     client: *const clopos_auth_client,
@@ -298,8 +300,8 @@ pub unsafe extern "C" fn clopos_auth_current(
     serial
 }
 
-/// What is known of a client at this moment, for a status display, a health check or a report. Never sends
-/// a request, and never waits for one. Since 1.1.
+/// Returns what is known of a client at this moment, for a status display, a health check or a report.
+/// Never sends a request, and never waits for one. Since 1.1.
 ///
 /// `out`: receives the state; free it with `clopos_auth_state_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
@@ -325,17 +327,17 @@ pub unsafe extern "C" fn clopos_auth_get_state(
     }
 }
 
-/// Forgets the cached token, because the service refused it (HTTP 401 on another endpoint): the next
-/// call asks for a new one. Only the token that was refused is forgotten, so any number of threads may
-/// report the same 401 and one request follows, and a late report does not harm a newer token.
+/// Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call
+/// requests a new one. Drops only the token that was refused: many threads may report the same 401 (one
+/// request follows), and a late report does not drop a newer token.
 ///
-/// Since 1.1: a token that is refused within a minute of its issue (or the first half of its life, if
-/// that is less) says that the service refuses what it issues, and another sign-in would not help. The
-/// next one waits 5 s, doubling to 5 min, with at most two in a minute, until a token has lived for that
-/// minute. Until then calls that need a token return REJECTED at once, with `retry_after_ms`: hand the
-/// 401 to whoever made the request.
+/// Since 1.1: if a token is refused within a minute of its issue (or the first half of its lifetime, if that
+/// is less), the service refuses the tokens that it issues, and another sign-in would not help. The next
+/// sign-in then waits 5 s, doubling to 5 min, with at most two in a minute, until a token has been in use for
+/// that minute. Until then calls that need a token return REJECTED immediately, with `retry_after_ms`: pass
+/// the 401 on to the caller of that request.
 ///
-/// `rejected_value`: the refused token's text, not empty; NULL means whichever is cached.
+/// `rejected_value`: the text of the refused token, not empty; NULL drops any cached token.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]
@@ -357,10 +359,9 @@ pub unsafe extern "C" fn clopos_auth_invalidate(
     })
 }
 
-/// Makes every call that is waiting with this client return CANCELLED, soon and on its own thread. A
-/// request in the air goes on, for those who call later; the client stays usable. To end one call only,
-/// give that call a `timeout_ms`. No effect on a call that sends the request itself because no thread
-/// can be started (chapter THREADS).
+/// Makes every waiting call of this client return CANCELLED. A request in progress continues, and later
+/// calls can use its result; the client stays usable. To limit one call only, use its `timeout_ms`. Has no
+/// effect on a call that runs the request itself because no thread can be started (see THREADS).
 ///
 /// Errors: INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]

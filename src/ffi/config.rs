@@ -10,45 +10,45 @@ use super::handle::{Kind, Table};
 use super::object::clopos_auth_error;
 use crate::{Config, Error, LogLevel, Roots, Status};
 
-/// The settings of a client, all at their defaults when made. Opaque. One thread at a time; free it
-/// once the clients are made, they keep copies.
+/// The settings of a client. An opaque handle. Not thread-safe: one thread at a time. May be freed after
+/// `clopos_auth_client_new()`, which copies it.
 pub struct clopos_auth_config {
     _opaque: [u8; 0],
 }
 
-/// Receives log lines: `level` is a CLOPOS_AUTH_LOG_* number, `line` one NUL-terminated UTF-8 line
-/// without a line break, valid during the call, never holding a secret; `user` is what was passed with
-/// the function.
+/// Receives log lines. `level` is a CLOPOS_AUTH_LOG_* number; `line` is one NUL-terminated UTF-8 line
+/// without a line break, valid during the call, and never contains a secret; `user` is the pointer that
+/// was passed with the function.
 ///
-/// Called from any thread, several at once, never with a lock held: it may call this library, even
-/// `clopos_auth_client_free()`. A request waits while its log function runs, so inside it a call with the
-/// same client never waits, whatever its `timeout_ms` is: it gives WOULD_WAIT, the last error or a token
-/// that is there. It must not throw, `longjmp` or unwind. It is not called after
-/// `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and
-/// `user` has to outlive it. In a runtime that is taken down before its process ends (an interpreter, a
-/// managed runtime), free the client first.
+/// It may be called from any thread, and on several threads at the same time. The library holds no lock
+/// during the call: the function may call this library, even `clopos_auth_client_free()`. A sign-in waits
+/// while the function runs, so a call with the same client inside it does not wait, whatever its
+/// `timeout_ms` is: it returns the cached token, WOULD_WAIT or the last error. The function must not throw,
+/// `longjmp` or unwind.
+///
+/// It is not called after `clopos_auth_client_free()` has returned. A function that frees its own client is
+/// still running afterwards: `user` must stay valid until it returns. In an interpreter or a managed
+/// runtime, free the client before the runtime shuts down.
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
-/// Told that a call with a timeout of 0 gives something new: `status` is OK if there is a new token,
-/// otherwise what the last request failed with (a CLOPOS_AUTH_* number); `user` is what was passed with
-/// the function. Called once each time that a request of the client has ended, and when a sign-in finds
-/// that it has to wait before it can send one. The token or the error is there already. Not called for
-/// `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
+/// Receives changes: a call with a timeout of 0 returns something new now. `status` is OK if there is a new
+/// token, otherwise the status with which the last request failed (a CLOPOS_AUTH_* number); `user` is the
+/// pointer that was passed with the function. Called once each time that a request of the client has ended,
+/// and if a sign-in has to wait before it can send one. Not called for `clopos_auth_invalidate()` and
+/// `clopos_auth_cancel()`. Since 1.1.
 ///
-/// For event loops: call `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT says that a sign-in is
+/// An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
 /// running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
-/// PostMessage()), and call again at the event. After an error, call again at the next event or after the
-/// error's `retry_after_ms`, whichever comes first: if the sign-in has further attempts, it goes on by
-/// itself (`request_in_flight` of `clopos_auth_get_state()` is 1), else the next call starts another.
+/// PostMessage()), and call again when the event arrives. After an error, call again at the next event or
+/// after the error's `retry_after_ms`, whichever is first. (If the sign-in has further attempts, it continues,
+/// and `request_in_flight` of `clopos_auth_get_state()` is 1. Otherwise the next call starts another one.)
 ///
-/// Called from any thread with no lock held. The same rules as for `clopos_auth_log_fn`: it may call this
-/// library, even `clopos_auth_client_free()`; a sign-in waits while it runs, so a call with the same client
-/// never waits inside it; it must not throw, `longjmp` or unwind; it is not called after
-/// `clopos_auth_client_free()` has returned; if it called that itself, it is still running then, and `user`
-/// has to outlive it. Several calls may run at once if one takes longer than the next sign-in. Where the
-/// library can start no thread, it runs inside a call of yours: hold no lock around calls that this
-/// function takes as well.
+/// The rules of `clopos_auth_log_fn` apply: any thread, several at the same time, no lock held; it may call
+/// this library, even `clopos_auth_client_free()`; a call with the same client inside it does not wait; it
+/// must not throw, `longjmp` or unwind; it is not called after `clopos_auth_client_free()` has returned. If
+/// the library can start no thread, it is called inside a call of yours: do not hold a lock during your
+/// calls that this function needs as well.
 pub type clopos_auth_change_fn = Option<unsafe extern "C" fn(status: i32, user: *mut c_void)>;
 
 static CONFIGS: Table<Mutex<Config>, ()> = Table::new(Kind::Config);
@@ -85,9 +85,9 @@ unsafe fn set(
     }
 }
 
-/// Makes settings with all defaults. NULL only if memory or handles ran out: check it, since
-/// `clopos_auth_client_new()` takes NULL for the defaults. Any thread. Free it with
-/// `clopos_auth_config_free()`.
+/// Returns settings with their defaults, or NULL if no memory or handle is left. Check for NULL:
+/// `clopos_auth_client_new()` accepts it and uses the defaults. Free it with `clopos_auth_config_free()`.
+/// Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_config_new() -> *mut clopos_auth_config {
     let key = std::panic::catch_unwind(|| {
@@ -99,19 +99,19 @@ pub extern "C" fn clopos_auth_config_new() -> *mut clopos_auth_config {
     std::ptr::without_provenance_mut(key.ok().flatten().unwrap_or(0))
 }
 
-/// Frees settings. NULL, and a handle that was already freed, do nothing. Clients that were made with
-/// them are not affected.
+/// Frees settings. Does nothing for NULL and for a handle that was already freed. Clients that were made
+/// with them are not affected.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_config_free(config: *mut clopos_auth_config) {
     let _ = std::panic::catch_unwind(|| CONFIGS.remove(config.addr(), |_| {}));
 }
 
-/// Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query
-/// or fragment; the path of the sign-in is added (see `clopos_auth_config_set_auth_path()`). Default: "https://integrations.clopos.com". Plain
-/// "http://" is accepted for this device itself (localhost, 127.0.0.0/8, [::1]) and, with
-/// `clopos_auth_config_set_allow_plain_http()`, for any host; that is decided in
-/// `clopos_auth_client_new()`. Without that permission it connects to loopback addresses only,
-/// whatever the name resolves to, and uses no proxy (since 1.1).
+/// Where the service is: "https://HOST[:PORT][/PREFIX]", at most 2048 bytes, without user name, query or
+/// fragment; the path of the sign-in is added (see `clopos_auth_config_set_auth_path()`). Default:
+/// "https://integrations.clopos.com". Plain "http://" is accepted for this device itself (localhost,
+/// 127.0.0.0/8, [::1]) and, with `clopos_auth_config_set_allow_plain_http()`, for any host; this is checked
+/// in `clopos_auth_client_new()`. Without that permission it connects to loopback addresses only, whatever
+/// the name resolves to, and uses no proxy (since 1.1).
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -128,10 +128,10 @@ pub unsafe extern "C" fn clopos_auth_config_set_base_url(
     }
 }
 
-/// The path of the sign-in, which is added to the base URL: 1 to 256 bytes, beginning with one "/", percent-encoded
-/// as in a URL, without query or fragment. Default: "/open-api/v2/auth". Set it if the service has moved the
-/// sign-in: PROTOCOL with `http_status` 404, 410 or 3xx says so, and its message names the path. It cannot
-/// name another host; `clopos_auth_config_set_base_url()` does. Since 1.1.
+/// The path of the sign-in, which is added to the base URL: 1 to 256 bytes, beginning with one "/",
+/// percent-encoded as in a URL, without query or fragment. Default: "/open-api/v2/auth". Set it if the
+/// service has moved the sign-in: PROTOCOL with `http_status` 404, 410 or 3xx says so, and its message
+/// names the path. It cannot name another host; `clopos_auth_config_set_base_url()` does. Since 1.1.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -150,8 +150,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_auth_path(
     }
 }
 
-/// How long a call may take in all when its `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to
-/// 3 600 000 ms. Default: 30 000.
+/// The timeout of calls whose `timeout_ms` is CLOPOS_AUTH_TIMEOUT_DEFAULT: 1 to 3 600 000 ms. Default:
+/// 30 000.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -165,8 +165,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_timeout_ms(
     unsafe { set(config, err, |config| config.set_timeout(timeout).map(drop)) }
 }
 
-/// How long one attempt may take, from name resolution to the last byte of the answer: 1 to
-/// 600 000 ms. Default: 10 000 (the service itself gives up on its upstream after 8 000).
+/// The timeout of one attempt, from name resolution to the last byte of the response: 1 to 600 000 ms.
+/// Default: 10 000 (the service's own upstream timeout is 8 000).
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -184,8 +184,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_attempt_timeout_ms(
     }
 }
 
-/// How many attempts one exchange may take before its callers get an error: 1 to 10. Default: 3. Only
-/// troubles that pass by themselves are tried again: no name, no connection, time-outs, HTTP 5xx, 429.
+/// The number of attempts of one sign-in, after which its callers get an error: 1 to 10. Default: 3. Only
+/// transient failures are retried: DNS, connection, timeout, HTTP 5xx, 429.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -202,9 +202,9 @@ pub unsafe extern "C" fn clopos_auth_config_set_max_attempts(
     }
 }
 
-/// The most requests that this client sends in any minute, whatever its callers do: 1 to 60.
-/// Default: 12. The service allows 60 a minute for all devices behind one public IP address together
-/// (Clopos' page on rate limits), so five devices at their worst still fit.
+/// The maximum number of requests that this client sends in any minute: 1 to 60. Default: 12. The service
+/// allows 60 a minute for all devices behind one public IP address together (Clopos' page on rate limits),
+/// so five devices stay within it.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -223,7 +223,7 @@ pub unsafe extern "C" fn clopos_auth_config_set_requests_per_minute(
     }
 }
 
-/// Which root certificates are trusted, beside added ones: a CLOPOS_AUTH_ROOTS_* number. Default:
+/// The root certificates that are trusted in addition to added ones: a CLOPOS_AUTH_ROOTS_* number. Default:
 /// CLOPOS_AUTH_ROOTS_BUNDLED.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn clopos_auth_config_set_roots(
 /// Trusts more root certificates: `pem` is the *content* of a PEM file, `pem_len` its length in bytes
 /// (no NUL needed, 1 MiB at most), with one or more BEGIN CERTIFICATE blocks. For a TLS-inspecting
 /// proxy's CA, or, together with CLOPOS_AUTH_ROOTS_NONE, to trust a private CA only. May be called
-/// several times; each adds. If it fails, nothing of `pem` was added.
+/// repeatedly. On failure it adds nothing.
 ///
 /// A server cannot use a CA's certificate (CA:TRUE) as its own, even if it is added here: "openssl req
 /// -x509" makes such a one. Add the CA and let the server use a certificate that it has issued, or make
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
     }
 }
 
-/// What connections go through: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
+/// The proxy to use: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
 /// once, in `clopos_auth_client_new()`, not again in a forked child; localhost never goes through it),
 /// "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless
 /// given). A variable that cannot be used, such as a SOCKS proxy, makes `clopos_auth_client_new()` fail
@@ -320,8 +320,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_user_agent(
     }
 }
 
-/// 1 permits "http://" to other hosts than this device: the secret then crosses the network readable
-/// by anybody, so for test benches only. 0, the default, forbids it.
+/// 1 permits "http://" to other hosts than this device. The client secret is then sent unencrypted: for
+/// testing only. 0, the default, forbids it.
 ///
 /// Errors: INVALID_ARGUMENT (neither 0 nor 1), INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -343,10 +343,9 @@ pub unsafe extern "C" fn clopos_auth_config_set_allow_plain_http(
     }
 }
 
-/// Sends log lines up to `level` (a CLOPOS_AUTH_LOG_* number: ERROR is least, DEBUG is most) to
-/// `log`, with `user` passed along. `log` NULL switches logging off, the default; `level` and `user`
-/// are then ignored. `user` must stay valid until every client that was made with these settings is
-/// freed.
+/// Sends the log lines of severity `level` (a CLOPOS_AUTH_LOG_* number) and higher to `log`, together with
+/// `user`. If `log` is NULL, the default, nothing is logged; `level` and `user` are then ignored. `user`
+/// must stay valid until every client that was made with these settings is freed.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -374,9 +373,9 @@ pub unsafe extern "C" fn clopos_auth_config_set_log(
     }
 }
 
-/// Calls `on_change` each time that a request of the client has ended, with `user` passed along: see
-/// `clopos_auth_change_fn`. NULL switches that off, the default; `user` is then ignored. `user` must stay
-/// valid until every client that was made with these settings is freed. Since 1.1.
+/// Sets the function that is called each time that a request of the client has ended, together with `user`:
+/// see `clopos_auth_change_fn`. If it is NULL, the default, nothing is called; `user` is then ignored.
+/// `user` must stay valid until every client that was made with these settings is freed. Since 1.1.
 ///
 /// Errors: INVALID_HANDLE.
 #[unsafe(no_mangle)]

@@ -14,44 +14,42 @@ use zeroize::optimization_barrier;
 use crate::cache::CachedToken;
 use crate::{Error, Reason, State, Status};
 
-/// A token. Made by the library, read-only, the caller's until `clopos_auth_token_free()`, which wipes
-/// it. Independent of the client: it stays readable after the client is freed, and any thread may
-/// read it. A later version may add fields at the end: never copy or allocate this struct by its size.
+/// A token. Made by the library and read-only. Owned by the caller until `clopos_auth_token_free()`, which
+/// wipes it. Independent of the client: it can be read after the client is freed, and by any thread. A later
+/// version may add fields at the end: never copy or allocate this struct by its size.
 #[repr(C)]
 pub struct clopos_auth_token {
-    /// The JWT, NUL-terminated: 1 to 8192 visible ASCII characters, safe to put into a header. Send it
-    /// as it is in the header `x-token`.
+    /// The JWT, NUL-terminated: 1 to 8192 visible ASCII characters. Send it unchanged in the header `x-token`.
     pub value: *const c_char,
     /// The length of `value` in bytes, without the NUL.
     pub value_len: usize,
-    /// "Bearer", as the service says; the header `x-token` does not want it.
+    /// "Bearer", as sent by the service. Do not send it in `x-token`.
     pub token_type: *const c_char,
-    /// When the token ends, in Unix seconds on the *server's* clock; this device's may differ. At most
+    /// The expiry time in Unix seconds, by the *server's* clock; this device's may differ. At most
     /// 253402300799, the end of the year 9999.
     pub expires_at: i64,
-    /// Seconds that the token had left when it was handed out, whatever the device's date says.
+    /// The remaining seconds when the token was returned; independent of the device's date.
     pub expires_in: i64,
-    /// The number of the token: the same each time that this token is handed out, never that of another
-    /// token in this process, never 0. See `clopos_auth_current()`. Since 1.1: read it only if
+    /// The number of the token: the same each time that this token is returned, different from that of every
+    /// other token in this process, never 0. See `clopos_auth_current()`. Since 1.1: read it only if
     /// `clopos_auth_version_number()` is at least 0x010100.
     pub serial: u64,
 }
 
-/// Why a call failed. Made by the library, read-only, the caller's until `clopos_auth_error_free()`.
-/// Independent of the client; any thread may read it. A later version may add fields at the end: never
-/// copy or allocate this struct by its size.
+/// Why a call failed. Made by the library and read-only. Owned by the caller until
+/// `clopos_auth_error_free()`. Independent of the client; any thread may read it. A later version may add
+/// fields at the end: never copy or allocate this struct by its size.
 #[repr(C)]
 pub struct clopos_auth_error {
-    /// The number that the call returned.
+    /// The status that the call returned.
     pub status: Status,
-    /// The HTTP status of the response (of the proxy's, if `status` is PROXY); 0 where no response was
-    /// received.
+    /// The HTTP status of the response (of the proxy's, if `status` is PROXY); 0 if none was received.
     pub http_status: i32,
-    /// 1: the same call may succeed later without anybody changing anything. 0: somebody has to act.
+    /// 1 if the same call may succeed later without any change, else 0.
     pub retryable: i32,
-    /// Milliseconds until the next call can lead to a request; -1 where that is not known.
+    /// Milliseconds until the next request may be sent; -1 if unknown.
     pub retry_after_ms: i64,
-    /// What the service gave in the body's "error" field, an identifier or a sentence; NULL if nothing.
+    /// The "error" field of the response, an identifier or a sentence; NULL if there was none.
     /// At most 512 bytes on one line, with secrets and tokens masked.
     pub server_code: *const c_char,
     /// One line for a log: never NULL, never a secret. Its wording may change in any version.
@@ -61,39 +59,40 @@ pub struct clopos_auth_error {
     pub reason: Reason,
 }
 
-/// What was known of a client when `clopos_auth_get_state()` was called. Made by the library, read-only,
-/// the caller's until `clopos_auth_state_free()`. Independent of the client; any thread may read it. A
+/// What was known of a client when `clopos_auth_get_state()` was called. Made by the library and read-only.
+/// Owned by the caller until `clopos_auth_state_free()`. Independent of the client; any thread may read it. A
 /// later version may add fields at the end: never copy or allocate this struct by its size. Since 1.1.
 ///
 /// The counts are those of this process: in a child of `fork()` they start at 0.
 #[repr(C)]
 pub struct clopos_auth_state {
-    /// 1: there is a token that has not expired. 0: there is none.
+    /// 1 if there is a token that has not expired, else 0.
     pub has_token: i32,
-    /// 1: `clopos_auth_get_token()` gives the token without waiting. 0: it waits for a new one first.
+    /// 1 if `clopos_auth_get_token()` would return that token immediately, 0 if it would first wait for a
+    /// new one.
     pub is_fresh: i32,
-    /// 1: a sign-in is running: a request is under way, or its next attempt is being waited for.
+    /// 1 if a sign-in is running, else 0. It sends a request, or waits before its next attempt.
     pub request_in_flight: i32,
-    /// Milliseconds until the token expires; -1: there is none.
+    /// Milliseconds until the token expires; -1 if there is none.
     pub expires_in_ms: i64,
-    /// Milliseconds until the token is due to be replaced, 0 if it is; -1: there is none. The first call that
-    /// needs a token after that starts the request.
+    /// Milliseconds until the token is due to be replaced, 0 if it is; -1 if there is none. The first
+    /// `clopos_auth_get_token()` after that starts the refresh.
     pub refresh_in_ms: i64,
-    /// Milliseconds until the next request may be sent, as after a failure; 0: at once.
+    /// Milliseconds until the next request may be sent; 0 if it may be sent now.
     pub next_request_in_ms: i64,
-    /// How the last request that has finished ended, OK if it brought a token and if there was none.
-    /// REJECTED also where the service refused that token within a minute, see `clopos_auth_invalidate()`.
+    /// The result of the last request that has ended: OK if it returned a token, and if there was no request
+    /// yet. REJECTED also if the service has refused that token within a minute, see
+    /// `clopos_auth_invalidate()`.
     pub last_status: Status,
-    /// The HTTP status of that request's response (of the proxy's, if `last_status` is PROXY); 0 where no
-    /// response was received.
+    /// The HTTP status of its response (of the proxy's, if `last_status` is PROXY); 0 if none was received.
     pub last_http_status: i32,
-    /// Milliseconds since then; -1: no request has finished yet.
+    /// Milliseconds since that result; -1 if no request has ended yet.
     pub last_result_age_ms: i64,
-    /// How many requests were made, also such that did not reach the service.
+    /// The number of requests, including those that did not reach the service.
     pub requests: u64,
-    /// How many of them failed.
+    /// The number of requests that failed.
     pub failures: u64,
-    /// The message that belongs to `last_status`: one line for a log, never a secret. NULL if that is OK.
+    /// The message of that failure: one line for a log, never a secret. NULL if `last_status` is OK.
     pub last_message: *const c_char,
 }
 
@@ -257,24 +256,23 @@ fn wait_ms(wait: Duration) -> i64 {
     i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
-/// Wipes and frees a token. NULL is allowed and does nothing. Pass each token exactly once, and
-/// nothing that is not from this library: unlike a client, a token is a real address.
+/// Wipes and frees a token. Does nothing for NULL. Pass each token exactly once, and only tokens of this
+/// library: unlike a client, a token is a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_token_free(token: *mut clopos_auth_token) {
     // SAFETY: the caller's contract, as documented.
     unsafe { free(token) }
 }
 
-/// Frees an error. NULL is allowed and does nothing. Pass each error exactly once, and nothing that
-/// is not from this library.
+/// Frees an error. Does nothing for NULL. Pass each error exactly once, and only errors of this library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_error_free(error: *mut clopos_auth_error) {
     // SAFETY: the caller's contract, as documented.
     unsafe { free(error) }
 }
 
-/// Frees a state. NULL is allowed and does nothing. Pass each state exactly once, and nothing that is
-/// not from this library. Since 1.1.
+/// Frees a state. Does nothing for NULL. Pass each state exactly once, and only states of this library.
+/// Since 1.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clopos_auth_state_free(state: *mut clopos_auth_state) {
     // SAFETY: the caller's contract, as documented.

@@ -10,8 +10,8 @@ const VERSION: &CStr =
         Err(_) => unreachable!(),
     };
 
-/// The name of a status number for a log, without the prefix: "REJECTED". "UNKNOWN" for a number that
-/// this version does not have. Never NULL; a constant, not to be freed. Any thread, any time.
+/// Returns the name of a status number for a log, without the prefix: "REJECTED"; "UNKNOWN" for a number
+/// that this version does not have. Never NULL. A constant: do not free it. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_status_name(status: i32) -> *const c_char {
     Status::from_number(status)
@@ -19,15 +19,15 @@ pub extern "C" fn clopos_auth_status_name(status: i32) -> *const c_char {
         .as_ptr()
 }
 
-/// The version of the library that is running, "MAJOR.MINOR.PATCH". A constant, not to be freed.
+/// Returns the version of the library that is running, "MAJOR.MINOR.PATCH". A constant: do not free it.
 /// CLOPOS_AUTH_VERSION is the version of the header that the program was compiled with.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// The version of the library that is running as a number to compare: MAJOR * 0x10000 + MINOR * 0x100
-/// + PATCH. Greater or equal to CLOPOS_AUTH_VERSION_NUMBER with the same MAJOR is compatible.
+/// Returns the version of the library that is running as a number: MAJOR * 0x10000 + MINOR * 0x100 + PATCH.
+/// The library is compatible if that is at least CLOPOS_AUTH_VERSION_NUMBER and MAJOR is the same.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_version_number() -> u32 {
     let part = |text: &str| text.parse::<u32>().unwrap_or(0);
