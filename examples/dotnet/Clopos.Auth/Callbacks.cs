@@ -4,9 +4,9 @@ using System.Threading.Tasks;
 
 namespace Clopos.Auth
 {
-    /// <summary>What the library calls back of a client, on threads of its own: the log function, the tasks
-    /// that wait for a change, the event. Refers to the client weakly: one that nobody uses is
-    /// collected. But a task that waits keeps it, by way of this.</summary>
+    /// <summary>What the library calls back, on its own threads: the log function, the tasks that wait for a
+    /// change, the event. The reference to the client is weak, so an unused client is collected. A waiting
+    /// task keeps its client alive.</summary>
     internal sealed class Callbacks
     {
         private readonly Action<CloposLogLevel, string>? log;
@@ -21,16 +21,16 @@ namespace Clopos.Auth
         /// <summary>The native client, once there is one: before its first request.</summary>
         internal IntPtr Client { get; set; }
 
-        /// <summary>Who waits for a token.</summary>
+        /// <summary>The tasks that wait for a token.</summary>
         internal Waiters Tokens { get; } = new Waiters();
 
-        /// <summary>Who waits for a sign-in of now, for whom an older token is none.</summary>
+        /// <summary>The tasks that wait for a sign-in, for which an older token does not count.</summary>
         internal Waiters SignIns { get; } = new Waiters();
 
         internal void LogLine(CloposLogLevel level, string line) => log?.Invoke(level, line);
 
-        /// <summary>A sign-in has ended. The library is asked here what it came to, for all who wait:
-        /// soon, there may be another one under way.</summary>
+        /// <summary>A sign-in has ended. Its result is read here, once for all waiting tasks: later, another one may
+        /// be in progress.</summary>
         internal void Changed(CloposAuthStatus status)
         {
             Tokens.Complete(() => Native.Call(Native.clopos_auth_get_token, Client, 0));
@@ -43,7 +43,7 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Ends the waiting of everybody.</summary>
+        /// <summary>Makes all waiting tasks fail as cancelled.</summary>
         internal void Cancel(string why)
         {
             var cancelled = new Result(null, new CloposAuthException(CloposAuthStatus.Cancelled, why));
@@ -57,8 +57,8 @@ namespace Clopos.Auth
     {
         private TaskCompletionSource<Result>? next;
 
-        /// <summary>The next change. Who asks for it before a call misses none that comes after the
-        /// call.</summary>
+        /// <summary>Returns the next change. Get it before a call, so that no change after the call is
+        /// missed.</summary>
         internal Task<Result> Next()
         {
             if (Volatile.Read(ref next) is TaskCompletionSource<Result> current)
@@ -69,7 +69,7 @@ namespace Clopos.Auth
             return (Interlocked.CompareExchange(ref next, made, null) ?? made).Task;
         }
 
-        /// <summary>Gives everybody who waits one result; asks for it only if there is somebody.</summary>
+        /// <summary>Completes all waiting tasks with one result, which is read only if there is a task.</summary>
         internal void Complete(Func<Result> ask) => Interlocked.Exchange(ref next, null)?.SetResult(ask());
     }
 }

@@ -51,10 +51,10 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Each sign-in raises it once when it has ended, also one that replaces the token ahead of time. Raised on
-        /// a thread of the library, with no lock held and after the tasks that waited have been completed:
-        /// a handler may call this client, also <see cref="Dispose"/>, and may take its time, but must not
-        /// wait for one of the client's tasks. What it throws is dropped, and the other handlers are
+        /// Raised once for each sign-in when it has ended, also for one that replaces a token before it expires.
+        /// Raised on a thread of the library, with no lock held, after the waiting tasks have been completed.
+        /// A handler may call this client, also <see cref="Dispose"/>, and may take long, but must not wait
+        /// for one of the client's tasks. An exception of a handler is discarded, and the other handlers are
         /// called. Not raised after <see cref="Dispose"/> has returned, which waits for a handler that
         /// is running on another thread.
         /// </summary>
@@ -82,15 +82,16 @@ namespace Clopos.Auth
         /// <summary>
         /// The same with a bound for the whole call. Zero never waits: there is a token, or
         /// <see cref="CloposAuthStatus.WouldWait"/>, and a request is started.
-        /// <see cref="Timeout.InfiniteTimeSpan"/> is as long as it takes.
+        /// With <see cref="Timeout.InfiniteTimeSpan"/> there is no limit; the call still fails when its attempts
+        /// are used up.
         /// </summary>
         /// <exception cref="ArgumentOutOfRangeException">Any other negative time.</exception>
         public CloposToken GetToken(TimeSpan timeout) => GetToken(Native.TimeoutMs(timeout));
 
         /// <summary>
-        /// The same without a thread that waits, however many tasks do. While the token is fresh, the task is
-        /// completed when this returns, and costs no allocation. Cancelling ends this call only; the request
-        /// goes on, for later calls.
+        /// Asynchronous version: no thread waits, however many tasks do. While the token is fresh, the task is
+        /// completed when this returns, and nothing is allocated. Cancelling ends this call only; the request
+        /// continues, for later calls.
         /// </summary>
         /// <remarks>A Task and not a ValueTask: one that is kept beside its token costs as little, .NET
         /// Standard 2.0 has no ValueTask without a package, and programs for 1.0 take a Task.</remarks>
@@ -111,11 +112,12 @@ namespace Clopos.Auth
         /// </summary>
         public CloposToken Authenticate() => Call(Native.clopos_auth_authenticate, timeoutMs).Get();
 
-        /// <summary>The same without a thread that waits. Cancelling ends this call only.</summary>
+        /// <summary>Asynchronous version. Cancelling ends this call only.</summary>
         public Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default) =>
             WaitAsync(Native.clopos_auth_authenticate, callbacks.SignIns, timeoutMs, cancellationToken);
 
-        /// <summary>What this client has and what its last request came to. Never sends or waits.</summary>
+        /// <summary>Returns the state of the token and the result of the last request. Never sends a request, and never
+        /// waits.</summary>
         public CloposAuthState GetState()
         {
             CloposAuthState state = Native.State(client.Key);
@@ -139,7 +141,7 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Makes every call that is waiting now fail with <see cref="CloposAuthStatus.Cancelled"/>. The
+        /// Makes all waiting calls fail with <see cref="CloposAuthStatus.Cancelled"/>. The
         /// client stays usable.
         /// </summary>
         public void Cancel()
@@ -157,9 +159,9 @@ namespace Clopos.Auth
         /// </summary>
         public void Dispose()
         {
-            callbacks.Cancel(ClosedMeanwhile); // at once: a handler may take its time
+            callbacks.Cancel(ClosedMeanwhile); // now: a handler may take long
             client.Free();
-            callbacks.Cancel(ClosedMeanwhile); // who began to wait meanwhile
+            callbacks.Cancel(ClosedMeanwhile); // those that began to wait meanwhile
             kept = null;
         }
 
@@ -179,7 +181,7 @@ namespace Clopos.Auth
                 }
                 catch (Exception)
                 {
-                    // The next one is called all the same.
+                    // The next one is called anyway.
                 }
             }
         }
@@ -302,7 +304,7 @@ namespace Clopos.Auth
             return result;
         }
 
-        /// <summary>What the native call would do with this timeout, without a thread that waits.</summary>
+        /// <summary>Does what the native call does with this timeout, without blocking a thread.</summary>
         private async Task<CloposToken> WaitAsync(
             Native.TokenFunction function, Waiters waiters, uint timeoutMs, CancellationToken cancellationToken)
         {
@@ -324,7 +326,7 @@ namespace Clopos.Auth
                 if (wait == 0 && result.IsWouldWait)
                 {
                     throw new CloposAuthException(
-                        CloposAuthStatus.Timeout, "the time for this call ran out; the request goes on",
+                        CloposAuthStatus.Timeout, "the call timed out; the request continues",
                         isRetryable: true);
                 }
                 using (var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))

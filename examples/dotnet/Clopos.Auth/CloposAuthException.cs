@@ -4,7 +4,7 @@ using System.Text;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// A call failed. Decide by <see cref="Status"/>, <see cref="IsRetryable"/> and
+    /// A call failed. In code, use <see cref="Status"/>, <see cref="IsRetryable"/> and
     /// <see cref="RetryAfter"/>; <see cref="Exception.Message"/> is for logs and people and never holds a
     /// secret.
     /// </summary>

@@ -20,10 +20,10 @@ namespace Clopos.Auth
     /// <summary>How important a log line is.</summary>
     public enum CloposLogLevel
     {
-        /// <summary>Somebody has to do something.</summary>
+        /// <summary>The operator has to act.</summary>
         Error = 1,
 
-        /// <summary>An attempt failed, the library goes on by itself.</summary>
+        /// <summary>An attempt failed; the library continues automatically.</summary>
         Warning = 2,
 
         /// <summary>A token was obtained or invalidated.</summary>
@@ -33,7 +33,7 @@ namespace Clopos.Auth
         Debug = 4,
     }
 
-    /// <summary>Who signs in, and how. <c>clopos_auth.h</c> gives the limits of each setting.</summary>
+    /// <summary>The credentials and settings of a client. <c>clopos_auth.h</c> has the limits of each setting.</summary>
     /// <example>
     /// From a configuration file, with log lines for an ILogger:
     /// <code>
@@ -80,7 +80,7 @@ namespace Clopos.Auth
         /// <summary>The path of the sign-in, after the base URL; null: "/open-api/v2/auth".</summary>
         public string? AuthPath { get; set; }
 
-        /// <summary>How long a call may take that says nothing else.</summary>
+        /// <summary>The timeout of calls that specify none.</summary>
         public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(30);
 
         /// <summary>How long one attempt may take.</summary>
@@ -115,8 +115,9 @@ namespace Clopos.Auth
         /// at once; what it throws is dropped. Never called after
         /// <see cref="CloposAuthClient.Dispose"/> has returned. A request waits while it runs: inside it do
         /// not wait for one of the client's asynchronous calls (<c>GetTokenAsync().Result</c>), which may wait
-        /// for that request; <see cref="CloposAuthClient.GetToken()"/> never waits there. A client lives as
-        /// long as what this refers to, so dispose a client whose log refers to it.
+        /// for that request; <see cref="CloposAuthClient.GetToken()"/> never waits there. The client
+        /// keeps this delegate alive: if the delegate refers to the client, dispose the client, since it is
+        /// never finalized.
         /// </summary>
         public Action<CloposLogLevel, string>? Log { get; set; }
 

@@ -2,8 +2,8 @@ using System;
 
 namespace Clopos.Auth
 {
-    /// <summary>What a client has and what its last request came to: for health pages. Holds no secret; a
-    /// serialiser can write it.</summary>
+    /// <summary>The state of a client's token and the result of its last request, for health pages. Has no secret
+    /// and can be serialised.</summary>
     public sealed class CloposAuthState
     {
         /// <summary>Whether there is a token that has not ended.</summary>
@@ -19,13 +19,13 @@ namespace Clopos.Auth
         /// <summary>What is left of the token; null if there is none.</summary>
         public TimeSpan? ExpiresIn { get; set; }
 
-        /// <summary>When the token will be replaced, if somebody calls then; null if there is none.</summary>
+        /// <summary>Time until the token is due to be replaced, by the first call after that; null if there is none.</summary>
         public TimeSpan? RefreshIn { get; set; }
 
         /// <summary>How long the next request has to wait; zero if it may leave now.</summary>
         public TimeSpan NextRequestIn { get; set; }
 
-        /// <summary>What the last request came to, if there was one.</summary>
+        /// <summary>The status of the last request, if there was one.</summary>
         public CloposAuthStatus LastStatus { get; set; }
 
         /// <summary>Its HTTP status; 0 if there was no response.</summary>

@@ -1,58 +1,59 @@
 namespace Clopos.Auth
 {
-    /// <summary>What a call came to. A newer library may give numbers that are not listed here.</summary>
+    /// <summary>The result of a call. A newer library may return numbers that are not listed here.</summary>
     public enum CloposAuthStatus
     {
         /// <summary>The call succeeded.</summary>
         Ok = 0,
 
-        /// <summary>A setting is empty, too long, out of range or not text; the message names it.</summary>
+        /// <summary>A setting is empty, too long, out of range, or contains a control character; the message names it.</summary>
         InvalidArgument = 1,
 
-        /// <summary>The client is closed. Arrives as an <see cref="System.ObjectDisposedException"/>.</summary>
+        /// <summary>The client is disposed. Thrown as an <see cref="System.ObjectDisposedException"/>.</summary>
         InvalidHandle = 2,
 
-        /// <summary>Does not arise in .NET.</summary>
+        /// <summary>Does not occur in .NET.</summary>
         BufferTooSmall = 3,
 
-        /// <summary>A bug in the library, or memory ran out.</summary>
+        /// <summary>Out of memory, threads or random numbers, or a bug in the library; the message says which.</summary>
         Internal = 4,
 
-        /// <summary>The call would have had to wait and was not to. A request has been started.</summary>
+        /// <summary>The timeout was zero and there is no token yet. A request is in progress.</summary>
         WouldWait = 5,
 
-        /// <summary>The client was closed, or <see cref="CloposAuthClient.Cancel"/> was called.</summary>
+        /// <summary>The client was disposed, or <see cref="CloposAuthClient.Cancel"/> was called.</summary>
         Cancelled = 6,
 
-        /// <summary>The time allowed for the call ran out.</summary>
+        /// <summary>The timeout expired, or the service did not respond in time, or it answered HTTP 408.</summary>
         Timeout = 7,
 
-        /// <summary>The name of the service or of the proxy could not be resolved.</summary>
+        /// <summary>The service's name could not be resolved.</summary>
         Dns = 8,
 
-        /// <summary>No connection could be made, or it broke.</summary>
+        /// <summary>No connection could be made, or it broke before the response was complete.</summary>
         Connect = 9,
 
-        /// <summary>The server could not be trusted.</summary>
+        /// <summary>The server's certificate is not trusted, or the server does not support TLS 1.2 or newer.</summary>
         Tls = 10,
 
-        /// <summary>The server's certificate is not valid at this device's date, which is probably wrong.</summary>
+        /// <summary>The server's certificate is not valid at this device's date. Usually the date is wrong.</summary>
         Clock = 11,
 
-        /// <summary>The proxy is unreachable or refused.</summary>
+        /// <summary>The proxy is unreachable, or it refused.</summary>
         Proxy = 12,
 
-        /// <summary>The service refused the credentials, or tokens that it had only just issued; the message
-        /// says which. Somebody has to act.</summary>
+        /// <summary>The service refused the credentials, or a token that it had just issued; the message
+        /// says which. It fails until the operator corrects that.</summary>
         Rejected = 13,
 
-        /// <summary>Too many requests.</summary>
+        /// <summary>Too many requests: of this client, or for the service.</summary>
         RateLimited = 14,
 
-        /// <summary>The service failed. It usually recovers by itself.</summary>
+        /// <summary>The service failed. It usually recovers without any change here.</summary>
         Server = 15,
 
-        /// <summary>The answer was none of the service's: a captive portal's page, perhaps.</summary>
+        /// <summary>The response is not one of the service, for example a captive portal's page; or the sign-in has
+        /// moved.</summary>
         Protocol = 16,
     }
 }

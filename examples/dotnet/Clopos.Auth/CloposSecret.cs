@@ -7,8 +7,8 @@ namespace Clopos.Auth
 {
     /// <summary>
     /// A text that is not shown: it has no property or field that a serialiser, a logger or a record
-    /// would write. Only <see cref="Reveal"/> gives it. A <see cref="string"/> becomes one by itself, also
-    /// one of a configuration file.
+    /// would write. Only <see cref="Reveal"/> gives it. A <see cref="string"/> is converted implicitly,
+    /// also by configuration binding.
     /// </summary>
     [DebuggerDisplay("***")]
     [TypeConverter(typeof(FromText))]

@@ -12,7 +12,7 @@ namespace Clopos.Auth
     /// service refuses that token, asks for a new one and sends the request once more; its body is held
     /// in memory for that. Where there is no new one, the caller gets the refusal itself, and so it does
     /// for every other 401: a new token would not help. Requests to other hosts pass through without a
-    /// token. Redirects of the handler that sends are switched off before the first request: .NET would take
+    /// token. Redirects of the handler that sends are switched off before the first request: .NET would send
     /// the token along.
     /// </summary>
     /// <example>

@@ -10,9 +10,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Clopos.Auth
 {
-    /// <summary>clopos_auth.h. Texts from the library are read here: .NET's marshalling would free what is
-    /// the library's. Those for it are <see cref="NativeText"/>s. A client is passed as its key: one that is
-    /// out of date is a status.</summary>
+    /// <summary>clopos_auth.h. Strings are marshalled by hand: .NET's marshaller would free the library's
+    /// memory. A client is passed as its key: a stale one is a status, not an access to freed memory.</summary>
     [SuppressUnmanagedCodeSecurity] // .NET Framework would walk the stack at each call
     internal static class Native
     {
@@ -102,7 +101,7 @@ namespace Clopos.Auth
             return Text(address, length);
         }
 
-        /// <summary>Milliseconds, rounded up: what is not nothing must not become nothing.</summary>
+        /// <summary>Milliseconds, rounded up: a positive time never becomes 0.</summary>
         internal static uint Milliseconds(TimeSpan time)
         {
             double milliseconds = Math.Ceiling(time.TotalMilliseconds);
@@ -139,7 +138,7 @@ namespace Clopos.Auth
                 }
                 if (error == IntPtr.Zero)
                 {
-                    return new CloposAuthException(status, "no details: memory ran out");
+                    return new CloposAuthException(status, "no details available (out of memory)");
                 }
                 var detail = Marshal.PtrToStructure<ErrorLayout>(error);
                 return new CloposAuthException(
@@ -239,7 +238,7 @@ namespace Clopos.Auth
             }
             catch (Exception)
             {
-                // It must not reach the library's frames, and nobody else is there.
+                // An exception must not enter native code.
             }
         }
 
@@ -422,7 +421,7 @@ namespace Clopos.Auth
     /// <summary>A clopos_auth_client, and what the library calls back.</summary>
     internal sealed class ClientHandle : SafeHandleZeroOrMinusOneIsInvalid
     {
-        /// <summary>Keys are enough: one that is out of date does no harm.</summary>
+        /// <summary>Keys: a stale one does no harm.</summary>
         private static readonly ConcurrentDictionary<IntPtr, bool> Open =
             new ConcurrentDictionary<IntPtr, bool>();
 
@@ -430,8 +429,8 @@ namespace Clopos.Auth
 
         static ClientHandle()
         {
-            // The library's threads must not come into a runtime that is ending: Mono would wait for them
-            // for ever.
+            // No thread of the library may call into a runtime that is shutting down: Mono would wait for it
+            // indefinitely.
             AppDomain.CurrentDomain.ProcessExit += (_, arguments) => FreeAll();
             AppDomain.CurrentDomain.DomainUnload += (_, arguments) => FreeAll();
         }

@@ -4,7 +4,7 @@ using System.Runtime.ExceptionServices;
 
 namespace Clopos.Auth
 {
-    /// <summary>What a call came to: one of the two.</summary>
+    /// <summary>The result of a call: a token or a failure.</summary>
     internal readonly struct Result
     {
         private readonly CloposToken? token;
@@ -17,7 +17,7 @@ namespace Clopos.Auth
 
         internal Exception? Failure { get; }
 
-        /// <summary>Whether a request is under way whose result this is not.</summary>
+        /// <summary>Whether a request is in progress and has no result yet.</summary>
         internal bool IsWouldWait =>
             Failure is CloposAuthException failure && failure.Status == CloposAuthStatus.WouldWait;
 
@@ -44,8 +44,8 @@ namespace Clopos.Auth
         internal uint LeftMs =>
             (uint)Math.Ceiling(Math.Max(0, end - Stopwatch.GetTimestamp()) * 1000.0 / Stopwatch.Frequency);
 
-        /// <summary>How long a call waits after such a result before it asks again; null if it does
-        /// not, as the native call: where somebody has to act, or the time does not suffice.</summary>
+        /// <summary>How long a call waits after this result before it tries again; null if it returns, like the native
+        /// call: if the operator has to act, or the time does not suffice.</summary>
         internal uint? WaitAfter(Result result)
         {
             uint left = LeftMs;

@@ -434,22 +434,22 @@ internal static class Behaviours
     private static void Deadline()
     {
         using CloposAuthClient client = NewClient();
-        TimeSpan patience = TimeSpan.FromMilliseconds(300);
-        // It is over before the first look is.
+        TimeSpan timeout = TimeSpan.FromMilliseconds(300);
+        // It has expired before the first look.
         Expect(CloposAuthStatus.Timeout, () => Wait(client.GetTokenAsync(TimeSpan.FromTicks(1))));
         var watch = Stopwatch.StartNew();
-        // The second task joins the native call of the first, the third leaves it early.
-        Task<CloposToken> first = client.GetTokenAsync(patience);
-        Task<CloposToken> patient = client.GetTokenAsync(TimeSpan.FromSeconds(20));
+        // All wait for one request, each with its own timeout.
+        Task<CloposToken> first = client.GetTokenAsync(timeout);
+        Task<CloposToken> longer = client.GetTokenAsync(TimeSpan.FromSeconds(20));
         Task<CloposToken> early = client.GetTokenAsync(TimeSpan.FromMilliseconds(100));
-        Expect(CloposAuthStatus.Timeout, () => client.GetToken(patience));
+        Expect(CloposAuthStatus.Timeout, () => client.GetToken(timeout));
         Check(watch.ElapsedMilliseconds >= 300 && watch.ElapsedMilliseconds < 2000, watch.Elapsed);
         Expect(CloposAuthStatus.Timeout, () => Wait(first));
         Check(Expect(CloposAuthStatus.Timeout, () => Wait(early)).IsRetryable);
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
-        Check(client.GetToken(TimeSpan.FromSeconds(20)).Value.Reveal() == Wait(patient).Value.Reveal());
-        Check(client.GetToken(Timeout.InfiniteTimeSpan).Value.Reveal() == Wait(patient).Value.Reveal());
-        // What is left of a deadline that has passed is not for ever.
+        Check(client.GetToken(TimeSpan.FromSeconds(20)).Value.Reveal() == Wait(longer).Value.Reveal());
+        Check(client.GetToken(Timeout.InfiniteTimeSpan).Value.Reveal() == Wait(longer).Value.Reveal());
+        // The rest of a deadline that has passed is not infinite.
         TimeSpan negative = TimeSpan.FromSeconds(-1);
         Throws<ArgumentOutOfRangeException>(() => client.GetToken(negative));
         Throws<ArgumentOutOfRangeException>(() => Wait(client.GetTokenAsync(negative)));
@@ -841,7 +841,7 @@ internal static class Behaviours
         client.Invalidate(refused);
         Check(client.GetToken().Value.Reveal() == next.Value.Reveal());
 
-        // Nobody else gets it.
+        // No other host gets it.
         Check(Wait(http.GetAsync("https://example.com/")).StatusCode == HttpStatusCode.OK);
         Check(Wait(http.GetAsync(url.AbsoluteUri.Replace("https:", "http:"))).StatusCode == HttpStatusCode.OK);
         Check(service.Seen.Count == 4 && service.Seen.Skip(2).All(request => request.Token == null));
