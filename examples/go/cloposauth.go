@@ -8,21 +8,25 @@
 //
 // # Installation
 //
-// The package has no dependencies but the C library. Copy this folder into your repository and say so
-// in your go.mod:
+// The package has no dependencies but the C library. Unpack the release's Go archive, which has that
+// library inside for each platform, or copy this folder, into your repository, and say so in your go.mod:
 //
 //	require cloposauth v0.0.0
 //	replace cloposauth => ./third_party/cloposauth
 //
 // # Linking
 //
-// It needs cgo, a C compiler and clopos_auth.h. By default it links the shared library; with
-// -tags clopos_auth_static the static one, which leaves nothing to deploy beside the program. Where
-// they are not in the places that the compiler searches, say where:
+// It needs cgo and a C compiler. With the release's archive nothing else: the static library of the
+// program's platform is linked, which leaves nothing to deploy beside the program. With -tags
+// clopos_auth_shared the shared library is linked instead. That is also what the folder alone does, and what
+// the archive does on a platform that it has no library for.
+//
+// With -tags clopos_auth_static another static library is linked. Where clopos_auth.h and the library are not in
+// the places that the compiler searches, say where:
 //
 //	CGO_CFLAGS=-I/path/to/include CGO_LDFLAGS=-L/path/to/lib go build
 //
-// With -tags clopos_auth_pkgconfig, pkg-config says it instead, of either library.
+// With -tags clopos_auth_pkgconfig, pkg-config says it, of either library.
 //
 // # Waiting
 //
