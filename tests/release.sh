@@ -15,7 +15,7 @@
 . "$(dirname "$0")/common.sh"
 
 # Each is made by the script of this name in tests/release, and tested by test_NAME.sh there.
-PACKAGES=(deb nupkg go_module)
+PACKAGES=(deb nupkg wheel go_module)
 
 # Builds what is not there, or older than what it is made of.
 build_if_old() {

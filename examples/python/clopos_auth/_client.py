@@ -143,7 +143,7 @@ def _close_elsewhere(handle: int, number: int) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    # The library's thread must not call a function of an interpreter that is being taken down.
+    # None of the functions may be called while the interpreter shuts down.
     for number, handle in list(_open.items()):
         _close(handle, number)
 
@@ -400,7 +400,7 @@ def _seconds(seconds: float) -> float:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Rounded up, so that a little is not nothing; what does not fit becomes the nearest that does."""
+    """Rounded up and clamped."""
     return math.ceil(min(_seconds(seconds) * 1000, _native.DEFAULT_TIMEOUT - 1))
 
 
