@@ -118,7 +118,8 @@ collect() {
         cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/" &&
             declared_functions include | import_library clopos_auth "$1"
     else
-        cp "$from/libclopos_auth.so" "$1/" && ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
+        "${binutils}strip" -o "$1/libclopos_auth.so" "$from/libclopos_auth.so" &&
+            ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
     fi
 }
 
@@ -130,11 +131,16 @@ import_library() {
         llvm-dlltool -k -m "$machine" -d "$2/$1.def" -l "$2/$1.lib"
 }
 
+# A shared library for Linux is stripped here, not by the compiler: its names tell what takes the space. A DLL's have no
+# sizes.
 build() {
-    cargo_for_target && collect "$dist"
+    local strip=(-C strip=none)
+    ! is_windows || strip=()
+    cargo_for_target "${strip[@]}" && collect "$dist"
 }
 
-# The same with a panic on purpose in it, and with its names, which tell what takes the space.
+# The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,
+# which takes most of the time of a build.
 build_planted() {
-    cargo_for_target --cfg clopos_planted_panic -C strip=none && collect "$planted"
+    cargo_for_target --cfg clopos_planted_panic -C opt-level=0 && collect "$planted"
 }

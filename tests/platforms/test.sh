@@ -165,6 +165,10 @@ need_tools || skip_all "$target: a tool is missing"
 mkdir -p "$work/windows"
 rm -rf "$dist"
 test_that "it builds" build || exit
+unstripped=()
+is_windows || unstripped=("target/platforms/$target/build/$target/release/libclopos_auth.so")
+test_that "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)" "${unstripped[@]}"
+sed -n 's/^ *[0-9]* .* %  /'"$target"': &/p' "$work/check.log"
 test_that "it exports what the header declares and nothing else" exports_only_the_interface
 test_that "the static library has no name of Rust's" has_no_rust_names "$dist/libclopos_auth.a" "$binutils"
 test_that "it exports every function of 1.0" keeps_every_function
@@ -192,11 +196,6 @@ if [[ $target = armv7-* ]]; then
     test_that "firmware.c signs in with 256 KiB of stack" test_firmware
     grep '^peak' "$work/check.log"
 fi
-# A DLL's names have no sizes.
-unstripped=()
-is_windows || unstripped=("$planted/libclopos_auth.so")
-test_that "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)" "${unstripped[@]}"
-sed -n 's/^ *[0-9]* .* %  /'"$target"': &/p' "$work/check.log"
 printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
 # Each target has a standard library of its own.
 [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "target/platforms/$target/build" "$planted"
