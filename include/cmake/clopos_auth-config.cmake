@@ -13,8 +13,12 @@ endif()
 set(_clopos_auth_include ${_clopos_auth_prefix}/include)
 
 if(WIN32)
-  # Visual Studio's is clopos_auth.lib, cargo-c's clopos_auth.dll.lib.
-  find_library(_clopos_auth_import NAMES libclopos_auth.dll.a clopos_auth.lib clopos_auth.dll.lib
+  # clopos_auth.dll.lib is cargo-c's.
+  set(_clopos_auth_names libclopos_auth.dll.a)
+  if(MSVC)
+    set(_clopos_auth_names clopos_auth.lib clopos_auth.dll.lib)
+  endif()
+  find_library(_clopos_auth_import NAMES ${_clopos_auth_names}
     PATHS ${_clopos_auth_places} NO_DEFAULT_PATH NO_CACHE)
   find_file(_clopos_auth_shared NAMES clopos_auth.dll
     PATHS ${_clopos_auth_prefix}/bin ${_clopos_auth_places} NO_DEFAULT_PATH NO_CACHE)
@@ -65,6 +69,7 @@ unset(_clopos_auth_prefix)
 unset(_clopos_auth_places)
 unset(_clopos_auth_include)
 unset(_clopos_auth_import)
+unset(_clopos_auth_names)
 unset(_clopos_auth_shared)
 unset(_clopos_auth_static)
 unset(_clopos_auth_version)
