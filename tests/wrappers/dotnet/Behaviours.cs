@@ -649,11 +649,15 @@ internal static class Behaviours
     private static void AnnouncesAFailure()
     {
         var announced = new ConcurrentQueue<CloposAuthStatus>();
-        CloposAuthClient client = NewClient();
+        using var bothWait = new ManualResetEventSlim();
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = (_, line) => bothWait.Wait(); // a request waits for its log function
+        var client = new CloposAuthClient(settings);
         client.Changed += (_, change) => announced.Enqueue(change.Status);
         // The tasks get what a thread would get: the failure of the sign-in, as soon as it is there.
         var watch = Stopwatch.StartNew();
         Task<CloposToken>[] calls = { client.GetTokenAsync(), client.AuthenticateAsync() };
+        bothWait.Set();
         foreach (Task<CloposToken> call in calls)
         {
             CloposAuthException failure = Expect(CloposAuthStatus.Server, () => Wait(call));
