@@ -133,6 +133,11 @@ is_windows() {
     [[ ${target:?} = *-windows-* ]]
 }
 
+# Whether it is one of Android: there is only a static library, which nothing here can link or run. That takes the NDK.
+is_android() {
+    [[ ${target:?} = *-android* ]]
+}
+
 # has_no_rust_names LIBRARY [PREFIX]: all that the static library defines bears its own name, but for what the compiler
 # calls, which every library may define.
 has_no_rust_names() {

@@ -5,6 +5,8 @@
 #     tests/platforms.sh --list       the targets that there are
 #     tests/platforms.sh --build TARGET...    builds only
 #     tests/platforms.sh --tidy TARGET...     leaves only what a release takes, for disks that are small
+#     tests/platforms.sh --check TARGET...    whether the code compiles for a platform that nothing here can build for
+#     tests/platforms.sh --list-checked       those that there are
 #
 # What a release takes is then in target/platforms/TARGET/dist: the stripped shared library, the static
 # library and, for Windows, the import library.
@@ -23,6 +25,21 @@ build_only=
 case ${1:-} in
 --list)
     printf '%s\n' "${TARGETS[@]}"
+    exit
+    ;;
+--list-checked)
+    printf '%s\n' "${CHECKED[@]}"
+    exit
+    ;;
+--check)
+    for wanted in "${@:2}"; do
+        [[ " ${CHECKED[*]} " = *" $wanted "* ]] ||
+            { echo "no platform that is only checked is named $wanted; there are: ${CHECKED[*]}" >&2; exit 2; }
+    done
+    need_each need_rust need_debian_rust || skip_all "the checked platforms: Rust is missing"
+    for wanted in "${@:2}"; do
+        check "$wanted: the code compiles" check_only "$wanted"
+    done
     exit
     ;;
 --build) build_only=1 && shift ;;

@@ -38,6 +38,22 @@ fn every_status_stands_in_the_readme_with_its_number() {
 }
 
 #[test]
+fn every_platform_stands_in_the_readme() {
+    let readme = read("README.md");
+    let script = read("tests/platforms/target.sh");
+    let mut count = 0;
+    for list in ["TARGETS=(", "CHECKED=("] {
+        let (_, list) = script.split_once(list).unwrap();
+        for target in list.split_once(')').unwrap().0.split_whitespace() {
+            let row = format!("`{target}`");
+            assert!(readme.contains(&row), "{target} is missing");
+            count += 1;
+        }
+    }
+    assert!(count >= 14);
+}
+
+#[test]
 fn every_setting_stands_in_the_readme() {
     let (readme, header) = (read("README.md"), read("include/clopos_auth.h"));
     let settings = header

@@ -53,6 +53,8 @@ fill() {
         private=(-lkernel32 -lntdll -luserenv -lws2_32 -ladvapi32 -lcrypt32 -lbcrypt)
         mkdir "$1/bin" && cp "$dist/clopos_auth.dll" "$1/bin" &&
             cp "$dist/libclopos_auth.dll.a" "$dist/clopos_auth.lib" "$1/lib"
+    elif is_android; then
+        private=(-ldl)
     else
         cp "$dist/libclopos_auth.so" "$1/lib/libclopos_auth.so.$version" &&
             ln -s "libclopos_auth.so.$version" "$1/lib/libclopos_auth.so.${version%%.*}" &&

@@ -54,6 +54,8 @@ if(_clopos_auth_static AND NOT TARGET clopos_auth::static)
   if(WIN32)
     set_target_properties(clopos_auth::static PROPERTIES
       INTERFACE_LINK_LIBRARIES "kernel32;ntdll;userenv;ws2_32;advapi32;crypt32;bcrypt")
+  elseif(ANDROID)
+    set_target_properties(clopos_auth::static PROPERTIES INTERFACE_LINK_LIBRARIES dl)
   elseif(NOT APPLE)
     set_target_properties(clopos_auth::static PROPERTIES INTERFACE_LINK_LIBRARIES "pthread;m;dl")
   endif()

@@ -5,3 +5,5 @@
 
 # shellcheck disable=SC2046 # words are wanted
 tool_tests "platforms" tests/platforms.sh --tidy $(tests/platforms.sh --list)
+# shellcheck disable=SC2046 # words are wanted
+tool_tests "checked platforms" tests/platforms.sh --check $(tests/platforms.sh --list-checked)

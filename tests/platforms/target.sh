@@ -4,11 +4,24 @@
 
 TARGETS=(
     x86_64-unknown-linux-gnu
+    i686-unknown-linux-gnu
     aarch64-unknown-linux-gnu
     armv7-unknown-linux-gnueabihf
     x86_64-unknown-linux-musl
     x86_64-win7-windows-gnu
     i686-win7-windows-gnu
+    aarch64-linux-android
+    armv7-linux-androideabi
+)
+
+# Nothing here builds or runs programs for these: that the code compiles is all that is known.
+CHECKED=(
+    aarch64-apple-darwin
+    x86_64-apple-darwin
+    aarch64-apple-ios
+    x86_64-unknown-freebsd
+    aarch64-pc-windows-gnullvm
+    i686-unknown-linux-musl
 )
 
 # choose TARGET: sets what the functions below go by.
@@ -28,6 +41,11 @@ describe() {
     glibc='' binutils='' runner=() zig_target='' packages=()
     case $1 in
     x86_64-unknown-linux-gnu) glibc=2.17 zig_target=x86_64-linux-gnu.2.17 ;;
+    i686-unknown-linux-gnu)
+        glibc=2.17 zig_target=x86-linux-gnu.2.17
+        runner=(/lib/ld-linux.so.2)
+        packages=(libc6-i386)
+        ;;
     aarch64-unknown-linux-gnu)
         glibc=2.28 binutils=aarch64-linux-gnu- zig_target=aarch64-linux-gnu.2.28
         runner=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
@@ -48,6 +66,8 @@ describe() {
         packages=(wine64)
         ;;
     i686-win7-windows-gnu) binutils=i686-w64-mingw32- runner=(tests/platforms/debian32.sh "$WINE32") ;;
+    aarch64-linux-android) binutils=aarch64-linux-gnu- ;;
+    armv7-linux-androideabi) binutils=arm-linux-gnueabihf- ;;
     *)
         echo "no platform is named $1; there are: ${TARGETS[*]}" >&2
         exit 2
@@ -61,19 +81,21 @@ shared_name() {
 }
 
 need_tools() {
-    need_debian_rust && need readelf binutils || return
+    local tools=(need_debian_rust "need readelf binutils")
     if is_windows; then
         local machine=${target%%-*}
-        need "${binutils}gcc" "gcc-mingw-w64-${machine/_/-}" && need llvm-dlltool llvm &&
-            need clang clang && need lld-link lld || return
+        tools+=("need ${binutils}gcc gcc-mingw-w64-${machine/_/-}" "need llvm-dlltool llvm" "need clang clang" "need lld-link lld")
+    elif is_android; then
+        tools+=("need clang clang" "need ${binutils}objcopy binutils-${binutils%-}")
     else
-        need_zig && need "${binutils}objcopy" "binutils${binutils:+-${binutils%-}}" || return
+        tools+=(need_zig "need ${binutils}objcopy binutils${binutils:+-${binutils%-}}")
     fi
     case ${runner[0]:-} in
     '') ;;
-    tests/platforms/debian32.sh) need_wine32 ;;
-    *) need "${runner[0]}" "${packages[@]}" ;;
+    tests/platforms/debian32.sh) tools+=(need_wine32) ;;
+    *) tools+=("need ${runner[0]} ${packages[*]}") ;;
     esac
+    need_each "${tools[@]}"
 }
 
 # Sets $link, options for the linker. rsbegin.o and rsend.o register the tables that a panic is unwound by with the unwinder
@@ -94,18 +116,23 @@ link_options() {
 
 # cargo_for_target RUSTC_ARGUMENT...
 cargo_for_target() {
-    local command=(/usr/bin/cargo rustc) where=$target link
+    local command=(/usr/bin/cargo rustc) where=$target kinds=("${SHIPPED[@]}") c_flags=-g0 link
     link_options || return
     if is_windows; then
         # The crate cc does not know these targets.
         local -x "CC_${target//-/_}=${binutils}gcc" "AR_${target//-/_}=${binutils}ar"
+    elif is_android; then
+        # clang has the headers of C itself; ring's code needs no other.
+        kinds=("${SHIPPED[@]/cdylib,/}") c_flags='-g0 -nostdlibinc -DRING_CORE_NOSTDLIBINC=1'
+        [[ $target != armv7-* ]] || c_flags+=' -march=armv7-a -mfloat-abi=softfp'
+        local -x "CC_${target//-/_}=clang" "AR_${target//-/_}=${binutils}ar"
     else
         command=(cargo-zigbuild rustc) where=$target${glibc:+.$glibc}
     fi
     # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
     # code would bring debug information with their names along.
-    CFLAGS=-g0 RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
-        "${command[@]}" "${SHIPPED[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
+    CFLAGS=$c_flags RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
+        "${command[@]}" "${kinds[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
         -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size -- "${link[@]}" "$@"
 }
 
@@ -117,7 +144,7 @@ collect() {
     if is_windows; then
         cp "$from/clopos_auth.dll" "$from/libclopos_auth.dll.a" "$1/" &&
             declared_functions include | import_library clopos_auth "$1"
-    else
+    elif ! is_android; then
         "${binutils}strip" -o "$1/libclopos_auth.so" "$from/libclopos_auth.so" &&
             ln -s libclopos_auth.so "$1/libclopos_auth.so.1"
     fi
@@ -143,4 +170,11 @@ build() {
 # which takes most of the time of a build.
 build_planted() {
     cargo_for_target --cfg clopos_planted_panic -C opt-level=0 && collect "$planted"
+}
+
+# check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
+# what ring has in C is left out.
+check_only() {
+    TARGET_CC=true TARGET_AR=true RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-D warnings' \
+        /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked -Zbuild-std=std,panic_unwind
 }

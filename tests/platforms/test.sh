@@ -59,11 +59,15 @@ keeps_every_function() {
 
 # What this platform's compiler makes of the header, and what it made of the first one.
 keeps_the_layout() {
-    local bits=64
-    case $target in armv7-* | i686-*-windows-*) bits=32 ;; esac
+    local record=tests/abi/1.0/layout.64
+    case $target in
+    armv7-* | i686-*-windows-*) record=tests/abi/1.0/layout.32 ;;
+    # int64_t is aligned to 4 bytes there.
+    i686-unknown-linux-*) record=tests/abi/1.1/layout.i686-linux ;;
+    esac
     compile tests/abi/layout.c "$dist" "$work/windows/layout" &&
         run_program "$dist" "$work/windows/layout" | tr -d '\r' >"$work/layout" &&
-        cat "$work/layout" && awk -f tests/abi/same_layout.awk "tests/abi/1.0/layout.$bits" "$work/layout"
+        cat "$work/layout" && awk -f tests/abi/same_layout.awk "$record" "$work/layout"
 }
 
 needs_no_newer_glibc() {
@@ -150,21 +154,53 @@ keeps_its_word_at_every_moment() {
     done
 }
 
+# What a program for Android has to find elsewhere: in what every Android since 5 (API level 21) has, or in what the NDK
+# links into it.
+android_has_the_rest() {
+    "${binutils}nm" "$dist/libclopos_auth.a" | awk '
+        NF == 3 { defined[$3] }
+        NF == 2 && $1 == "U" { wanted[$2] }
+        END { for (name in wanted) if (!(name in defined)) print name }' | sort >"$work/wanted"
+    grep -q '^getaddrinfo$' "$work/wanted" && grep -v '^#' "${1:-tests/platforms/android.symbols}" |
+        awk '{ print $1 }' | sort | comm -13 - "$work/wanted" >"$work/unknown"
+    cat "$work/unknown"
+    [ ! -s "$work/unknown" ]
+}
+
+notices_what_android_lacks() {
+    grep -v '^getaddrinfo ' tests/platforms/android.symbols >"$work/fewer.symbols"
+    ! android_has_the_rest "$work/fewer.symbols" && grep -x getaddrinfo "$work/unknown"
+}
+
 test_that() {
     check "$target: $1" "${@:2}"
 }
 
 clean_up() {
+    # Each target has a standard library of its own.
+    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "target/platforms/$target/build" "$planted"
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
 }
 
 start=$SECONDS
 choose "${1:?a target is wanted}"
+if [[ $target = i686-* ]] && ! runs_32_bit 2>/dev/null; then
+    # A machine of CI is not to fail over what it cannot do.
+    why="$target: this machine's kernel runs no 32-bit programs"
+    if [ -n "${CI:-}" ]; then echo "$why"; else skipped "$why"; fi
+    exit
+fi
 need_tools || skip_all "$target: a tool is missing"
 mkdir -p "$work/windows"
 rm -rf "$dist"
 test_that "it builds" build || exit
+if is_android; then
+    test_that "the static library has no name of Rust's" has_no_rust_names "$dist/libclopos_auth.a" "$binutils"
+    test_that "Android 5 and the NDK have what it needs" android_has_the_rest
+    test_that "a function that they lack would be noticed" notices_what_android_lacks
+    exit
+fi
 unstripped=()
 is_windows || unstripped=("target/platforms/$target/build/$target/release/libclopos_auth.so")
 test_that "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)" "${unstripped[@]}"
@@ -197,5 +233,3 @@ if [[ $target = armv7-* ]]; then
     grep '^peak' "$work/check.log"
 fi
 printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
-# Each target has a standard library of its own.
-[ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "target/platforms/$target/build" "$planted"

@@ -64,7 +64,7 @@ def runtimes(target):
         yield "mingw-w64", version, "ZPL-2.1", texts
         version, texts = debian_package("gcc-mingw-w64-base")
         yield "libgcc", version, "GPL-3.0-or-later WITH GCC-exception-3.1", texts
-    else:
+    elif "android" not in target:  # there the NDK's linker adds its own
         zig = Path(shutil.which("zig")).resolve().parent
         version = output("zig", "version").strip()
         yield "zig-libunwind", version, "Apache-2.0 WITH LLVM-exception", [zig / "lib/libunwind/LICENSE.TXT"]
