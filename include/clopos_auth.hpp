@@ -471,7 +471,7 @@ private:
     std::uint32_t ms_ = CLOPOS_AUTH_TIMEOUT_DEFAULT;
 };
 
-/* A token. Wiped when destroyed; where it came from get_token(), together with the client's own. */
+/* A token. Its text is wiped when neither a token nor a client holds it any more. */
 class token {
 public:
     /* Takes ownership of `raw`, which may be null. */

@@ -5,14 +5,16 @@
 #     tests/release.sh all          for all platforms, and the packages that are made from the archives
 #
 # An archive is libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it is its SHA-256 sum. In it are
-# both libraries, both headers, what pkg-config and CMake find them by, the licence texts of everything that is linked
-# in, an SBOM and the sum of each file.
+# both libraries, both headers, what pkg-config and CMake find them by, the doctor, the packages of the other
+# languages, the examples, the licence texts of everything that is linked in, an SBOM and the sum of each file.
 #
 # The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
 # in it is the commit's, or SOURCE_DATE_EPOCH's.
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/common.sh"
+# shellcheck source=tests/platforms/target.sh
+. tests/platforms/target.sh
 
 # Each is made by the script of this name in tests/release, and tested by test_NAME.sh there.
 PACKAGES=(deb nupkg wheel go_module)
@@ -41,17 +43,34 @@ Cflags: -I\${includedir}
 END_OF_FILE
 }
 
+# copy FROM TO: a folder of sources without what programs leave there.
+copy() {
+    mkdir -p "$2" && tar -C "$1" --exclude=.gitignore --exclude=__pycache__ --exclude=obj --exclude=bin -cf - . |
+        tar -C "$2" -xf -
+}
+
+# What is not the library itself, into the folder $1.
+fill_beside() {
+    local options=(-s)
+    # shellcheck disable=SC2054 # the comma belongs to the option
+    ! is_windows || options+=(-Wl,--no-insert-timestamp)
+    cp tests/release/archive/* CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$1" && mkdir -p "$1/bin" "$1/bindings/cpp" &&
+        compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}" &&
+        cp include/clopos_auth.hpp "$1/bindings/cpp" && copy examples/c "$1/examples/c" &&
+        copy examples/cpp "$1/examples/cpp" && copy examples/go "$1/bindings/go" &&
+        copy examples/dotnet "$1/bindings/dotnet" && copy examples/python "$1/bindings/python"
+}
+
 # Everything in the folder $1.
 fill() {
     local private=(-lpthread -ldl -lm)
     mkdir -p "$1/include" "$1/lib/pkgconfig" "$1/share/clopos_auth/cmake" &&
         cp include/*.h include/*.hpp "$1/include" &&
         cp include/cmake/*.cmake "$1/share/clopos_auth/cmake" &&
-        cp README.md LICENSE-MIT LICENSE-APACHE "$1" &&
-        cp "$dist/libclopos_auth.a" "$1/lib" || return
+        fill_beside "$1" && cp "$dist/libclopos_auth.a" "$1/lib" || return
     if is_windows; then
         private=(-lkernel32 -lntdll -luserenv -lws2_32 -ladvapi32 -lcrypt32 -lbcrypt)
-        mkdir "$1/bin" && cp "$dist/clopos_auth.dll" "$1/bin" &&
+        cp "$dist/clopos_auth.dll" "$1/bin" &&
             cp "$dist/libclopos_auth.dll.a" "$dist/clopos_auth.lib" "$1/lib"
     elif is_android; then
         private=(-ldl)
@@ -63,7 +82,8 @@ fill() {
     pc_file "${private[@]}" >"$1/lib/pkgconfig/clopos_auth.pc" &&
         tests/release/components.py "$target" "$1" || return
     # What the builder's umask and clock would leave.
-    find "$1" -type d -exec chmod 755 {} + && find "$1" -type f -exec chmod 644 {} + || return
+    find "$1" -type d -exec chmod 755 {} + && find "$1" -type f -exec chmod 644 {} + &&
+        chmod 755 "$1"/bin/clopos-doctor* || return
     (cd "$1" && find . -type f | sort | sed 's,^\./,,' | xargs -d '\n' sha256sum >"$work/sums" &&
         mv "$work/sums" SHA256SUMS && chmod 644 SHA256SUMS) &&
         find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
@@ -86,7 +106,7 @@ knows_no_folder() {
 
 release() {
     local name archive
-    target=$1 dist=target/platforms/$1/dist
+    choose "$1"
     name=libclopos_auth-$version-$target
     build_if_old && fill "$work/$name" || return
     if ! knows_no_folder "$work/$name"; then

@@ -1,7 +1,8 @@
 # find_package(clopos_auth) gives
 #
-#   clopos_auth::clopos_auth   the shared library
-#   clopos_auth::static        the static one, with the system's libraries that it needs
+#   clopos_auth::clopos_auth          the shared library
+#   clopos_auth::clopos_auth_static   the static one, with the system's libraries that it needs
+#   clopos_auth::static               the same, by its name before 1.1
 #
 # whichever of them is installed. Lies in PREFIX/share/clopos_auth/cmake and finds everything from there.
 
@@ -30,7 +31,7 @@ find_library(_clopos_auth_static NAMES libclopos_auth.a
   PATHS ${_clopos_auth_places} NO_DEFAULT_PATH NO_CACHE)
 
 if(_clopos_auth_shared AND NOT TARGET clopos_auth::clopos_auth)
-  add_library(clopos_auth::clopos_auth SHARED IMPORTED)
+  add_library(clopos_auth::clopos_auth SHARED IMPORTED ${_clopos_auth_scope})
   set_target_properties(clopos_auth::clopos_auth PROPERTIES
     IMPORTED_LOCATION ${_clopos_auth_shared}
     INTERFACE_INCLUDE_DIRECTORIES ${_clopos_auth_include})
@@ -47,7 +48,7 @@ if(_clopos_auth_shared AND NOT TARGET clopos_auth::clopos_auth)
 endif()
 
 if(_clopos_auth_static AND NOT TARGET clopos_auth::static)
-  add_library(clopos_auth::static STATIC IMPORTED)
+  add_library(clopos_auth::static STATIC IMPORTED ${_clopos_auth_scope})
   set_target_properties(clopos_auth::static PROPERTIES
     IMPORTED_LOCATION ${_clopos_auth_static}
     INTERFACE_INCLUDE_DIRECTORIES ${_clopos_auth_include})
@@ -59,6 +60,12 @@ if(_clopos_auth_static AND NOT TARGET clopos_auth::static)
   elseif(NOT APPLE)
     set_target_properties(clopos_auth::static PROPERTIES INTERFACE_LINK_LIBRARIES "pthread;m;dl")
   endif()
+endif()
+
+if(TARGET clopos_auth::static AND NOT TARGET clopos_auth::clopos_auth_static)
+  add_library(clopos_auth::clopos_auth_static INTERFACE IMPORTED ${_clopos_auth_scope})
+  set_target_properties(clopos_auth::clopos_auth_static PROPERTIES
+    INTERFACE_LINK_LIBRARIES clopos_auth::static)
 endif()
 
 if(NOT TARGET clopos_auth::clopos_auth AND NOT TARGET clopos_auth::static)

@@ -178,3 +178,19 @@ check_only() {
     TARGET_CC=true TARGET_AR=true RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-D warnings' \
         /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked -Zbuild-std=std,panic_unwind
 }
+
+# zig's headers of the C library use C11 inside their macros.
+WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-c11-extensions)
+
+# compile_static SOURCE OUTPUT OPTION...: a program on the static library alone, of every object that it needs.
+compile_static() {
+    if is_windows; then
+        "${binutils}gcc" -static "${WARNINGS[@]}" -O2 -Iinclude "$1" "$dist/libclopos_auth.a" "${@:3}" \
+            -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt -lshell32 -o "$2.exe"
+        return
+    fi
+    local libraries=()
+    [[ $target = *-musl ]] || libraries=(-lpthread -ldl -lm)
+    zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" \
+        "$dist/libclopos_auth.a" "${libraries[@]}" -lunwind "${@:3}" -o "$2"
+}

@@ -9,9 +9,6 @@
 # shellcheck source=tests/platforms/windows.sh
 . tests/platforms/windows.sh
 
-# zig's headers of the C library use C11 inside their macros.
-WARNINGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-c11-extensions)
-
 # compile SOURCE LIBRARIES OUTPUT OPTION...
 compile() {
     if is_windows; then
@@ -96,19 +93,6 @@ test_firmware() {
         compile "$work/nothing.c" "$dist" "$work/nothing" || return
     LD_LIBRARY_PATH=$dist python3 tests/platforms/peak.py firmware.c "${limit[@]}" "$work/firmware" &&
         LD_LIBRARY_PATH=$dist python3 tests/platforms/peak.py "an empty program" "${limit[@]}" "$work/nothing"
-}
-
-# compile_static SOURCE OUTPUT: a program on the static library alone, of every object that it needs.
-compile_static() {
-    if is_windows; then
-        "${binutils}gcc" -static "${WARNINGS[@]}" -O2 -Iinclude "$1" "$dist/libclopos_auth.a" \
-            -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt -lshell32 -o "$2.exe"
-        return
-    fi
-    local libraries=()
-    [[ $target = *-musl ]] || libraries=(-lpthread -ldl -lm)
-    zig cc -target "$zig_target" "${WARNINGS[@]}" -O2 -Iinclude "$1" \
-        "$dist/libclopos_auth.a" "${libraries[@]}" -lunwind -o "$2"
 }
 
 # run_static PROGRAM ARGUMENT...

@@ -41,11 +41,70 @@ has_everything() {
         include/clopos_auth.hpp lib/libclopos_auth.a lib/libclopos_auth.so lib/libclopos_auth.so.1 \
         "lib/libclopos_auth.so.$version" lib/pkgconfig/clopos_auth.pc \
         share/clopos_auth/cmake/clopos_auth-config.cmake \
-        share/clopos_auth/cmake/clopos_auth-config-version.cmake; do
+        share/clopos_auth/cmake/clopos_auth-config-version.cmake CMakeLists.txt CHANGELOG.md \
+        bindings/cpp/clopos_auth.hpp bindings/go/go.mod bindings/dotnet/Clopos.Auth/Clopos.Auth.csproj \
+        bindings/python/clopos_auth/__init__.py examples/c/login.c examples/cpp/CMakeLists.txt; do
         [ -s "$prefix/$file" ] || { echo "missing: $file"; return 1; }
     done
     [ "$(readlink "$prefix/lib/libclopos_auth.so.1")" = "libclopos_auth.so.$version" ] &&
         readelf -d "$prefix/lib/libclopos_auth.so" | grep -F "soname: [libclopos_auth.so.${version%%.*}]"
+}
+
+# Each link leads to a file of the archive, and what runs or is edited is in it.
+readme_needs_only_the_archive() {
+    local link
+    grep -o -h '](\([^)]*\))' "$prefix/README.md" "$prefix/CHANGELOG.md" | sed 's/^](//; s/)$//' >"$work/links"
+    grep -c . "$work/links" || return
+    while read -r link; do
+        case $link in https://*) continue ;; esac
+        [ -e "$prefix/$link" ] || { echo "leads nowhere: $link"; return 1; }
+    done <"$work/links"
+    ! grep -n -E 'cargo|tests/|target/|run\.sh' "$prefix/README.md"
+}
+
+# It would talk to the real service, so it gets no credentials.
+# shellcheck disable=SC2016 # the dollar sign is sed's
+readmes_program_compiles() {
+    sed -n '/^```c$/,/^```$/{/^```/d; p}' "$prefix/README.md" >"$work/readme.c"
+    grep -q clopos_auth_get_token "$work/readme.c" &&
+        cc -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" "$work/readme.c" -L"$prefix/lib" -lclopos_auth \
+            -o "$work/readme" || return
+    ! (unset CLOPOS_CLIENT_ID && runs "$work/readme") 2>"$work/readme.log" &&
+        grep 'INVALID_ARGUMENT.*client_id' "$work/readme.log"
+}
+
+doctor_signs_in() {
+    readelf -V "$prefix/bin/clopos-doctor" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n 1 >"$work/newest"
+    ! readelf -d "$prefix/bin/clopos-doctor" | grep -F libclopos_auth || return
+    echo "needs glibc $(cat "$work/newest")"
+    [ "$(printf '%s\n2.17\n' "$(cat "$work/newest")" | sort -V | tail -n 1)" = 2.17 ] && "$prefix/bin/clopos-doctor"
+}
+
+# A program's own folder, away from this one.
+through_fetch_content() {
+    local outside=$work/outside sum program
+    mkdir -p "$outside" && cp -R tests/install "$outside/" && mkdir "$outside/platforms" &&
+        cp tests/platforms/smoke.c "$outside/platforms" && sum=$(cut -d ' ' -f 1 "target/archives/$name.tar.xz.sha256") &&
+        cmake -S "$outside/install" -B "$outside/build" -DCLOPOS_AUTH_SHA256="$sum" \
+            -DCLOPOS_AUTH_URL="file://$root/target/archives/$name.tar.xz" && cmake --build "$outside/build" || return
+    # Without LD_LIBRARY_PATH: CMake tells each where its library is.
+    for program in c-shared c-static cpp-shared cpp-static; do "$outside/build/$program" || return; done
+    ! readelf -d "$outside/build/c-static" "$outside/build/cpp-static" | grep -F libclopos_auth
+}
+
+examples_sign_in() {
+    cmake -S "$prefix/examples/cpp" -B "$work/examples" && cmake --build "$work/examples" &&
+        "$work/examples/login" | grep '"success":true' && sleep 1 | "$work/examples/event_loop" | grep '^token '
+}
+
+python_binding_signs_in() {
+    PYTHONPATH=$prefix/bindings/python PYTHONDONTWRITEBYTECODE=1 CLOPOS_AUTH_LIBRARY=$prefix/lib/libclopos_auth.so \
+        python3 -m clopos_auth | grep '"success": *true'
+}
+
+go_binding_signs_in() {
+    CGO_CFLAGS=-I$prefix/include CGO_LDFLAGS=-L$prefix/lib go build -C "$prefix/bindings/go" -tags clopos_auth_static \
+        -o "$work/go-login" ./login && "$work/go-login" | grep '"success":true'
 }
 
 # What cargo itself says is linked, the SBOM and the licence texts name the same crates.
@@ -83,6 +142,7 @@ makes_another() {
     local prefix=$work/unpacked/$name
     local -x PKG_CONFIG_PATH=$prefix/lib/pkgconfig
     tests/release.sh "$target" && unpack && grep -q CycloneDX "$prefix/sbom.cdx.json" &&
+        ls "$prefix"/bin/clopos-doctor* &&
         libraries=$(pkg-config --static --libs-only-l clopos_auth) || return
     ! is_android || return 0
     if is_windows; then
@@ -136,6 +196,13 @@ check "pkg-config knows the version" pkg-config --exact-version="$version" clopo
 check "a C program signs in, found by pkg-config, shared" through_pkg_config shared "${c[@]}"
 check "a C program signs in, found by pkg-config, static" through_pkg_config_static static "${c[@]}"
 check "C and C++ programs sign in, found by CMake, shared and static" through_cmake
+check "C and C++ programs sign in that fetch the archive with CMake's FetchContent" through_fetch_content
+check "its README links to what is in it, and has no command that needs more" readme_needs_only_the_archive
+check "its README's program compiles" readmes_program_compiles
+check "its doctor signs in, with glibc 2.17 or newer" doctor_signs_in
+check "its C++ examples build where it is unpacked, and sign in" examples_sign_in
+check "its Python package signs in" python_binding_signs_in
+if need_go; then check "its Go package signs in" go_binding_signs_in; else skipped "the archive's Go package"; fi
 check "the same bytes are made in another folder" makes_the_same_again
 for another in $(tests/platforms.sh --list); do
     if [ "$another" != "$target" ] && [ -e "target/platforms/$another/dist" ]; then
