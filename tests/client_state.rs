@@ -44,13 +44,13 @@ fn an_event_loop_gets_every_token_and_every_error_without_waiting_in_a_call() {
 
     // A cold start.
     assert_eq!(status(client.get_token(NOW)), Status::WouldWait);
-    assert_eq!(changes.recv(), Ok(Status::Ok));
+    assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::Ok));
     let first = value(client.get_token(NOW));
 
     // A refresh: the old token serves meanwhile.
     clock.advance(59 * MINUTE);
     let meanwhile = value(client.get_token(NOW));
-    assert_eq!(changes.recv(), Ok(Status::Ok));
+    assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::Ok));
     let second = value(client.get_token(NOW));
     assert!(meanwhile == first || meanwhile == second);
     assert_ne!(second, first);
@@ -62,7 +62,7 @@ fn an_event_loop_gets_every_token_and_every_error_without_waiting_in_a_call() {
     let mut wait = Duration::ZERO;
     for attempt in 1..=3 {
         clock.advance(wait);
-        assert_eq!(changes.recv(), Ok(Status::Server));
+        assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::Server));
         let error = failed(client.get_token(NOW));
         assert_eq!(error.status(), Status::Server);
         wait = error.retry_after().unwrap();
@@ -74,7 +74,7 @@ fn an_event_loop_gets_every_token_and_every_error_without_waiting_in_a_call() {
     bench.sandbox.heal();
     clock.advance(wait);
     assert_eq!(status(client.get_token(NOW)), Status::WouldWait);
-    assert_eq!(changes.recv(), Ok(Status::Ok));
+    assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::Ok));
     assert_ne!(value(client.get_token(NOW)), second);
     drop(client);
     drop(config);
@@ -93,7 +93,7 @@ fn a_rate_limit_is_announced_although_the_sign_in_goes_on() {
     let changes = changes(&mut config);
     let client = bench.client(&config);
     assert_eq!(status(client.get_token(NOW)), Status::WouldWait);
-    assert_eq!(changes.recv(), Ok(Status::RateLimited));
+    assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::RateLimited));
     let error = failed(client.get_token(NOW));
     assert_eq!(error.status(), Status::RateLimited);
     assert!(error.retry_after() > Some(MINUTE));
@@ -110,7 +110,7 @@ fn callers_that_share_a_sign_in_cause_one_change() {
     drop(config);
     let callers = client.clone();
     together(20, move |_| value(callers.get_token(None)));
-    assert_eq!(changes.recv(), Ok(Status::Ok));
+    assert_eq!(changes.recv_timeout(MINUTE), Ok(Status::Ok));
     client.invalidate(Some("another"));
     client.cancel();
     drop(client);
@@ -134,14 +134,14 @@ fn what_is_announced_can_be_seen_inside_the_change_function() {
     let client = found.get_or_init(|| bench.client(&config));
 
     let serial = client.get_token(None).unwrap().serial();
-    let (status, token, state) = see.recv().unwrap();
+    let (status, token, state) = see.recv_timeout(MINUTE).unwrap();
     assert_eq!((status, token.ok()), (Status::Ok, Some(serial)));
     assert!(!state.request_in_flight && state.is_fresh);
     assert_eq!(last_status(&state), Some(Status::Ok));
 
     bench.sandbox.fail(Fault::Status401);
     assert_eq!(failed(client.authenticate(None)).status(), Status::Rejected);
-    let (status, token, state) = see.recv().unwrap();
+    let (status, token, state) = see.recv_timeout(MINUTE).unwrap();
     assert_eq!((status, token.ok()), (Status::Rejected, Some(serial)));
     assert!(!state.request_in_flight && state.is_fresh);
     assert_eq!(last_status(&state), Some(Status::Rejected));
@@ -160,7 +160,7 @@ fn a_change_function_may_close_its_own_client() {
     });
     let client = found.get_or_init(|| bench.client(&config));
     assert_eq!(status(client.get_token(NOW)), Status::WouldWait);
-    close.recv().unwrap();
+    close.recv_timeout(MINUTE).unwrap();
     client.close();
     assert_eq!(status(client.get_token(NOW)), Status::Cancelled);
 }
@@ -216,7 +216,7 @@ fn a_change_function_that_takes_long_delays_no_caller_and_no_other_change() {
     let client = bench.client(&config);
     for _ in 0..3 {
         value(client.authenticate(None));
-        assert_eq!(calls.recv(), Ok(Status::Ok));
+        assert_eq!(calls.recv_timeout(MINUTE), Ok(Status::Ok));
     }
     drop(release);
 }
