@@ -49,8 +49,7 @@ pub(super) fn parse_fields(body: &[u8]) -> Result<Fields<'_>, Cow<'static, str>>
         let what = match error.classify() {
             serde_json::error::Category::Eof => "the JSON is truncated",
             serde_json::error::Category::Data => {
-                "the JSON is not an object, or has a duplicate \
-                                                  field"
+                "the JSON is not an object, or has a duplicate field"
             }
             _ => "the body is not JSON",
         };

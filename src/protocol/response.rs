@@ -70,10 +70,8 @@ fn parse_grant(fields: &Fields, head: &Head, unix_now: i64) -> Result<Grant, Cow
         None => return Err("the field \"token\" is missing".into()),
     };
     let token_type = match fields.token_type {
-        Some(raw) => header_text(raw, 64).ok_or(
-            "\"token_type\" is not a string of 1 to 64 \
-                                                 visible ASCII characters",
-        )?,
+        Some(raw) => header_text(raw, 64)
+            .ok_or("\"token_type\" is not a string of 1 to 64 visible ASCII characters")?,
         None => Secret::new("Bearer"),
     };
     let server_now = head.date.and_then(unix_seconds);
@@ -315,6 +313,23 @@ mod tests {
                 Status::Protocol,
                 "{token}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_type_is_one_short_word() {
+        for (token_type, is_good) in [
+            (r#""Bearer""#, true),
+            (r#""""#, false),
+            (r#""a b""#, false),
+            ("7", false),
+        ] {
+            let rest = r#""token":"a","expires_in":60"#;
+            let result = read(
+                200,
+                &format!(r#"{{"success":true,{rest},"token_type":{token_type}}}"#),
+            );
+            assert_eq!(result.is_ok(), is_good, "{token_type}");
         }
     }
 

@@ -23,7 +23,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const NOT_A_PROXY: &str = "did not respond as an HTTP proxy";
 
 /// Asks the proxy at the other end of `socket` for a tunnel to `target`.
-pub(in super::super) fn tunnel(
+pub(crate) fn tunnel(
     proxy: &ProxyUrl,
     socket: &mut Socket,
     target: &Endpoint,
