@@ -106,6 +106,15 @@ fn get_and_free_token(client: usize) -> Status {
     }
 }
 
+fn current(client: usize) -> Status {
+    // SAFETY: the seconds are not wanted; a handle may be anything.
+    let serial = unsafe { clopos_auth_current(std::ptr::without_provenance(client), null_mut()) };
+    match serial {
+        0 => Status::WouldWait,
+        _ => Status::Ok,
+    }
+}
+
 fn allocations(of: impl Fn() -> Status) -> usize {
     // What a thread sets up at its first call.
     assert_eq!(of(), Status::Ok);
@@ -121,6 +130,7 @@ fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
     assert_eq!(allocations(|| copy_token(client, 0)), 0);
+    assert_eq!(allocations(|| current(client)), 0);
     assert_eq!(allocations(|| get_and_free_token(client)), 100);
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
@@ -174,6 +184,31 @@ fn without_memory_for_a_token_the_status_says_so() {
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 
+#[test]
+fn without_memory_for_a_state_the_status_says_so() {
+    let sandbox = Sandbox::start(Settings::default()).unwrap();
+    let client = client_with_token(&sandbox);
+    let call = |exhausted_size| {
+        let (mut state, mut error) = (std::ptr::without_provenance_mut(8), null_mut());
+        EXHAUSTED_SIZE.set(exhausted_size);
+        // SAFETY: the outputs are live values, and overwritten; each object is freed once.
+        unsafe {
+            let client = std::ptr::without_provenance(client);
+            let status = clopos_auth_get_state(client, &mut state, &mut error);
+            EXHAUSTED_SIZE.set(0);
+            assert_eq!(status == Status::Ok, !state.is_null());
+            clopos_auth_state_free(state);
+            clopos_auth_error_free(error);
+            status
+        }
+    };
+    assert_eq!(call(0), Status::Ok);
+    // The state is the last thing that was allocated.
+    assert_eq!(call(LAST_SIZE.get()), Status::Internal);
+    assert_eq!(call(0), Status::Ok);
+    clopos_auth_client_free(std::ptr::without_provenance_mut(client));
+}
+
 /// From here on the kernel kills this thread at any system call but the one that ends it. (The older
 /// strict mode would also forbid reading the processor's clock.)
 fn forbid_system_calls() {
@@ -220,7 +255,8 @@ fn a_cached_token_is_copied_without_a_system_call() {
     thread::spawn(move || {
         assert_eq!(copy_token(client, 0), Status::Ok);
         forbid_system_calls();
-        let copied = (0..1000).all(|_| copy_token(client, 0) == Status::Ok);
+        let copied =
+            (0..1000).all(|_| copy_token(client, 0) == Status::Ok && current(client) == Status::Ok);
         COPIED.store(copied, Ordering::Release);
         // SAFETY: ends this thread, which nobody joins and which owns nothing.
         unsafe { libc::syscall(libc::SYS_exit, 0) };

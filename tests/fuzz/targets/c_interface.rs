@@ -106,6 +106,10 @@ extern "C" fn log(level: i32, line: *const c_char, _: *mut c_void) {
     assert!(!line.to_string_lossy().contains(SECRET));
 }
 
+extern "C" fn changed(status: i32, _: *mut c_void) {
+    assert!(Status::from_number(status).is_some_and(|status| status != Status::Cancelled));
+}
+
 impl World {
     /// A handle of any kind: one that lives, one that was freed, one of the other kind, one that was
     /// made up.
@@ -145,7 +149,7 @@ impl World {
         // SAFETY: texts end with a NUL, other pointers are NULL or of a local variable, tokens and
         // errors are freed once; what handles are is up to the library.
         let status = unsafe {
-            match call % 24 {
+            match call % 27 {
                 0 => {
                     self.configs.push(clopos_auth_config_new());
                     return;
@@ -201,7 +205,7 @@ impl World {
                 9..=11 => {
                     let mut out = 1 as *mut _;
                     let client = self.client(script);
-                    let status = if call % 24 == 9 {
+                    let status = if call % 27 == 9 {
                         clopos_auth_authenticate(client, timeout, &mut out, &mut err)
                     } else {
                         clopos_auth_get_token(client, timeout, &mut out, &mut err)
@@ -296,6 +300,36 @@ impl World {
                 22 => {
                     let number = i32::from(script.number() as i8);
                     clopos_auth_config_set_allow_plain_http(self.config(script), number, &mut err)
+                }
+                23 => {
+                    let config = self.config(script);
+                    let on_change: clopos_auth_change_fn = match script.number() {
+                        0 => None,
+                        _ => Some(changed),
+                    };
+                    clopos_auth_config_set_on_change(config, on_change, null_mut(), &mut err)
+                }
+                24 => {
+                    let mut left = 1;
+                    let serial = clopos_auth_current(self.client(script), &mut left);
+                    assert!(left >= 0 && (serial != 0 || left == 0));
+                    return;
+                }
+                25 => {
+                    let mut out = 1 as *mut _;
+                    let status = clopos_auth_get_state(self.client(script), &mut out, &mut err);
+                    assert_eq!(status == Status::Ok, !out.is_null());
+                    if let Some(state) = out.as_ref() {
+                        assert!(state.failures <= state.requests);
+                        let has_message = !state.last_message.is_null();
+                        assert_eq!(has_message, state.last_status != Status::Ok);
+                        if has_message {
+                            let message = CStr::from_ptr(state.last_message).to_string_lossy();
+                            assert!(!message.contains(SECRET), "{message}");
+                        }
+                    }
+                    clopos_auth_state_free(out);
+                    status
                 }
                 _ => {
                     let level = i32::from(script.number() as i8);

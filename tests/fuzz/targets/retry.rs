@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clopos_auth::testing::clock::Instant;
 use clopos_auth::testing::fuzz::{retry_hint, unix_seconds};
-use clopos_auth::testing::pace::{Pace, FailureKind};
+use clopos_auth::testing::pace::{FailureKind, Pace};
 use clopos_fuzz::response;
 use libfuzzer_sys::fuzz_target;
 
