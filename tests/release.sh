@@ -54,11 +54,12 @@ fill_beside() {
     local options=(-s)
     # shellcheck disable=SC2054 # the comma belongs to the option
     ! is_windows || options+=(-Wl,--no-insert-timestamp)
-    cp tests/release/archive/* CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$1" && mkdir -p "$1/bin" "$1/bindings/cpp" &&
-        compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}" &&
+    cp tests/release/archive/* CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$1" && mkdir -p "$1/bindings/cpp" &&
         cp include/clopos_auth.hpp "$1/bindings/cpp" && copy examples/c "$1/examples/c" &&
         copy examples/cpp "$1/examples/cpp" && copy examples/go "$1/bindings/go" &&
-        copy examples/dotnet "$1/bindings/dotnet" && copy examples/python "$1/bindings/python"
+        copy examples/dotnet "$1/bindings/dotnet" && copy examples/python "$1/bindings/python" || return
+    # A program for Android is linked by the NDK.
+    is_android || { mkdir "$1/bin" && compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}"; }
 }
 
 # Everything in the folder $1.
@@ -83,7 +84,7 @@ fill() {
         tests/release/components.py "$target" "$1" || return
     # What the builder's umask and clock would leave.
     find "$1" -type d -exec chmod 755 {} + && find "$1" -type f -exec chmod 644 {} + &&
-        chmod 755 "$1"/bin/clopos-doctor* || return
+        find "$1" -name 'clopos-doctor*' -exec chmod 755 {} + || return
     (cd "$1" && find . -type f | sort | sed 's,^\./,,' | xargs -d '\n' sha256sum >"$work/sums" &&
         mv "$work/sums" SHA256SUMS && chmod 644 SHA256SUMS) &&
         find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
@@ -105,7 +106,8 @@ knows_no_folder() {
 }
 
 release() {
-    local name archive
+    # choose() sets packages, too.
+    local name archive packages
     choose "$1"
     name=libclopos_auth-$version-$target
     build_if_old && fill "$work/$name" || return
