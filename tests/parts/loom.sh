@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# every interleaving of three threads around one request, with loom
+# every interleaving of three threads around one sign-in (or those with up to five interruptions), with loom
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -183,7 +183,8 @@ fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     explore_with(None, name, model);
 }
 
-/// The same, with a limit to how often a thread is interrupted where it could go on.
+/// The same, with a limit to how often a thread is interrupted where it could go on. For models of which all
+/// interleavings would take minutes or longer.
 fn explore_with(preemptions: Option<usize>, name: &str, model: impl Fn() + Sync + Send + 'static) {
     let count = StdArc::new(Count::new(0));
     let counted = count.clone();
@@ -220,7 +221,7 @@ fn three_callers_on_a_cold_client_cause_one_sign_in_and_get_its_token() {
 
 #[test]
 fn three_who_hold_tickets_share_one_sign_in() {
-    explore_with(Some(3), "three tickets", || {
+    explore_with(Some(5), "three tickets", || {
         let client = Arc::new(Client::new());
         let tickets = [(); 3].map(|()| client.flights.ticket());
         let call = |client: &Client, ticket| client.new_token(&ticket, || client.sign_in(true));
@@ -269,7 +270,7 @@ fn callers_who_were_there_together_all_get_the_error_of_one_flight() {
 
 #[test]
 fn a_cancel_among_callers_strands_nobody_and_leaves_the_client_usable() {
-    explore("cancel", || {
+    explore_with(Some(5), "cancel", || {
         let client = Arc::new(Client::new());
         let caller = start(&client, |client| client.get_token(true));
         let canceller = start(&client, |client| client.flights.cancel());
@@ -287,7 +288,7 @@ fn a_cancel_among_callers_strands_nobody_and_leaves_the_client_usable() {
 
 #[test]
 fn a_close_among_callers_strands_nobody_and_nothing_is_kept_after_it() {
-    explore("close", || {
+    explore_with(Some(5), "close", || {
         let client = Arc::new(Client::new());
         let caller = start(&client, |client| client.get_token(true));
         let closer = start(&client, |client| {
@@ -342,7 +343,7 @@ fn cancel_and_close_wake_a_waiter_whose_flight_never_ends() {
 
 #[test]
 fn a_delay_sends_away_who_cannot_wait_and_keeps_who_can() {
-    explore("delay", || {
+    explore_with(Some(5), "delay", || {
         let client = Arc::new(Client::new());
         let [hasty, patient] = client.start();
         // Time passes only when the one who cannot wait has gone, which the delay has to bring
@@ -388,7 +389,7 @@ fn a_close_ends_a_delay_and_all_who_wait_for_its_end() {
 
 #[test]
 fn a_refresh_and_callers_share_one_sign_in_and_the_next_gets_what_it_brought() {
-    explore("refresh ahead", || {
+    explore_with(Some(5), "refresh ahead", || {
         let client = Arc::new(Client::new());
         client.cache.store(100, Ordering::SeqCst);
         // Two who noticed that the token wants a refresh, and one who insists on a new one.
