@@ -233,11 +233,12 @@ func (c *Client) take(answer C.answer, asked reading, changes uint64) (Token, er
 // asking nor waiting keeps a thread in C: the library says by a callback when it is worth asking again.
 func (c *Client) wait(ctx context.Context, ask func(seen) (Token, error)) (Token, error) {
 	deadline, ok := ctx.Deadline()
-	if !ok {
+	if !ok { // a context with a deadline has its own cause
 		deadline = time.Now().Add(c.timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	first, _ := c.look()
 	for {
 		latest, changed := c.look()
