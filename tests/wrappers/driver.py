@@ -69,14 +69,16 @@ def closed_port():
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):
-    """Another host's server: answers everything, and keeps the names of the headers that it gets."""
+    """Another host's server: refuses everything as the service would, and keeps the names of the headers."""
 
     def do_GET(self):
         """Notes the headers of a request."""
         self.server.seen.extend(name.lower() for name in self.headers)
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
+        body = b'{"success":false,"error":"Invalid token"}'
+        self.send_response(401)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_arguments):
         """Says nothing."""

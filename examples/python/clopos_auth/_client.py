@@ -84,11 +84,13 @@ class _Callbacks:
     def next_change(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
         """The status of the next change, for all who wait in this loop."""
         with self._lock:
+            # A signal handler may empty it between any two of these lines.
             for other in [other for other in self._waiting if other.is_closed()]:
-                del self._waiting[other]
-            if loop not in self._waiting:
-                self._waiting[loop] = loop.create_future()
-            return self._waiting[loop]
+                self._waiting.pop(other, None)
+            future = self._waiting.get(loop)
+            if future is None:
+                future = self._waiting[loop] = loop.create_future()
+            return future
 
     def wake(self, status: int) -> None:
         """Ends the waiting in all loops."""
@@ -126,11 +128,14 @@ _receive_change = _native.CHANGE_FUNCTION(_changed)
 
 
 def _close(handle: int, number: int) -> None:
+    callbacks = _callbacks.get(number)
+    if callbacks is not None:
+        callbacks.wake(Status.CANCELLED)  # at once: what follows waits for the client's functions
     _native.library().clopos_auth_client_free(handle)
     _open.pop(number, None)
-    callbacks = _callbacks.pop(number, None)
+    _callbacks.pop(number, None)
     if callbacks is not None:
-        callbacks.wake(Status.CANCELLED)
+        callbacks.wake(Status.CANCELLED)  # who has come meanwhile
 
 
 def _close_elsewhere(handle: int, number: int) -> None:
@@ -241,7 +246,8 @@ class Client:
         own. Ctrl-C ends the wait in the main thread.
         """
         if self.current() != 0:
-            timeout = 0  # what there is, without a look at the thread
+            with contextlib.suppress(Error):  # another thread has invalidated it meanwhile
+                return self._ask("get_token", 0)  # what there is, without a look at the thread
         return self._wait("get_token", timeout)
 
     async def get_token_async(self, timeout: Optional[float] = None) -> Token:

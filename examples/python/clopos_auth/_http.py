@@ -36,7 +36,8 @@ def urlopen(
     try:
         return _send(request, token, venue, options)
     except urllib.error.HTTPError as refusal:
-        if refusal.code != 401:
+        # The target of a redirect got no token to refuse.
+        if refusal.code != 401 or refusal.url != request.full_url:
             raise
         body = refusal.read()
         other = _other_token(client, token, body)
@@ -120,6 +121,9 @@ class _Answered:
 
     def __call__(self, response: Any, **options: Any) -> Any:
         request = response.request
+        # requests calls this for the target of a redirect, too.
+        if _origin(request.url) != _origin(self._auth.client.base_url):
+            return response
         # Reading the body also frees the connection.
         if response.status_code == 401 and isinstance(request.body, (bytes, str, type(None))):
             other = _other_token(self._auth.client, self._token, response.content)

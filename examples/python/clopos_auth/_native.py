@@ -90,7 +90,7 @@ def _places() -> Iterator[str]:
         return
     names = {"win32": ["clopos_auth.dll"], "darwin": ["libclopos_auth.dylib"]}
     here = pathlib.Path(__file__).resolve().parent
-    folders = [here, here.parent, here.parents[2] / "target" / "release"]
+    folders = [here, here.parent, here.parent.parent.parent / "target" / "release"]
     for name in names.get(sys.platform, ["libclopos_auth.so", "libclopos_auth.so.1"]):
         yield from (str(folder / name) for folder in folders)
     found = ctypes.util.find_library("clopos_auth")

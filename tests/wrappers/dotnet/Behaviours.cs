@@ -905,7 +905,7 @@ internal static class Behaviours
         using HttpClient http = Helper(client);
         ExpectVenues(client, http, 302, "");
         ExpectVenues(client, http, 302, "");
-        Check(Wait(http.GetAsync(Env("CLOPOS_ELSEWHERE_URL"))).StatusCode == HttpStatusCode.OK);
+        Check(Wait(http.GetAsync(Env("CLOPOS_ELSEWHERE_URL"))).StatusCode == HttpStatusCode.Unauthorized);
         ExpectVenues(client, http, 200, "Sandbox");
 
         var sender = new FakeService { AutomaticRedirection = true };

@@ -667,7 +667,7 @@ func helperKeepsTheTokenFromOthers() {
 	venues := helper(newClient())
 	for _, url := range []string{"", "", os.Getenv("CLOPOS_ELSEWHERE_URL")} {
 		status, body := venues(url)
-		check(status == 200 && body == "", status, body)
+		check(status == 401 && strings.Contains(body, "Invalid token"), status, body)
 	}
 	_, body := venues("")
 	check(strings.Contains(body, "Sandbox"), body)

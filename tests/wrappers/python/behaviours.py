@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import copy
 import gc
 import http.server
@@ -300,7 +301,8 @@ def cancelled_by_the_language():
 
 
 def interrupted():
-    with client_from_environment() as clopos:
+    changes = Changes()
+    with client_from_environment(on_change=changes) as clopos:
         for call in clopos.get_token, clopos.authenticate:
             threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
             start = time.monotonic()
@@ -310,6 +312,23 @@ def interrupted():
             except KeyboardInterrupt:
                 assert 0.3 <= time.monotonic() - start < 1.3
         assert clopos.get_token().value
+        changes.wait_for(1)
+        with contextlib.closing(Interrupted()) as loop:
+            assert loop.run_until_complete(clopos.get_token_async()).value
+        loop.handler = clopos.cancel
+        assert asyncio.run(clopos.get_token_async()).value
+        loop.handler = None
+
+
+class Interrupted(asyncio.SelectorEventLoop):
+    """A signal comes while somebody asks whether it is closed."""
+
+    handler = None
+
+    def is_closed(self):
+        if self.handler is not None:
+            self.handler()
+        return super().is_closed()
 
 
 def system_threads():
@@ -408,7 +427,8 @@ def closed_by_its_log_function():
 
 def a_second_close_waits():
     log = Log()
-    entered, closing = threading.Event(), threading.Semaphore(0)
+    entered, waiting, woken = threading.Event(), threading.Event(), threading.Event()
+    closing = threading.Semaphore(0)
     finished = []
 
     def stay():
@@ -417,21 +437,31 @@ def a_second_close_waits():
             closing.acquire()
             closing.acquire()
             time.sleep(0.5)
-            finished.append(True)
+            finished.append(woken.wait(20))
 
     log.on_line = stay
     clopos = client_from_environment(log)
     expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
     assert entered.wait(20)
 
+    async def wait():
+        call = asyncio.ensure_future(clopos.get_token_async())
+        await asyncio.sleep(0.1)  # it has asked
+        waiting.set()
+        await expect_async(Status.CANCELLED, call)
+        woken.set()
+
     def close(delay):
+        assert waiting.wait(20)
         time.sleep(delay)
         closing.release()
         clopos.close()
-        return bool(finished)
+        return finished == [True]
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiter = pool.submit(asyncio.run, wait())
         assert list(pool.map(close, [0, 0.1])) == [True, True]
+        waiter.result()
 
 
 def collected_in_a_log_function():
@@ -640,19 +670,23 @@ def library_missing():
                 assert place in str(error) and why in str(error), error
     # With nothing chosen, every place is named; here, in a process without the library's folder.
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "."}
-    program = "import clopos_auth; clopos_auth.version()"
+    program = "import clopos_auth; clopos_auth._native.__file__ = {!r}; clopos_auth.version()"
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(EXAMPLE / "clopos_auth", folder + "/a/b/clopos_auth")
-        said = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=folder + "/a/b",
-            env=environment,
-            capture_output=True,
-            text=True,
-        ).stderr
-        for place in "a/b/clopos_auth", "a/b", "target/release":
-            assert f"{folder}/{place}/libclopos_auth.so: no such file" in said, said
-        assert "\n  libclopos_auth.so.1: " in said, said
+        for package, places in (
+            (f"{folder}/a/b/clopos_auth", [f"{folder}/{place}" for place in ("a/b", "target/release")]),
+            ("/no-such-app/clopos_auth", ["/no-such-app", "/target/release"]),
+        ):
+            said = subprocess.run(
+                [sys.executable, "-c", program.format(package + "/_native.py")],
+                cwd=folder + "/a/b",
+                env=environment,
+                capture_output=True,
+                text=True,
+            ).stderr
+            for place in package, *places:
+                assert f"{place}/libclopos_auth.so: no such file" in said, said
+            assert "\n  libclopos_auth.so.1: " in said, said
 
 
 def expired_and_refreshed():
@@ -671,8 +705,11 @@ def recovers_from_a_401():
     with client_from_environment() as clopos:
         token = clopos.get_token()
         time.sleep(3.2)
+        # Another thread's invalidate() comes just after get_token() has seen that there is a token.
+        clopos.current = lambda: token.serial
         clopos.invalidate(token)
         following = clopos.get_token()
+        del clopos.current
         assert following.value != token.value
         clopos.invalidate(token.value)
         assert clopos.get_token().value == following.value
@@ -720,11 +757,14 @@ def helper_keeps_a_good_token():
 
 
 def helper_keeps_the_token_from_others():
+    elsewhere = os.environ["CLOPOS_ELSEWHERE_URL"]
     with client_from_environment() as clopos:
-        for _ in range(2):
-            assert get(clopos)[0] == 200
-        elsewhere = os.environ["CLOPOS_ELSEWHERE_URL"]
-        assert get(clopos, elsewhere)[0] == 200
+        token = clopos.get_token()
+        static = StaticSource(token, clopos.base_url)  # has a token again at once
+        for tokens, url in (static, None), (clopos, None), (clopos, elsewhere):
+            status, body = get(tokens, url)
+            assert status == 401 and b"Invalid token" in body, (status, body)
+        assert static.refused == [] and clopos.get_token().value == token.value
         assert b"Sandbox" in get(clopos)[1]
         if BY_REQUESTS:
             return
