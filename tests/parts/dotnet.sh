@@ -35,6 +35,19 @@ says_that_the_file_is_wrong() {
         grep -q -F "$work/login/libclopos_auth.so (it is there, but" "$work/login.log"
 }
 
+# Libraries of other versions: 1.0, and one whose functions may be others.
+says_that_the_version_is_wrong() {
+    local version number
+    for version in "1.0.0 0x010000" "2.0.0 0x020000"; do
+        number=${version#* } version=${version% *}
+        printf '%s\n' "const char *clopos_auth_version(void) { return \"$version\"; }" \
+            "unsigned clopos_auth_version_number(void) { return $number; }" >"$work/other.c" &&
+            cc -shared -fPIC -o "$work/login/libclopos_auth.so" "$work/other.c" &&
+            ! dotnet "$work/login/Login.dll" >"$work/login.log" 2>&1 && cat "$work/login.log" &&
+            grep -q -F "native library clopos_auth is $version; this needs 1.1.0 or a newer 1.x" "$work/login.log" || return
+    done
+}
+
 copies_the_native_library() {
     dotnet build -c Release -o "$work/login-native" "$copy/examples/dotnet/Login" &&
         cmp "$target/release/libclopos_auth.so" "$work/login-native/libclopos_auth.so" &&
@@ -45,6 +58,11 @@ check "the example builds without the native library" \
     dotnet build -c Release -o "$work/login" "$copy/examples/dotnet/Login"
 check "without the native library it says where it looked" says_where_it_looked
 check "with a file that is no library it says that too" says_that_the_file_is_wrong
+if need cc gcc libc6-dev; then
+    check "with a library of another version it says which one it needs" says_that_the_version_is_wrong
+else
+    skipped ".NET: a library of another version: a C compiler is missing"
+fi
 check "the package brings its native libraries and licences along" packs_native_libraries
 built start_sandbox
 check "a project reference brings the native library along" copies_the_native_library

@@ -29,14 +29,14 @@ namespace Clopos.Auth
 
         internal void LogLine(CloposLogLevel level, string line) => log?.Invoke(level, line);
 
-        /// <summary>A sign-in has ended. Its result is read here, once for all waiting tasks: later, another one may
-        /// be in progress.</summary>
+        /// <summary>A sign-in has ended, or it waits for its next attempt. The result is read here, once for all
+        /// waiting tasks: later, another sign-in may be in progress.</summary>
         internal void Changed(CloposAuthStatus status)
         {
-            Tokens.Complete(() => Native.Call(Native.clopos_auth_get_token, Client, 0));
-            SignIns.Complete(() => status == CloposAuthStatus.Ok
-                ? Native.Call(Native.clopos_auth_get_token, Client, 0)
-                : Native.Call(Native.clopos_auth_authenticate, Client, 0));
+            Tokens.Complete(Client, Native.clopos_auth_get_token);
+            SignIns.Complete(Client, status == CloposAuthStatus.Ok
+                ? (Native.TokenFunction)Native.clopos_auth_get_token
+                : Native.clopos_auth_authenticate);
             if (owner.TryGetTarget(out CloposAuthClient client))
             {
                 client.OnChanged(status);
@@ -47,29 +47,48 @@ namespace Clopos.Auth
         internal void Cancel(string why)
         {
             var cancelled = new Result(null, new CloposAuthException(CloposAuthStatus.Cancelled, why));
-            Tokens.Complete(() => cancelled);
-            SignIns.Complete(() => cancelled);
+            Tokens.Complete(cancelled);
+            SignIns.Complete(cancelled);
         }
     }
 
     /// <summary>Tasks that wait for the next change.</summary>
     internal sealed class Waiters
     {
-        private TaskCompletionSource<Result>? next;
+        private TaskCompletionSource<News>? next;
 
         /// <summary>Returns the next change. Get it before a call, so that no change after the call is
         /// missed.</summary>
-        internal Task<Result> Next()
+        internal Task<News> Next()
         {
-            if (Volatile.Read(ref next) is TaskCompletionSource<Result> current)
+            if (Volatile.Read(ref next) is TaskCompletionSource<News> current)
             {
                 return current.Task;
             }
-            var made = new TaskCompletionSource<Result>(TaskCreationOptions.RunContinuationsAsynchronously);
+            TaskCompletionSource<News> made = New();
             return (Interlocked.CompareExchange(ref next, made, null) ?? made).Task;
         }
 
-        /// <summary>Completes all waiting tasks with one result, which is read only if there is a task.</summary>
-        internal void Complete(Func<Result> ask) => Interlocked.Exchange(ref next, null)?.SetResult(ask());
+        /// <summary>Completes all waiting tasks with what the function returns now. It is called only if there
+        /// is a task.</summary>
+        internal void Complete(IntPtr client, Native.TokenFunction function)
+        {
+            if (Volatile.Read(ref next) is null)
+            {
+                return;
+            }
+            // A task that goes on waiting misses no change, however late it runs.
+            TaskCompletionSource<News>? after = Native.IsInFlight(client) ? New() : null;
+            // Then the call: its result is not older than the calls of those who wait.
+            Interlocked.Exchange(ref next, after)?.SetResult(
+                new News(Native.Call(function, client, 0), after != null, after?.Task));
+        }
+
+        /// <summary>Completes all waiting tasks with one result, the last one.</summary>
+        internal void Complete(Result result) =>
+            Interlocked.Exchange(ref next, null)?.SetResult(new News(result, false, null));
+
+        private static TaskCompletionSource<News> New() =>
+            new TaskCompletionSource<News>(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

@@ -51,7 +51,9 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Raised once for each sign-in when it has ended, also for one that replaces a token before it expires.
+        /// Raised each time that a request has ended, also for one that replaces a token before it expires, and
+        /// when a sign-in waits before it sends one: after a failure another attempt may follow, see
+        /// <see cref="CloposAuthState.RequestInFlight"/>.
         /// Raised on a thread of the library, with no lock held, after the waiting tasks have been completed.
         /// A handler may call this client, also <see cref="Dispose"/>, and may take long, but must not wait
         /// for one of the client's tasks. An exception of a handler is discarded, and the other handlers are
@@ -113,8 +115,12 @@ namespace Clopos.Auth
         public CloposToken Authenticate() => Call(Native.clopos_auth_authenticate, timeoutMs).Get();
 
         /// <summary>Asynchronous version. Cancelling ends this call only.</summary>
-        public Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default) =>
-            WaitAsync(Native.clopos_auth_authenticate, callbacks.SignIns, timeoutMs, cancellationToken);
+        public unsafe Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default)
+        {
+            ulong older = Native.clopos_auth_current(client.Key, null);
+            return WaitAsync(
+                Native.clopos_auth_authenticate, callbacks.SignIns, older, timeoutMs, cancellationToken);
+        }
 
         /// <summary>Returns the state of the token and the result of the last request. Never sends a request, and never
         /// waits.</summary>
@@ -268,7 +274,7 @@ namespace Clopos.Auth
             cancellationToken.IsCancellationRequested
                 ? Task.FromCanceled<CloposToken>(cancellationToken)
                 : Cached() ??
-                    WaitAsync(Native.clopos_auth_get_token, callbacks.Tokens, timeoutMs, cancellationToken);
+                    WaitAsync(Native.clopos_auth_get_token, callbacks.Tokens, 0, timeoutMs, cancellationToken);
 
         /// <summary>The kept token, if it is the one that the library would hand out.</summary>
         private unsafe Task<CloposToken>? Cached()
@@ -304,26 +310,29 @@ namespace Clopos.Auth
             return result;
         }
 
-        /// <summary>Does what the native call does with this timeout, without blocking a thread.</summary>
+        /// <summary>Does what the native call does with this timeout, without blocking a thread. A token with the
+        /// number <paramref name="older"/> is no result: the announcement of an earlier sign-in may come late, when
+        /// the one that this call waits for is in progress.</summary>
         private async Task<CloposToken> WaitAsync(
-            Native.TokenFunction function, Waiters waiters, uint timeoutMs, CancellationToken cancellationToken)
+            Native.TokenFunction function, Waiters waiters, ulong older, uint timeoutMs,
+            CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var deadline = new Deadline(timeoutMs);
+            News news = Ask(function, waiters);
             for (bool hasWaited = false; ; hasWaited = true)
             {
-                Task<Result> change = waiters.Next(); // before the call
-                Result result = Call(function, 0);
-                uint? wait = deadline.WaitAfter(result);
-                if (timeoutMs == 0 || wait is null)
+                bool isPending = news.Result.IsPending(older);
+                uint? wait = isPending ? deadline.LeftMs : deadline.WaitAfter(news);
+                if (timeoutMs == 0 || wait is null || !(news.Next is Task<News> change))
                 {
-                    if (hasWaited && result.Failure is ObjectDisposedException)
+                    if (hasWaited && news.Result.Failure is ObjectDisposedException)
                     {
                         throw new CloposAuthException(CloposAuthStatus.Cancelled, ClosedMeanwhile);
                     }
-                    return result.Get();
+                    return news.Result.Get();
                 }
-                if (wait == 0 && result.IsWouldWait)
+                if (wait == 0 && isPending)
                 {
                     throw new CloposAuthException(
                         CloposAuthStatus.Timeout, "the call timed out; the request continues",
@@ -337,14 +346,24 @@ namespace Clopos.Auth
                 }
                 if (change.IsCompleted)
                 {
-                    result = await change.ConfigureAwait(false);
-                    if (!result.IsWouldWait)
+                    news = await change.ConfigureAwait(false);
+                    if (news.Next != null || !news.Result.IsPending(older))
                     {
-                        return result.Get();
+                        continue;
                     }
                 }
                 cancellationToken.ThrowIfCancellationRequested();
+                news = Ask(function, waiters);
             }
+        }
+
+        private News Ask(Native.TokenFunction function, Waiters waiters)
+        {
+            Task<News> change = waiters.Next(); // before the call
+            Result result = Call(function, 0);
+            bool isInFlight = result.Failure != null && Native.IsInFlight(client.Key);
+            GC.KeepAlive(client);
+            return new News(result, isInFlight, change);
         }
     }
 }

@@ -53,10 +53,10 @@ namespace Clopos.Auth
             {
                 throw new DllNotFoundException(WhereItLooked(failure.Message), failure);
             }
-            if (version < 0x010100)
+            if (version < 0x010100 || version >= 0x020000)
             {
                 throw new DllNotFoundException(
-                    $"the native library {Library} is {Text(clopos_auth_version())}; this needs 1.1.0 or newer");
+                    $"the native library {Library} is {Text(clopos_auth_version())}; this needs 1.1.0 or a newer 1.x");
             }
             isLoaded = true;
         }
@@ -207,6 +207,21 @@ namespace Clopos.Auth
                     Failures = (long)content.Failures,
                     LastMessage = Text(content.LastMessage),
                 };
+            }
+            finally
+            {
+                clopos_auth_state_free(state);
+            }
+        }
+
+        /// <summary>Whether a sign-in is in progress, also while it waits for its next attempt.</summary>
+        internal static bool IsInFlight(IntPtr client)
+        {
+            clopos_auth_get_state(client, out IntPtr state, out IntPtr error); // fails if the client is closed
+            clopos_auth_error_free(error);
+            try
+            {
+                return state != IntPtr.Zero && Marshal.PtrToStructure<StateLayout>(state).RequestInFlight != 0;
             }
             finally
             {

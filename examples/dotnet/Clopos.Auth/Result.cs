@@ -1,6 +1,7 @@
 using System;
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
+using System.Threading.Tasks;
 
 namespace Clopos.Auth
 {
@@ -17,9 +18,11 @@ namespace Clopos.Auth
 
         internal Exception? Failure { get; }
 
-        /// <summary>Whether a request is in progress and has no result yet.</summary>
-        internal bool IsWouldWait =>
-            Failure is CloposAuthException failure && failure.Status == CloposAuthStatus.WouldWait;
+        /// <summary>Whether there is no result yet: a request is in progress, or the token is this older
+        /// one.</summary>
+        internal bool IsPending(ulong older) => token is null
+            ? Failure is CloposAuthException failure && failure.Status == CloposAuthStatus.WouldWait
+            : token.Serial == older;
 
         internal CloposToken Get()
         {
@@ -30,6 +33,26 @@ namespace Clopos.Auth
             }
             return token!;
         }
+    }
+
+    /// <summary>What a task that waits has learned.</summary>
+    internal readonly struct News
+    {
+        internal News(Result result, bool isInFlight, Task<News>? next)
+        {
+            Result = result;
+            IsInFlight = isInFlight;
+            Next = next;
+        }
+
+        internal Result Result { get; }
+
+        /// <summary>Whether a sign-in is in progress: a failure is that of an attempt, and another one
+        /// follows.</summary>
+        internal bool IsInFlight { get; }
+
+        /// <summary>The change after it; null if this is the end of the sign-in.</summary>
+        internal Task<News>? Next { get; }
     }
 
     /// <summary>The end of a call's time, whatever the device's date does.</summary>
@@ -44,23 +67,20 @@ namespace Clopos.Auth
         internal uint LeftMs =>
             (uint)Math.Ceiling(Math.Max(0, end - Stopwatch.GetTimestamp()) * 1000.0 / Stopwatch.Frequency);
 
-        /// <summary>How long a call waits after this result before it tries again; null if it returns, like the native
-        /// call: if the operator has to act, or the time does not suffice.</summary>
-        internal uint? WaitAfter(Result result)
+        /// <summary>How long a call waits after this failure before it tries again: if the sign-in tries again by
+        /// itself, all the time that is left. Null if the call returns, like the native one: if the operator has
+        /// to act, or the time does not suffice.</summary>
+        internal uint? WaitAfter(News news)
         {
             uint left = LeftMs;
-            if (result.IsWouldWait)
-            {
-                return left;
-            }
-            if (!(result.Failure is CloposAuthException failure) || !failure.IsRetryable ||
+            if (!(news.Result.Failure is CloposAuthException failure) || !failure.IsRetryable ||
                 failure.Status == CloposAuthStatus.Cancelled || failure.Status == CloposAuthStatus.Clock ||
                 failure.Status == CloposAuthStatus.Protocol)
             {
                 return null;
             }
             double wait = Math.Ceiling((failure.RetryAfter ?? TimeSpan.Zero).TotalMilliseconds);
-            return wait < left ? (uint)wait : (uint?)null;
+            return wait >= left ? (uint?)null : news.IsInFlight ? left : (uint)wait;
         }
     }
 }

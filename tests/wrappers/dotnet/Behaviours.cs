@@ -31,6 +31,8 @@ internal static class Behaviours
         ["nul_inside"] = NulInside,
         ["would_wait"] = WouldWait,
         ["deadline"] = Deadline,
+        ["waits_for_the_next_attempt"] = WaitsForTheNextAttempt,
+        ["announced_late"] = AnnouncedLate,
         ["cancelled"] = Cancelled,
         ["cancelled_by_the_language"] = CancelledByTheLanguage,
         ["waits_without_a_thread"] = WaitsWithoutAThread,
@@ -455,6 +457,52 @@ internal static class Behaviours
         Throws<ArgumentOutOfRangeException>(() => Wait(client.GetTokenAsync(negative)));
     }
 
+    // The calls for a token and for a sign-in, which wait for the same sign-in of a new client.
+    private static Task<CloposToken>[] WaitTogether(
+        out CloposAuthClient client, EventHandler<CloposAuthChangedEventArgs>? changed = null)
+    {
+        var bothWait = new ManualResetEventSlim();
+        CloposAuthSettings settings = SettingsFromEnvironment();
+        settings.Log = (_, line) => bothWait.Wait(); // a request waits for its log function
+        client = new CloposAuthClient(settings);
+        client.Changed += changed;
+        Task<CloposToken>[] calls = { client.GetTokenAsync(), client.AuthenticateAsync() };
+        bothWait.Set();
+        return calls;
+    }
+
+    private static void WaitsForTheNextAttempt()
+    {
+        var watch = Stopwatch.StartNew();
+        Task<CloposToken>[] calls = WaitTogether(out CloposAuthClient limited);
+        foreach (Task<CloposToken> call in calls)
+        {
+            TimeSpan? wait = Expect(CloposAuthStatus.RateLimited, () => Wait(call)).RetryAfter;
+            Check(wait?.TotalSeconds > 119 && wait?.TotalSeconds <= 150, wait);
+        }
+        Check(limited.GetState().RequestInFlight && watch.Elapsed.TotalSeconds < 10, watch.Elapsed);
+        limited.Dispose();
+
+        calls = WaitTogether(out CloposAuthClient client);
+        Check(calls.Select(call => Wait(call).Value.Reveal()).Distinct().Count() == 1);
+        CloposAuthState state = client.GetState();
+        Check(state.Requests == 2 && state.Failures == 1, $"{state.Requests} {state.Failures}");
+        client.Dispose();
+    }
+
+    private static void AnnouncedLate()
+    {
+        using CloposAuthClient client = NewClient();
+        CloposToken first = client.GetToken();
+        Task<CloposToken> second = client.AuthenticateAsync();
+        // The library's thread for the first one, which had no processor until now.
+        FieldInfo field = typeof(CloposAuthClient).GetField("callbacks", BindingFlags.Instance | BindingFlags.NonPublic);
+        object callbacks = field.GetValue(client);
+        callbacks.GetType().GetMethod("Changed", BindingFlags.Instance | BindingFlags.NonPublic)
+            .Invoke(callbacks, new object[] { CloposAuthStatus.Ok });
+        Check(Wait(second).Value.Reveal() != first.Value.Reveal());
+    }
+
     private static void Cancelled()
     {
         using CloposAuthClient client = NewClient();
@@ -649,15 +697,10 @@ internal static class Behaviours
     private static void AnnouncesAFailure()
     {
         var announced = new ConcurrentQueue<CloposAuthStatus>();
-        using var bothWait = new ManualResetEventSlim();
-        CloposAuthSettings settings = SettingsFromEnvironment();
-        settings.Log = (_, line) => bothWait.Wait(); // a request waits for its log function
-        var client = new CloposAuthClient(settings);
-        client.Changed += (_, change) => announced.Enqueue(change.Status);
         // The tasks get what a thread would get: the failure of the sign-in, as soon as it is there.
         var watch = Stopwatch.StartNew();
-        Task<CloposToken>[] calls = { client.GetTokenAsync(), client.AuthenticateAsync() };
-        bothWait.Set();
+        Task<CloposToken>[] calls = WaitTogether(
+            out CloposAuthClient client, (_, change) => announced.Enqueue(change.Status));
         foreach (Task<CloposToken> call in calls)
         {
             CloposAuthException failure = Expect(CloposAuthStatus.Server, () => Wait(call));
