@@ -523,7 +523,8 @@ typedef struct clopos_auth_state {
  * `longjmp` or unwind.
  *
  * It is not called after `clopos_auth_client_free()` has returned. A function that frees its own client is
- * still running afterwards: `user` must stay valid until it returns. In an interpreter or a managed
+ * still running afterwards: `user` must stay valid until it returns. It must free no other client: two
+ * functions that free each other's clients would wait for each other. In an interpreter or a managed
  * runtime, free the client before the runtime shuts down.
  */
 typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *line, void *user);
@@ -543,9 +544,9 @@ typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *l
  *
  * The rules of `clopos_auth_log_fn` apply: any thread, several at the same time, no lock held; it may call
  * this library, even `clopos_auth_client_free()`; a call with the same client inside it does not wait; it
- * must not throw, `longjmp` or unwind; it is not called after `clopos_auth_client_free()` has returned. If
- * the library can start no thread, it is called inside a call of yours: do not hold a lock during your
- * calls that this function needs as well.
+ * must not throw, `longjmp` or unwind; it must free no client but its own; it is not called after
+ * `clopos_auth_client_free()` has returned. If the library can start no thread, it is called inside a call
+ * of yours: do not hold a lock during your calls that this function needs as well.
  */
 typedef void (CLOPOS_AUTH_CALL *clopos_auth_change_fn)(int32_t status, void *user);
 

@@ -870,6 +870,15 @@ private:
 /* Signs in to the service and keeps the token. One for the whole program is enough. */
 class client : public token_source {
 public:
+    client(client &&) noexcept = default;
+    client &operator=(client &&other) noexcept
+    {
+        // The old client is freed first: until then, its functions may use what it keeps.
+        handle_ = std::move(other.handle_);
+        cache_ = std::move(other.cache_);
+        return *this;
+    }
+
     /* Copies its arguments; sends nothing yet. `error`: what clopos_auth_client_new() lists, or a
      * setting that was refused. */
     [[nodiscard]] static result<client> make(const credentials &who, const config &settings = config())

@@ -420,6 +420,16 @@ mod tests {
         assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Server);
     }
 
+    /// Its credentials are gone before its flights are closed.
+    #[test]
+    fn a_sign_in_that_a_close_has_ended_is_no_change() {
+        let mut config = Config::new();
+        config.set_on_change(|status| assert_ne!(status, Status::Cancelled));
+        let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
+        let client = Client::new(credentials, &config).unwrap();
+        complete(&client, Err(cancelled()));
+    }
+
     /// The handle table gives a slot's cache to the next client while calls of the last one may still
     /// be on their way out.
     #[test]

@@ -154,7 +154,14 @@ impl<R: Clone, E: Clone> Flights<R, E> {
     /// For the flight: tells the waiters that it sends its next request at `until`, calls `announce` without
     /// the lock, and waits for that time. Returns false if the client was closed meanwhile.
     pub fn delay(&self, until: Instant, why: E, clock: &Clock, announce: impl FnOnce()) -> bool {
-        self.lock().delayed = Some((until, why));
+        {
+            let mut state = self.lock();
+            // What a close has broken off is no news.
+            if state.closed {
+                return false;
+            }
+            state.delayed = Some((until, why));
+        }
         self.changed.notify_all();
         announce();
         let mut state = self.lock();
@@ -233,6 +240,15 @@ mod tests {
         let refused = flights.start_or_join(&ticket, || Ok(()));
         assert!(matches!(refused, Err(Refused::Closed)));
         assert!(!flights.is_running());
+    }
+
+    #[test]
+    fn a_flight_of_a_closed_client_announces_no_delay() {
+        let flights = Flights::<(), ()>::new();
+        assert!(flights.start_or_join(&flights.ticket(), || Ok(())).is_ok());
+        flights.close();
+        let announce = || panic!("it was announced");
+        assert!(!flights.delay(Instant::NEVER, (), &Clock::System, announce));
     }
 }
 

@@ -60,9 +60,6 @@ pub(crate) enum Purpose {
     RefreshAhead,
 }
 
-/// When a refresh that ended with a panic is tried again.
-const RETRY_AFTER_PANIC: Duration = Duration::from_secs(5);
-
 /// Borrowed: [`crate::Client::invalidate`] allocates nothing.
 pub(crate) const TOKEN_REFUSED: &str = "the service refused a token within a minute of issuing it: another \
     one would be refused as well (is the header x-token lost on the way, or the integrator disabled?)";
@@ -149,10 +146,15 @@ impl Shared {
     pub fn run(&self, purpose: Purpose, deadline: Instant) {
         let sign_in = AssertUnwindSafe(|| self.sign_in(purpose, deadline));
         self.complete(catch_unwind(sign_in).unwrap_or_else(|_| {
-            Err(Error::new(
-                Status::Internal,
-                "internal error: caught a panic; please report it",
-            ))
+            // Not logged: the log function of a Rust program may be what has panicked.
+            let (error, _) = self.record_failure(Failed {
+                error: Error::new(
+                    Status::Internal,
+                    "internal error: caught a panic; please report it",
+                ),
+                connected: true,
+            });
+            Err(error)
         }));
     }
 
@@ -227,28 +229,30 @@ impl Shared {
         }
     }
 
-    /// Records a failed attempt. Returns its error with the time until the next one, and whether waiting
-    /// can help.
-    fn attempt_failed(&self, failed: Failed, attempts: u32) -> (Error, bool) {
+    /// Records a failed attempt. Returns its error with the time until the next one, and of what kind it is.
+    fn record_failure(&self, failed: Failed) -> (Error, FailureKind) {
         let Failed { error, connected } = failed;
         let kind = FailureKind::of(&error, connected);
-        let live = self.live();
         let random = jitter::draw();
-        let error = {
-            let now = self.clock().now();
-            let mut paced = live.paced();
-            paced.pace.failed(now, kind, error.retry_after, random);
-            let wait = paced.pace.next(now).since(now);
-            let error = error.with_retry_after(wait);
-            paced.last_result = Some((now, Err(error.clone())));
-            paced.failures += 1;
-            error
-        };
+        let now = self.clock().now();
+        let mut paced = self.live().paced();
+        paced.pace.failed(now, kind, error.retry_after, random);
+        let wait = paced.pace.next(now).since(now);
+        let error = error.with_retry_after(wait);
+        paced.last_result = Some((now, Err(error.clone())));
+        paced.failures += 1;
+        (error, kind)
+    }
+
+    /// Records and logs a failed attempt. Returns its error with the time until the next one, and whether
+    /// waiting can help.
+    fn attempt_failed(&self, failed: Failed, attempts: u32) -> (Error, bool) {
+        let (error, kind) = self.record_failure(failed);
         let level = match kind.is_transient() {
             true => LogLevel::Warn,
             false => LogLevel::Error,
         };
-        live.callbacks.log(
+        self.live().callbacks.log(
             level,
             format_args!(
                 "attempt {attempts} failed: {error}; next attempt in {} ms at the earliest",
@@ -320,7 +324,9 @@ impl Shared {
                 self.cache.store(token.clone());
             }
         });
-        if !is_open {
+        // A close that has begun ends the sign-in before it closes the flights: nothing to tell anybody.
+        let is_cancelled = matches!(&outcome, Err(error) if error.status() == Status::Cancelled);
+        if !is_open || is_cancelled {
             return;
         }
         match outcome {
@@ -339,7 +345,7 @@ impl Shared {
                 // Whatever the sign-in was for: with a token, it was a refresh.
                 let current = self.cache.load().filter(|old| now < old.lifetime.ends);
                 if let Some(token) = &current {
-                    token.postpone_check(now + error.retry_after.unwrap_or(RETRY_AFTER_PANIC));
+                    token.postpone_check(now + error.retry_after.unwrap_or_default());
                 }
                 live.callbacks.changed(error.status());
                 if let Some(token) = current {

@@ -667,6 +667,11 @@ fn a_sign_in_that_has_moved_is_an_error_that_says_where_and_what_to_set() {
             moved_to("https://open-api.clopos.com/auth?session=5e55#top"),
             "redirects /open-api/v2/auth to https://open-api.clopos.com/auth (HTTP 308, moved)",
         ),
+        // As Java servers have it.
+        (
+            moved_to("http://portal.example/login;jsessionid=5e55"),
+            "to http://portal.example/login (HTTP",
+        ),
         // What may hold a password or the secret is not shown.
         (
             moved_to("https://user:5e55@host/"),

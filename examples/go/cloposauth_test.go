@@ -713,7 +713,7 @@ func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
 		for url, expected := range urls {
 			request, err := http.NewRequest(http.MethodGet, url, nil)
 			check(t, err)
-			transport := &cloposauth.Transport{Source: client, Base: nobody{}}
+			transport := &cloposauth.Transport{Client: client, Base: nobody{}}
 			if _, err := transport.RoundTrip(request); errors.Is(err, fs.ErrClosed) != expected {
 				t.Error(base, url, err)
 			}

@@ -28,6 +28,11 @@ type Transport struct {
 	Venue string
 
 	Base http.RoundTripper // nil: http.DefaultTransport
+
+	// Client is what 1.0 called Source, and used if that is nil.
+	//
+	// Deprecated: use Source.
+	Client *Client
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -35,7 +40,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !t.serves(request.URL) {
 		return t.base().RoundTrip(request)
 	}
-	token, err := t.Source.Token(request.Context())
+	token, err := t.source().Token(request.Context())
 	if err != nil {
 		if request.Body != nil {
 			request.Body.Close()
@@ -46,7 +51,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil || !refusesToken(response) {
 		return response, err
 	}
-	if err := t.Source.Invalidate(token); err != nil {
+	if err := t.source().Invalidate(token); err != nil {
 		return response, nil
 	}
 	body := request.Body
@@ -58,7 +63,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return response, nil
 		}
 	}
-	if token, err = t.Source.Token(request.Context()); err != nil {
+	if token, err = t.source().Token(request.Context()); err != nil {
 		if body != nil {
 			body.Close()
 		}
@@ -111,6 +116,13 @@ func (t *Transport) base() http.RoundTripper {
 	return t.Base
 }
 
+func (t *Transport) source() TokenSource {
+	if t.Source == nil && t.Client != nil {
+		return t.Client
+	}
+	return t.Source
+}
+
 // serves tells whether a URL is one of the service, which may see the token.
 func (t *Transport) serves(target *url.URL) bool {
 	base, err := url.Parse(t.baseURL())
@@ -122,7 +134,7 @@ func (t *Transport) baseURL() string {
 	if t.BaseURL != "" {
 		return t.BaseURL
 	}
-	if client, ok := t.Source.(*Client); ok {
+	if client, ok := t.source().(*Client); ok {
 		return client.baseURL
 	}
 	return DefaultBaseURL

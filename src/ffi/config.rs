@@ -27,7 +27,8 @@ pub struct clopos_auth_config {
 /// `longjmp` or unwind.
 ///
 /// It is not called after `clopos_auth_client_free()` has returned. A function that frees its own client is
-/// still running afterwards: `user` must stay valid until it returns. In an interpreter or a managed
+/// still running afterwards: `user` must stay valid until it returns. It must free no other client: two
+/// functions that free each other's clients would wait for each other. In an interpreter or a managed
 /// runtime, free the client before the runtime shuts down.
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
@@ -46,9 +47,9 @@ pub type clopos_auth_log_fn =
 ///
 /// The rules of `clopos_auth_log_fn` apply: any thread, several at the same time, no lock held; it may call
 /// this library, even `clopos_auth_client_free()`; a call with the same client inside it does not wait; it
-/// must not throw, `longjmp` or unwind; it is not called after `clopos_auth_client_free()` has returned. If
-/// the library can start no thread, it is called inside a call of yours: do not hold a lock during your
-/// calls that this function needs as well.
+/// must not throw, `longjmp` or unwind; it must free no client but its own; it is not called after
+/// `clopos_auth_client_free()` has returned. If the library can start no thread, it is called inside a call
+/// of yours: do not hold a lock during your calls that this function needs as well.
 pub type clopos_auth_change_fn = Option<unsafe extern "C" fn(status: i32, user: *mut c_void)>;
 
 static CONFIGS: Table<Mutex<Config>, ()> = Table::new(Kind::Config);

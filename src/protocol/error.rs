@@ -110,10 +110,10 @@ fn moved(head: &Head, code: &str, asked: Asked) -> Option<String> {
     }
 }
 
-/// The target of a redirect without its query and fragment, which may hold a session. `None` if it
+/// The target of a redirect without its query, fragment and parameters, which may hold a session. `None` if it
 /// has a user name, or nothing is left.
 fn shown_target(location: &str, secret: &Secret) -> Option<Box<str>> {
-    let target = location.split(['?', '#']).next()?;
+    let target = location.split(['?', '#', ';']).next()?;
     match target.contains('@') {
         true => None,
         false => sanitize(target, &[secret]),
