@@ -173,9 +173,11 @@ build_planted() {
 }
 
 # check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
-# what ring has in C is left out: `true` compiles it. Any SDKROOT keeps the crate cc from looking for Apple's.
+# what ring has in C is left out: `true` compiles it, also as clang, which ring asks for by name. Any SDKROOT keeps the
+# crate cc from looking for Apple's.
 check_only() {
-    SDKROOT=/usr TARGET_CC=true TARGET_AR=true RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+    ln -sf "$(type -P true)" "$work/clang"
+    SDKROOT=/usr TARGET_CC=true TARGET_AR=true PATH=$work:$PATH RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
         /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked -Zbuild-std=std,panic_unwind
 }
 
