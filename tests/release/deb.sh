@@ -22,7 +22,7 @@ newest_glibc() {
 # The folder $1 is an unpacked archive: debhelper's files go beside what it packs.
 prepare() {
     local multiarch version
-    multiarch=$(dpkg-architecture -A "$architecture" -q DEB_HOST_MULTIARCH) && version=$(crate_version) &&
+    multiarch=$(dpkg-architecture -a "$architecture" -q DEB_HOST_MULTIARCH) && version=$(crate_version) &&
         cp -R tests/release/debian "$1/debian" || return
     cat >"$1/debian/changelog" <<END
 clopos-auth ($version) unstable; urgency=medium

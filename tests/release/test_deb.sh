@@ -16,7 +16,7 @@ packages() {
 
 has_no_errors() {
     # shellcheck disable=SC2046 # words are wanted
-    lintian --fail-on error --allow-root --no-tag-display-limit $(packages "$1")
+    lintian --fail-on error --allow-root --tag-display-limit 0 $(packages "$1")
 }
 
 notices_an_error() {
