@@ -126,6 +126,7 @@ if ! need python3 python3 || ! { python3 -c 'import venv, ensurepip' 2>/dev/null
     skip_all "Python's wheels: Python or its module venv is missing"
 fi
 for another in $(tests/platforms.sh --list); do
+    has_wheel "$another" || continue
     name=libclopos_auth-$version-$another
     [ -e "target/archives/$name.tar.xz" ] || [ -e "target/archives/$name.zip" ] || continue
     wheel=$(wheel_of "$another")

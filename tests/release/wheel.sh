@@ -3,8 +3,9 @@
 #
 #     tests/release/wheel.sh TARGET...
 #
-# Each is target/archives/clopos_auth-VERSION-py3-none-PLATFORM.whl, and beside it is its SHA-256 sum. In it are the
-# package, the shared library, the types, the licence texts and the SBOM. The same archive makes the same bytes.
+# For each of these that has one: target/archives/clopos_auth-VERSION-py3-none-PLATFORM.whl, and beside it is its
+# SHA-256 sum. In it are the package, the shared library, the types, the licence texts and the SBOM. The same archive
+# makes the same bytes.
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
@@ -33,5 +34,5 @@ make_wheel() {
 umask 022
 need python3 python3 && need xz xz-utils && need_source_date || exit 1
 for wanted in "$@"; do
-    make_wheel "$wanted" || exit 1
+    ! has_wheel "$wanted" || make_wheel "$wanted" || exit 1
 done

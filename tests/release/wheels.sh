@@ -2,6 +2,11 @@
 # shellcheck disable=SC2154 # set by target.sh
 # Sourced after tests/common.sh and tests/platforms/target.sh: what a platform is called in a wheel's name.
 
+# Python for Android comes inside an app, which pip installs nothing into.
+has_wheel() {
+    [[ $1 != *-android* ]]
+}
+
 # wheel_tag TARGET: glibc's oldest version is in the name, as PEP 600 has it; PEP 656 for musl.
 wheel_tag() {
     local machine=${1%%-*}
