@@ -946,9 +946,9 @@ public:
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), nullptr));
     }
 
-    /* The number of the token that get_token() would give now without asking anybody (token::serial()), 0
-     * if it would have to do more. `expires_in`, if not null, receives what is left of its life. Takes no
-     * lock, allocates nothing. */
+    /* The number of the token that get_token() would return now without doing anything else
+     * (token::serial()), 0 if it would have to do more. `expires_in`, if not null, receives what is left
+     * of its life. Takes no lock, allocates nothing. */
     [[nodiscard]] std::uint64_t current(std::chrono::seconds *expires_in = nullptr) const noexcept
     {
         std::int64_t left = 0;

@@ -85,16 +85,16 @@ type Config struct {
 	Logger *slog.Logger `json:"-"`
 
 	// OnChange is called when the client's state has changed: with nil when there is a new token,
-	// otherwise with the [Status] of the request that has just failed; State tells more. The same rules as for
-	// Logger hold. While it runs, a sign-in does not make its next attempt, but whoever needs a token that is
-	// there gets it, and calls may overlap. If it panics, Logger gets the stack. To wait for changes in a
-	// select, let it send to a channel:
+	// otherwise with the [Status] of the request that has just failed; State tells more. The rules of Logger
+	// apply. While it runs, a sign-in does not make its next attempt; calls that find a fresh token return it.
+	// Calls of it may overlap. If it panics, Logger gets the stack. To wait for changes in a select, let it
+	// send to a channel:
 	//
 	//	changed := make(chan struct{}, 1)
 	//	config.OnChange = func(error) {
 	//		select {
 	//		case changed <- struct{}{}:
-	//		default: // one is enough: whoever receives it looks at the client
+	//		default: // one is enough: the receiver looks at the client
 	//		}
 	//	}
 	OnChange func(failure error) `json:"-"`

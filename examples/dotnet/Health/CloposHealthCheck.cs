@@ -5,9 +5,9 @@ using Clopos.Auth;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 /// <summary>
-/// How the sign-in to Clopos is. Healthy: there is a token, or nobody has needed one yet. Degraded: the last
-/// request failed, and the token that there is still serves. Unhealthy: there is none. Sends no request,
-/// so a page that is polled costs the service nothing.
+/// Reports the state of the sign-in to Clopos. Healthy: there is a token, or none was requested yet.
+/// Degraded: the last request failed, but the token is still valid. Unhealthy: there is no token. Sends no
+/// request, so polling it costs the service nothing.
 /// </summary>
 public sealed class CloposHealthCheck : IHealthCheck
 {

@@ -82,7 +82,7 @@ func handler(client *cloposauth.Client) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// Without a token, and not only because nobody has needed one yet.
+		// There is no token, and the last request failed.
 		if !state.HasToken && state.LastStatus != 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}

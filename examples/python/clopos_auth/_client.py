@@ -281,11 +281,11 @@ class Client:
         return self._wait("authenticate", timeout)
 
     def current(self) -> int:
-        """The `serial` of the token that get_token() would return now without asking anybody, else 0."""
+        """The `serial` of the token that get_token() would return now without a request, else 0."""
         return int(_native.library().clopos_auth_current(self._handle, None))
 
     def state(self) -> State:
-        """What is known now, for a status display or a health check. Asks nobody, never waits."""
+        """What is known now, for a status display or a health check. Sends nothing, never waits."""
         state = POINTER(_native.CState)()
         _native.call("get_state", self._handle, byref(state))
         try:

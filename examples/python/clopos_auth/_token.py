@@ -82,7 +82,7 @@ class TokenSource(Protocol):
 
 
 class StaticSource:
-    """A source for a host's tests: hands out one token, or raises one Error. Asks nobody."""
+    """A source for a host's tests: hands out one token, or raises one Error. Sends nothing."""
 
     def __init__(self, result: Union[Token, Error], base_url: str = DEFAULT_BASE_URL) -> None:
         #: May be replaced at any time.
