@@ -18,7 +18,15 @@ export CLOPOS_TEST_RESULTS
 work=$(mktemp -d) || exit 1
 # A script with more to clean up defines a function of this name.
 clean_up() { :; }
-trap 'clean_up; rm -rf "$work"' EXIT
+# A script in which a test failed has failed.
+test_failed=0
+end() {
+    local status=$?
+    clean_up
+    rm -rf "$work"
+    exit $((status == 0 ? test_failed : status))
+}
+trap end EXIT
 trap 'exit 1' INT TERM
 # Some tests give up root on the way.
 chmod 711 "$work"
@@ -33,6 +41,7 @@ skipped() { result skipped "$*"; }
 
 # failed NAME FILE: what FILE holds says why.
 failed() {
+    test_failed=1
     result "not ok" "$1"
     sed 's/^/    /' "$2"
 }
@@ -68,13 +77,13 @@ tool_tests() {
     : >"$CLOPOS_TEST_RESULTS"
     "${@:2}" || status=$?
     cat "$CLOPOS_TEST_RESULTS" >>"$results"
-    if grep -q '^not ok ' "$CLOPOS_TEST_RESULTS"; then
-        return 1
-    elif [ "$status" != 0 ] || [ ! -s "$CLOPOS_TEST_RESULTS" ]; then
+    if ! grep -q '^not ok ' "$CLOPOS_TEST_RESULTS"; then
+        [ "$status" != 0 ] || [ ! -s "$CLOPOS_TEST_RESULTS" ] || return 0
         CLOPOS_TEST_RESULTS=$results
         result "not ok" "$1: it ended with status $status and these results: $(wc -l <"$work/tool.results")"
-        return 1
     fi
+    test_failed=1
+    return 1
 }
 
 # What runs the Rust tests; part coverage has another.
@@ -153,11 +162,6 @@ c_tests() {
 # The C tests that run several threads, without those that fork. The library's code is the same for all builds.
 # shellcheck disable=SC2034 # used by the parts
 THREADED_C_TESTS='test(/^c99_shared::.*(together|thread|cancel_wakes|freeing_a_client_waits|never_called_after|may_free_its_client)/)'
-
-# The code that ships, with its names, which the suppressions go by.
-build_with_symbols() {
-    cargo build --lib --profile release-symbols
-}
 
 # build_sanitized NAME OPTION...: the shared library, instrumented; no build script is, since there is a target.
 # Optimised a little: without that, the library's own threads have too little stack for ThreadSanitizer.

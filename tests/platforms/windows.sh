@@ -48,5 +48,5 @@ run_dotnet() {
         skipped "$target: .NET in a 32-bit process"
         return 1
     fi
-    CLOPOS_AUTH_LIBRARIES=$root/$dist WINEPREFIX=$work/wine tests/wrappers/run.sh dotnet-wine32
+    CLOPOS_AUTH_LIBRARIES=$root/$dist WINEPREFIX=$work/wine tool_tests "$target: .NET" tests/wrappers/run.sh dotnet-wine32
 }
