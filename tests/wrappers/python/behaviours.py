@@ -301,6 +301,8 @@ def cancelled_by_the_language():
 
 
 def interrupted():
+    # It is ignored in what a shell starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     changes = Changes()
     with client_from_environment(on_change=changes) as clopos:
         for call in clopos.get_token, clopos.authenticate:
