@@ -21,18 +21,24 @@ fi
 export CLOPOS_AUTH_INCLUDE=$root/include CLOPOS_AUTH_LIBRARIES
 export LD_LIBRARY_PATH=$CLOPOS_AUTH_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
-status=0
-for wanted in "$@"; do
-    language=${wanted%%-*} variant=
-    [ "$language" = "$wanted" ] || variant=${wanted#*-}
-    mkdir "$work/$wanted"
-    if ! "tests/wrappers/$language/build" "$work/$wanted" "$variant" >"$work/build.log" 2>&1; then
-        failed "$wanted is built" "$work/build.log"
-        status=1
-        continue
+# behaviours LANGUAGE-VARIANT
+behaviours() {
+    local language=${1%%-*} variant='' folder=$work/$1
+    [ "$language" = "$1" ] || variant=${1#*-}
+    mkdir "$folder"
+    if ! nice -n 10 "tests/wrappers/$language/build" "$folder" "$variant" >"$folder.build" 2>&1; then
+        failed "$1 is built" "$folder.build"
+        return 1
     fi
     # shellcheck disable=SC2086 # ONLY is a list
-    python3 tests/wrappers/driver.py "$language" "$variant" "$work/$wanted/behaviours" \
-        "$(target_directory)/debug/clopos-sandbox" ${ONLY:-} || status=1
+    python3 tests/wrappers/driver.py "$language" "$variant" "$folder/behaviours" \
+        "$(target_directory)/debug/clopos-sandbox" ${ONLY:-}
+}
+
+# Two at a time: most behaviours wait for their sandbox. Each shows what it says when it has ended.
+running=0
+for wanted in "$@"; do
+    if [ "$running" = 2 ]; then wait -n || test_failed=1; else running=$((running + 1)); fi
+    { behaviours "$wanted" >"$work/$wanted.log" 2>&1; status=$?; cat "$work/$wanted.log"; exit "$status"; } &
 done
-exit "$status"
+for (( ; running > 0; running--)); do wait -n || test_failed=1; done
