@@ -138,14 +138,18 @@ fetch_crates() {
 # shellcheck disable=SC2054 # the comma belongs to the option
 SHIPPED=(--release --lib --crate-type cdylib,staticlib)
 
-# Builds what ships, for this machine, into the folder release of the target directory.
-build_library() {
-    local folder=${CARGO_TARGET_DIR:-target}/release
-    run cargo rustc "${SHIPPED[@]}" || return
+# Builds what ships, for this machine, into the folder release of the target directory. The same shared library with its
+# names, which valgrind needs, is in the folder unstripped beside it.
+build_library() (
+    folder=${CARGO_TARGET_DIR:-target}/release
+    mkdir -p "$folder" && lock "$folder/lock" && run cargo rustc "${SHIPPED[@]}" -- -C strip=none || exit
     # Programs look for the library by its SONAME.
     ln -sf libclopos_auth.so "$folder/libclopos_auth.so.1"
-    [ "$(uname -s)" != Linux ] || rename_rust_names "$folder/libclopos_auth.a"
-}
+    [ "$(uname -s)" = Linux ] || exit 0
+    rename_rust_names "$folder/libclopos_auth.a" && mkdir -p "$folder/unstripped" &&
+        ln -f "$folder/libclopos_auth.so" "$folder/libclopos_auth.a" "$folder/unstripped" && ln -sf libclopos_auth.so "$folder/unstripped/libclopos_auth.so.1" &&
+        strip -o "$folder/stripped.so" "$folder/libclopos_auth.so" && mv "$folder/stripped.so" "$folder/libclopos_auth.so"
+)
 
 # rename_rust_names LIBRARY [PREFIX]: puts clopos_auth_private_ before Rust's own names in a static library. Otherwise it
 # could not be linked beside another one that is written in Rust: both would define the same names. PREFIX stands before
@@ -170,6 +174,11 @@ rename_rust_names() {
 # The functions that the header in the folder $1 declares.
 declared_functions() {
     grep -o 'clopos_auth_[a-z_]*(' "$1/clopos_auth.h" | tr -d '(' | sort -u
+}
+
+# lock FILE: until the process or subshell ends that calls this, whoever else calls it with this file waits.
+lock() {
+    exec 9>"$1" && { ! type -P flock >/dev/null || flock 9; }
 }
 
 # Shows a command that a reader may want to take along, and runs it.

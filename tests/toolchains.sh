@@ -9,7 +9,7 @@ toolchains=$root/target/toolchains
 # same meanwhile waits.
 fetch() (
     [ ! -e "$toolchains/$1" ] || exit 0
-    mkdir -p "$toolchains" && exec 9>"$toolchains/$1.lock" && { ! type -P flock >/dev/null || flock 9; } || exit
+    mkdir -p "$toolchains" && lock "$toolchains/$1.lock" || exit
     [ ! -e "$toolchains/$1" ] || exit 0
     echo "fetching $1 into ${toolchains#"$root"/}" >&2
     folder=$(mktemp -d "$toolchains/new.XXXXXX") || exit
