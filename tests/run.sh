@@ -17,11 +17,7 @@ set -u
 cd "$root" || exit 1
 
 # In the order in which they run: what is quick and finds most comes first.
-HERE=(
-    scripts format clippy docs rust simulation loom header c memcheck symbols abi
-    wrappers go dotnet examples install secrets
-)
-ALL=(
+PARTS=(
     scripts format clippy docs rust simulation loom header c memcheck helgrind asan tsan symbols abi
     wrappers go dotnet examples install cost resources soak coverage fuzz deny platforms release packages secrets
 )
@@ -34,9 +30,12 @@ first_comment() { sed -n '2s/^# //p' "tests/parts/$1.sh"; }
 needs() { sed -n 's/^# needs: //p' "tests/parts/$1.sh"; }
 # Its lines "# ahead: COMMAND" name what it installs or builds first, and what can as well be done before.
 ahead() { sed -n 's/^# ahead: //p' "tests/parts/$1.sh"; }
+# Its line "# run: all" or "# run: default" says that it belongs to one of the two runs only.
+belongs_to() { case $(sed -n 's/^# run: //p' "tests/parts/$2.sh") in '' | "$1") ;; *) return 1 ;; esac; }
+parts_of() { for part in "${PARTS[@]}"; do ! belongs_to "$1" "$part" || echo "$part"; done; }
 
 usage() {
-    echo "$1; there are: all ${ALL[*]}" >&2
+    echo "$1; there are: all ${PARTS[*]}" >&2
     exit 2
 }
 
@@ -78,19 +77,22 @@ run_part() {
     echo "--- $part: $good passed, $bad failed, $missed skipped in $((SECONDS - start)) s"
 }
 
+# shellcheck disable=SC2046 # words are wanted
 case ${1:-} in
 --list)
-    for part in "${ALL[@]}"; do
-        [[ " ${HERE[*]} " = *" $part "* ]] && when='' || when=' (with "all")'
+    for part in "${PARTS[@]}"; do
+        when=
+        belongs_to default "$part" || when=' (with "all")'
+        belongs_to all "$part" || when=' (not with "all")'
         printf '%-12s %s%s\n' "$part" "$(first_comment "$part")" "$when"
     done
     exit
     ;;
-'') set -- "${HERE[@]}" ;;
-all) [ $# = 1 ] || usage '"all" stands alone' && set -- "${ALL[@]}" ;;
+'') set -- $(parts_of default) ;;
+all) [ $# = 1 ] || usage '"all" stands alone' && set -- $(parts_of all) ;;
 esac
 for part in "$@"; do
-    [[ " ${ALL[*]} " = *" $part "* ]] || usage "no part is named $part"
+    [[ " ${PARTS[*]} " = *" $part "* ]] || usage "no part is named $part"
 done
 add_to_plan "$@"
 

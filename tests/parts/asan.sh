@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the C tests and the library's own code, with AddressSanitizer and LeakSanitizer
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # instructions, system calls, allocations and sizes beside the peers: what repeats
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# the Rust tests once more, watched: every line of the library is run by a test or explained
+# the Rust tests, watched: every line of the library is run by a test or explained
+# run: all
+# ahead: need_network_tools
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # licences, banned and duplicate crates, and where every crate comes from, with cargo-deny
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # a minute of each fuzz target
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

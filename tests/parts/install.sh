@@ -7,8 +7,9 @@
 # shellcheck source=tests/install/programs.sh
 . tests/install/programs.sh
 
+# What is installed and where does not depend on the optimisation, which takes most of the time of a build.
 install_library() {
-    cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
     # From here on, programs have only what was installed.
     mv "$build" "$build.away"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the archives of a release, made twice, and programs that build against them
+# run: all
 # needs: platforms
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

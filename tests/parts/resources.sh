@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # out of memory and out of stack are a status, and no file is written
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # two minutes of everything at once: no growth, and no token past its end
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

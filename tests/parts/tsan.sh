@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the C tests with threads, the library's and Rust's own code, with ThreadSanitizer
+# run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -159,12 +159,13 @@ import_library() {
 }
 
 # A shared library for Linux is stripped here, not by the compiler: its names tell what takes the space. A DLL's have no
-# sizes.
-build() {
-    local strip=(-C strip=none)
+# sizes. Who wants the same meanwhile waits.
+build() (
+    strip=(-C strip=none)
     ! is_windows || strip=()
-    cargo_for_target "${strip[@]}" && collect "$dist"
-}
+    mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" &&
+        cargo_for_target "${strip[@]}" && collect "$dist"
+)
 
 # The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,
 # which takes most of the time of a build.
