@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Fails if what the records in this folder declare is not so any more: numbers, fields and their places, functions.
+#
+#     tests/abi/keeps.sh FOLDER COMPILER...    the header in FOLDER, as this compiler for C understands it
+
+# shellcheck source=tests/common.sh
+. "$(dirname "$0")/../common.sh"
+
+for record in tests/abi/*/clopos_auth.h; do
+    # Both headers in one program: the recorded one with other names.
+    sed 's/clopos_auth_/recorded_/g; s/CLOPOS_AUTH_/RECORDED_/g' "$record" >"$work/recorded.h" &&
+        awk -f tests/abi/kept.awk "$record" >"$work/kept.c" &&
+        "${@:2}" -std=c11 -ffreestanding "-I$work" "-I$1" -c "$work/kept.c" -o "$work/kept.o" || exit
+done
