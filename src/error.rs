@@ -18,8 +18,8 @@ pub struct Error {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) server_code: Option<Box<str>>,
     pub(crate) reason: Reason,
-    /// Not retryable, although its status is.
-    pub(crate) permanent: bool,
+    /// `None`: as its status is.
+    pub(crate) retryable: Option<bool>,
     /// Borrowed if it is constant: the error for lack of memory needs no memory.
     pub(crate) message: Cow<'static, str>,
 }
@@ -32,7 +32,7 @@ impl Error {
             retry_after: None,
             server_code: None,
             reason: Reason::Unknown,
-            permanent: false,
+            retryable: None,
             message: message.into(),
         }
     }
@@ -57,13 +57,15 @@ impl Error {
     }
 
     /// Whether the same call may succeed later without any change. Not after a proxy has asked for
-    /// (other) credentials or has forbidden the host, unlike after one that is down or overloaded.
+    /// (other) credentials or has forbidden the host, unlike after one that is down or overloaded; but
+    /// after the service has refused a new token, see [`crate::Client::invalidate`].
     pub fn is_retryable(&self) -> bool {
         let proxy_refused = match self.http_status {
             Some(408 | 425 | 429) | None => false,
             Some(code) => self.status == Status::Proxy && (400..500).contains(&code),
         };
-        self.status.is_retryable() && !self.permanent && !proxy_refused
+        self.retryable
+            .unwrap_or(self.status.is_retryable() && !proxy_refused)
     }
 
     /// The time until the next request may be sent, if it is known.

@@ -60,9 +60,17 @@ pub(crate) enum Purpose {
     RefreshAhead,
 }
 
-/// Borrowed: [`crate::Client::invalidate`] allocates nothing.
 pub(crate) const TOKEN_REFUSED: &str = "the service refused a token within a minute of issuing it: another \
     one would be refused as well (is the header x-token lost on the way, or the integrator disabled?)";
+
+/// Retryable: unlike a refusal of the credentials, this ends by itself. Allocates nothing, for
+/// [`crate::Client::invalidate`].
+fn refused_token_error() -> Error {
+    Error {
+        retryable: Some(true),
+        ..Error::new(Status::Rejected, TOKEN_REFUSED)
+    }
+}
 
 impl Live {
     pub fn new(config: &Config) -> Result<Live, Error> {
@@ -95,7 +103,7 @@ impl Paced {
     pub fn token_refused(&mut self, now: Instant, token: &CachedToken) -> Option<Duration> {
         let proven_at = token.lifetime.proven_at;
         let wait = self.pace.token_refused(now, proven_at, jitter::draw())?;
-        self.last_result = Some((now, Err(Error::new(Status::Rejected, TOKEN_REFUSED))));
+        self.last_result = Some((now, Err(refused_token_error())));
         Some(wait)
     }
 
@@ -109,7 +117,7 @@ impl Paced {
         self.last_error()
             .cloned()
             .unwrap_or_else(|| match self.pace.failure(now) {
-                Some(_) => Error::new(Status::Rejected, TOKEN_REFUSED),
+                Some(_) => refused_token_error(),
                 None => {
                     let limit = config.requests_per_minute;
                     let message =
@@ -209,7 +217,8 @@ impl Shared {
                 ),
             );
             let timeout = self.config.attempt_timeout.min(deadline.since(sent));
-            // Every request that is sent counts, even if the service cannot have seen it.
+            // The second request counts, too. If the service cannot have seen it, `Pace::failed` takes it back
+            // from the limit.
             let may_ask_again = || self.clear_to_send().is_ok();
             let attempt = live.http.attempt(&credentials, timeout, may_ask_again);
             let attempt = attempt.and_then(|grant| self.accept(grant, sent, purpose));

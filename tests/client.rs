@@ -625,7 +625,7 @@ fn where_the_service_refuses_what_it_issues_each_sign_in_waits_longer_and_calls_
             assert_eq!(error.status(), Status::Rejected);
             assert!(error.message().contains("refused a token"), "{error}");
             assert_eq!(error.http_status(), None);
-            assert!(!error.is_retryable());
+            assert!(error.is_retryable(), "it ends by itself");
             error.retry_after().unwrap()
         });
         assert_eq!(waits, [waits[0]; 3]);
@@ -642,6 +642,7 @@ fn where_the_service_refuses_what_it_issues_each_sign_in_waits_longer_and_calls_
     let error = failed(client.authenticate(None));
     assert_eq!(error.status(), Status::Rejected);
     assert!(error.message().contains("refused a token"), "{error}");
+    assert!(error.is_retryable());
     assert!((53..=55).contains(&refuse(true)));
     assert!((20..=25).contains(&refuse(false)));
     assert!(bench.log.has(LogLevel::Error, "refused a token"));

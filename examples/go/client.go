@@ -301,7 +301,7 @@ func retryableBefore(err error, deadline time.Time) bool {
 		return false
 	}
 	switch e.Status {
-	case ErrCancelled, ErrClock, ErrProtocol:
+	case ErrCancelled, ErrClock, ErrProtocol, ErrRejected:
 		return false
 	}
 	return time.Now().Add(e.RetryAfter).Before(deadline)

@@ -75,7 +75,7 @@ namespace Clopos.Auth
             uint left = LeftMs;
             if (!(news.Result.Failure is CloposAuthException failure) || !failure.IsRetryable ||
                 failure.Status == CloposAuthStatus.Cancelled || failure.Status == CloposAuthStatus.Clock ||
-                failure.Status == CloposAuthStatus.Protocol)
+                failure.Status == CloposAuthStatus.Protocol || failure.Status == CloposAuthStatus.Rejected)
             {
                 return null;
             }

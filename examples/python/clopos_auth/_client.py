@@ -266,6 +266,9 @@ class Client:
                 # A sign-in with further attempts goes on by itself.
                 is_running = error.status == Status.WOULD_WAIT or self.state().request_in_flight
                 pause = left if is_running else error.retry_after
+                # Like the library it does not wait after these, although they may be retryable.
+                if error.status in (Status.CLOCK, Status.PROTOCOL, Status.REJECTED):
+                    raise
                 if left <= 0 or not error.retryable or pause is None or pause > left:
                     raise
                 if failed and not is_running:

@@ -46,7 +46,7 @@ fn choose(
     ProxyUrl::parse(url.trim())
         .map(Some)
         .map_err(|problem| Error {
-            permanent: true,
+            retryable: Some(false),
             ..Error::new(
                 Status::Proxy,
                 format!("environment variable {name} is invalid: {problem}"),
