@@ -12,8 +12,8 @@ use crate::{Error, Status};
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong clock,
-    /// unexpected response, a proxy's 4xx; or the service refuses the tokens that it issues.
+    /// An attempt failed and is not retried: REJECTED, TLS, CLOCK, PROTOCOL, or a PROXY that is not
+    /// retryable; or the service refuses the tokens that it issues.
     Error = 1,
     /// An attempt failed with a transient error, a refresh failed, or a credential begins or ends with a
     /// blank or a quote.
@@ -79,7 +79,7 @@ impl Callbacks {
     }
 
     /// Tells the change function what a call that does not wait would give now.
-    pub fn changed(&self, status: Status) {
+    pub fn announce(&self, status: Status) {
         if let Some(on_change) = &self.on_change
             && let Some(_pass) = self.gate.enter()
         {
@@ -118,10 +118,10 @@ mod tests {
         callbacks.log(LogLevel::Info, format_args!("nobody wants this"));
         callbacks.log(LogLevel::Warn, format_args!("line {}", 1));
         callbacks.log(LogLevel::Error, format_args!("line {}", 2));
-        callbacks.changed(Status::Server);
+        callbacks.announce(Status::Server);
         callbacks.close();
         callbacks.log(LogLevel::Error, format_args!("too late"));
-        callbacks.changed(Status::Ok);
+        callbacks.announce(Status::Ok);
         drop(callbacks);
         let expected = [
             (LogLevel::Warn, "line 1".to_owned()),
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(changed.iter().collect::<Vec<_>>(), [Status::Server]);
         let none = Callbacks::new(None, None);
         none.log(LogLevel::Error, format_args!("to nobody"));
-        none.changed(Status::Ok);
+        none.announce(Status::Ok);
         assert!(!none.is_running_here());
     }
 }

@@ -97,17 +97,17 @@ impl Client {
                 Ok(token)
             }
             Some(token) => {
-                // The old token can still be used: do not wait for the pace, and for the response only half of
-                // the token's remaining time.
+                // Stale, but usable: do not wait for the pace, and for the response only half of the token's
+                // remaining time.
                 let limit = self
-                    .limit(timeout)
+                    .wait_limit(timeout)
                     .but_not_after(now + token.expires_in() / 2);
                 self.check_pace(WaitLimit::Zero)
                     .and_then(|()| self.new_token(limit, ticket))
                     // The old token, unless it has expired meanwhile.
                     .or_else(|error| self.living().ok_or(error))
             }
-            None => self.new_token(self.limit(timeout), ticket),
+            None => self.new_token(self.wait_limit(timeout), ticket),
         }
     }
 
@@ -115,13 +115,15 @@ impl Client {
     /// token replaces the cached one.
     pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
         let ticket = self.shared.live().flights.ticket();
-        self.new_token(self.limit(timeout), ticket)
+        self.new_token(self.wait_limit(timeout), ticket)
     }
 
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is), because the service
-    /// refused it. If that was within a minute of its issue, another one would probably be refused as
-    /// well: calls that need one fail with [`Status::Rejected`] until the next sign-in may leave, after
-    /// 5 s, doubling up to 5 min, until a token has lived for a minute.
+    /// refused it: another endpoint answered HTTP 401 with `Invalid token` or `Token expired`; any other 401
+    /// is not about the token. If that was within a minute of its issue, another one would probably be
+    /// refused as well: calls that need one fail with [`Status::Rejected`], retryable, until the next sign-in
+    /// may leave, after 5 s, doubling to 225 s, and up to a quarter more, until a token has lived for a
+    /// minute.
     pub fn invalidate(&self, rejected: Option<&str>) {
         let shared = &self.shared;
         let live = shared.live();
@@ -209,7 +211,7 @@ impl Client {
     }
 
     /// Takes a lock of the callbacks: only for a call that has no fresh token.
-    fn limit(&self, timeout: Option<Duration>) -> WaitLimit {
+    fn wait_limit(&self, timeout: Option<Duration>) -> WaitLimit {
         let shared = &self.shared;
         // What the call would wait for may be waiting for this function to return.
         if shared.live().callbacks.is_running_here() {
@@ -407,7 +409,7 @@ mod tests {
         token.lifetime.ends = client.shared.clock().now();
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Ok(Arc::new(token)));
-        let came = client.new_token(client.limit(None), ticket);
+        let came = client.new_token(client.wait_limit(None), ticket);
         assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Connect);
     }
 
@@ -416,7 +418,7 @@ mod tests {
         let client = client(Arc::default());
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Err(Error::new(Status::Server, "no")));
-        let came = client.new_token(client.limit(None), ticket);
+        let came = client.new_token(client.wait_limit(None), ticket);
         assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Server);
     }
 

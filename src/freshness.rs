@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   sent        refresh_at           fresh_until        ends
-//!    |--- fresh ----|------ fresh ------|-- last resort --|
+//!    |--- fresh ----|------ fresh ------|----- stale -----|
 //!    | nobody needs | the first caller  | callers wait    |
 //!    | to look      | starts a refresh, | for the refresh |
 //!    |              | nobody waits      |                 |

@@ -198,7 +198,7 @@ impl Shared {
                         ),
                     );
                     let status = why.status();
-                    let announce = || live.callbacks.changed(status);
+                    let announce = || live.callbacks.announce(status);
                     if !live.flights.delay(next, why, clock, announce) {
                         return Err(cancelled());
                     }
@@ -340,7 +340,7 @@ impl Shared {
         }
         match outcome {
             Ok(token) => {
-                live.callbacks.changed(Status::Ok);
+                live.callbacks.announce(Status::Ok);
                 live.callbacks.log(
                     LogLevel::Info,
                     format_args!(
@@ -356,7 +356,7 @@ impl Shared {
                 if let Some(token) = &current {
                     token.postpone_check(now + error.retry_after.unwrap_or_default());
                 }
-                live.callbacks.changed(error.status());
+                live.callbacks.announce(error.status());
                 if let Some(token) = current {
                     live.callbacks.log(
                         LogLevel::Warn,
