@@ -29,12 +29,37 @@ fn parts() -> Vec<String> {
 }
 
 #[test]
-fn every_status_stands_in_the_readme_with_its_number() {
-    let readme = read("README.md");
+fn every_status_stands_in_readme_and_header_with_its_number_and_whether_it_is_retryable() {
+    let (readme, header) = (read("README.md"), read("include/clopos_auth.h"));
     for status in Status::all() {
-        let row = format!("| `{}` | {} |", status.name(), status as i32);
+        let (name, number) = (status.name(), status as i32);
+        let (in_readme, in_header) = match status.is_retryable() {
+            _ if status == Status::Ok => (" ", [false, false]),
+            true => (" yes ", [true, false]),
+            false => (" no ", [false, true]),
+        };
+        let row = format!("| `{name}` | {number} |{in_readme}|");
         assert!(readme.contains(&row), "no row {row}");
+        let enumerator = format!("CLOPOS_AUTH_{name} = {number},");
+        let before = header.split(&enumerator).next().unwrap();
+        let comment = before.rsplit("/**").next().unwrap();
+        let words = comment.split_whitespace().filter(|&word| word != "*");
+        let comment = words.collect::<Vec<_>>().join(" ");
+        let says = ["Retryable", "Not retryable"].map(|words| comment.contains(words));
+        assert_eq!(says, in_header, "{name}: {comment}");
     }
+}
+
+#[test]
+fn the_library_is_not_larger_than_the_readme_says() {
+    let (readme, measured) = (read("README.md"), read("tests/bench/README.md"));
+    assert!(readme.contains("2 MB of disk and 100 KB of memory for a client"));
+    let figure = |row: &str| -> f64 {
+        let cells = measured.split(row).nth(1).unwrap();
+        cells.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert!(figure("beyond the C library, MB (files) | ") <= 2.0);
+    assert!(figure("| 1 clients | ") * 1.024 <= 100.0); // KiB
 }
 
 #[test]
