@@ -17,6 +17,18 @@
  *     clopos_auth_error_free(error);
  *     clopos_auth_client_free(client);    // once, at the end of the program
  *
+ * WORDS
+ *
+ *   service   the Clopos Open API. "Another endpoint" is any of it but the sign-in's.
+ *   store     the restaurant that a client's credentials belong to.
+ *   sign-in   gets a new token: up to `max_attempts` attempts, and the pauses between them. A client has one
+ *             sign-in at a time, which its calls start or join. A refresh is one that starts before the token
+ *             expires.
+ *   attempt   DNS, connecting, TLS and one HTTP request; a second request if a kept connection was closed.
+ *   fresh     a token that calls return immediately. It is stale for the last 60 s before it expires (or a
+ *             tenth of its lifetime, if that is less).
+ *   pause     the time in which no request may be sent, for example after a failure.
+ *
  * OWNERSHIP
  *
  *   The caller owns every object that a function returns, and frees it with the function of its type:
@@ -36,31 +48,32 @@
  * MEMORY
  *
  *   If a cached token or a state cannot be returned for lack of memory, the status is INTERNAL.
- *   copy_token() and current() allocate nothing if a token is cached, nor does invalidate() without a log
- *   function. (The first call of a thread allocates about 300 bytes, which a later thread reuses, unless
- *   that call comes from a destructor of pthread_key_create().) Any other failed allocation ends the process
- *   with abort(), as in every Rust program.
+ *   These allocate nothing: current(); copy_token(), if the token is fresh and no refresh is started;
+ *   invalidate() without a log function. Exception: the first call of a thread allocates about 300 bytes,
+ *   which are used again when the thread has ended, unless that call came from a destructor of
+ *   pthread_key_create(). Any other failed allocation ends the process with abort(), as in all Rust programs.
  *
  * ENCODING
  *
  *   All strings are NUL-terminated UTF-8. Inputs are copied before a call returns. An empty or too long
  *   string, invalid UTF-8 or a control character gives INVALID_ARGUMENT; so does NULL, unless the function
- *   allows it. The message names the argument.
+ *   allows it. The message names the argument; invalidate() has no `err`, so no message.
  *
  * THREADS
  *
  *   Any number of threads may use a client at the same time. It may be freed while other threads use it:
  *   waiting calls return CANCELLED, others INVALID_HANDLE. A config must be used by one thread at a time.
- *   Tokens, errors and states never change, and any thread may read them. There is no error state per thread
- *   or per client.
+ *   Tokens, errors and states never change, and any thread may read them. There is no errno: errors come only
+ *   through `err`.
  *
  *   Requests run on a thread of the library, which exists only during a sign-in. Names are resolved on one
  *   more thread, because the system's resolver cannot be interrupted. If no name server answers, that thread
  *   ends when the resolver gives up (after 10 to 30 s with the usual settings), even if the client has been
- *   freed. It holds no secret. A client has at most four of them.
+ *   freed. It holds no secret. A client has at most four such threads.
  *
- *   If no thread can be started, the request runs on the calling thread. clopos_auth_cancel() does not end
- *   such a call; its timeout and clopos_auth_client_free() do, except during name resolution.
+ *   If no thread can be started, the request runs on the calling thread; a call with a timeout of 0 returns
+ *   INTERNAL instead. clopos_auth_cancel() does not end a call that runs the request; its timeout and
+ *   clopos_auth_client_free() do, except during name resolution.
  *
  *   Every function may be called at any moment of a process: in constructors and destructors of static and
  *   thread-local objects, in atexit() handlers, in a forked child, in the log function and in the change
@@ -77,32 +90,35 @@
  *   Stack: the calling thread needs 64 KiB, plus what your log or change function uses, and 256 KiB if it
  *   has to run the request.
  *
- *   Signals: on the library's threads all signals are blocked that are blocked on the thread whose call
- *   started them, and all others except faults of the thread itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
- *   SIGSYS) and the signals with which runtimes stop threads (on Linux SIGPWR, SIGXCPU and the real-time
- *   signals). If you read a signal with sigwait() or signalfd(), block it on every thread that calls this
- *   library.
+ *   Signals: the library's threads block all signals. Exceptions: faults of the thread itself (SIGSEGV,
+ *   SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS) and the signals with which runtimes stop threads (on Linux
+ *   SIGPWR, SIGXCPU and the real-time signals); these are blocked if they are blocked on the thread whose
+ *   call starts the library's. If you read a signal with sigwait() or signalfd(), block it on every thread
+ *   that calls this library.
  *
  *   After fork() the child shares no token, request or connection with its parent: its first call starts a
  *   request of its own.
  *
- *   The library is never unloaded: dlclose() and FreeLibrary() do not unload it, nor, once it has made a
- *   config or a client, a library of yours that contains it as a static library. On Windows, when the process
- *   ends and its DLLs are detached, the other threads are gone: a request then runs on the calling thread.
+ *   dlclose() and FreeLibrary() do not unload the library. If a library of yours contains it as a static
+ *   library, they do not unload yours either, once it has made a config or a client. On Windows, when the
+ *   process ends and its DLLs are detached, the other threads are gone: a request then runs on the calling
+ *   thread.
  *
  * TIME
  *
- *   `timeout_ms` limits a whole call: DNS, connecting, TLS, retries, waiting for another thread's request. 0
- *   means do not wait. CLOPOS_AUTH_TIMEOUT_DEFAULT means the configured time (30 s unless set).
+ *   `timeout_ms`, any number of milliseconds, limits a whole call: DNS, connecting, TLS, retries, waiting for
+ *   another thread's request. 0 means do not wait. CLOPOS_AUTH_TIMEOUT_DEFAULT, the largest number, means the
+ *   configured time (30 s unless set).
  *
  *   The lifetime of a token is counted from when its request was sent, by a clock that includes the time
  *   that the device sleeps. The device's date has no influence on it.
  *
  * ERRORS
  *
- *   Every function that can fail returns a clopos_auth_status, 0 for success. Status numbers are never
- *   reused, but later versions may add some: treat an unknown number as a failure. A program decides by
- *   `status`, `retryable` and `retry_after_ms`; `message` is for logs and people.
+ *   Every function that can fail returns a clopos_auth_status, 0 for success; only clopos_auth_config_new()
+ *   returns NULL, and clopos_auth_current() 0. Status numbers are never reused, but later versions may add some:
+ *   treat an unknown number as a failure. A program decides by `status`, `retryable` and `retry_after_ms`;
+ *   `message` is for logs and people.
  *
  * SECRETS
  *
@@ -165,79 +181,82 @@ enum clopos_auth_status
     CLOPOS_AUTH_OK = 0,
     /**
      * An argument is NULL, empty, too long, out of range, not UTF-8, or contains a control
-     * character. The message names the argument. Nothing was done.
+     * character. The message names the argument. Nothing was done. Not retryable.
      */
     CLOPOS_AUTH_INVALID_ARGUMENT = 1,
     /**
-     * The handle was never created by this library, was already freed, or is of the wrong type.
+     * The handle was never created by this library, was already freed, or is of the wrong type. Not
+     * retryable.
      */
     CLOPOS_AUTH_INVALID_HANDLE = 2,
     /**
      * The buffer cannot hold the token and its NUL; `*needed` is the required size in bytes. The
-     * token stays cached: call again with a larger buffer.
+     * token stays cached: call again with a larger buffer. Not retryable.
      */
     CLOPOS_AUTH_BUFFER_TOO_SMALL = 3,
     /**
      * Out of memory, threads, handles or random numbers, or a bug in this library (please report
-     * it); the message says which. The client stays usable.
+     * it); the message says which. The client stays usable. Not retryable, since it may be a bug; a later
+     * call may succeed.
      */
     CLOPOS_AUTH_INTERNAL = 4,
     /**
-     * The timeout was 0 and there is no token yet. A request is in progress: call again.
+     * The timeout was 0 and there is no token yet. A request is in progress: call again. Retryable.
      */
     CLOPOS_AUTH_WOULD_WAIT = 5,
     /**
-     * `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting.
+     * `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting. Retryable.
      */
     CLOPOS_AUTH_CANCELLED = 6,
     /**
-     * The call's timeout expired, or the service did not respond within the attempt timeout, or
-     * it answered HTTP 408.
+     * The call's timeout expired (then the sign-in continues, and a later call gets its result), or the
+     * service did not respond within the attempt timeout, or it answered HTTP 408. Retryable.
      */
     CLOPOS_AUTH_TIMEOUT = 7,
     /**
      * The host name of the service could not be resolved: DNS or the network is down, or the name
-     * is wrong. (A proxy's name that cannot be resolved is PROXY.)
+     * is wrong. (A proxy's name that cannot be resolved is PROXY.) Retryable.
      */
     CLOPOS_AUTH_DNS = 8,
     /**
-     * No connection could be made, or it broke before the response was complete.
+     * No connection could be made, or it broke before the response was complete. Retryable.
      */
     CLOPOS_AUTH_CONNECT = 9,
     /**
      * The server's certificate is not trusted (unknown issuer: add the CA of a TLS-inspecting
-     * proxy; or wrong host name), or the server does not support TLS 1.2 or newer.
+     * proxy; or wrong host name), or the server does not support TLS 1.2 or newer. Not retryable.
      */
     CLOPOS_AUTH_TLS = 10,
     /**
      * The server's certificate is not valid *at this device's date*. Usually the device's clock
-     * is wrong; the message has both dates.
+     * is wrong; the message has both dates. Retryable.
      */
     CLOPOS_AUTH_CLOCK = 11,
     /**
-     * The HTTP proxy is unreachable, or it refused (`http_status` is its response).
+     * The HTTP proxy is unreachable, or it refused (`http_status` is its response). Retryable, unless
+     * that is a 4xx other than 408, 425 and 429, or the proxy of the environment is not a valid one.
      */
     CLOPOS_AUTH_PROXY = 12,
     /**
      * The service refused the sign-in. Signing in again fails until the client id, secret, brand
      * or integrator id is corrected (the error's `reason` and message say which); many attempts
-     * may lock the whole store out. Since 1.1 also if the service refuses the tokens that it
-     * issues: see `clopos_auth_invalidate()`.
+     * may lock the whole store out. Not retryable. Since 1.1 also if the service refuses the tokens that
+     * it issues; that ends by itself, so it is retryable: see `clopos_auth_invalidate()`.
      */
     CLOPOS_AUTH_REJECTED = 13,
     /**
      * Too many requests: the service answered 429, or this client reached its
-     * `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait.
+     * `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait. Retryable.
      */
     CLOPOS_AUTH_RATE_LIMITED = 14,
     /**
-     * The service failed (HTTP 5xx). It usually recovers without any change here.
+     * The service failed (HTTP 5xx). It usually recovers without any change here. Retryable.
      */
     CLOPOS_AUTH_SERVER = 15,
     /**
      * The response is not one of the service: for example a captive portal's page (also with HTTP
      * 400 to 403 or 511), a truncated or oversized body, a token that is not allowed in a header;
-     * or the sign-in has moved (HTTP 404, 410 or a redirect).
+     * or the sign-in has moved (HTTP 404, 410 or a redirect). Retryable.
      */
     CLOPOS_AUTH_PROTOCOL = 16,
 };
@@ -253,7 +272,7 @@ typedef int32_t clopos_auth_status;
  * Why the service refused a sign-in, as far as its answer says. Since 1.1.
  *
  * For messages to people and for reports only: it is derived from the service's texts, which may
- * change at any time. Decide by `status` and `retryable`.
+ * change at any time. Decide by `status` and `retryable`. No function returns the name of a reason.
  *
  * Always 32 bits wide. Later versions may add numbers: treat an unknown one as
  * `CLOPOS_AUTH_REASON_UNKNOWN`.
@@ -311,7 +330,8 @@ enum clopos_auth_roots
      */
     CLOPOS_AUTH_ROOTS_BUNDLED = 0,
     /**
-     * The system's certificate store, read when the first request is made.
+     * The system's certificate store, read once for each client, at its first request (in a forked child
+     * again). If the store is empty, every request fails with TLS.
      */
     CLOPOS_AUTH_ROOTS_SYSTEM = 1,
     /**
@@ -336,8 +356,8 @@ enum clopos_auth_log_level
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * An attempt failed and is not retried: rejected credentials, untrusted certificate, wrong clock,
-     * unexpected response, a proxy's 4xx; or the service refuses the tokens that it issues.
+     * An attempt failed and is not retried: REJECTED, TLS, CLOCK, PROTOCOL, or a PROXY that is not
+     * retryable; or the service refuses the tokens that it issues.
      */
     CLOPOS_AUTH_LOG_ERROR = 1,
     /**
@@ -426,11 +446,12 @@ typedef struct clopos_auth_error {
      */
     int32_t http_status;
     /**
-     * 1 if the same call may succeed later without any change, else 0.
+     * 1 if the same call may succeed later without any change, else 0; see `clopos_auth_status`.
      */
     int32_t retryable;
     /**
-     * Milliseconds until the next request may be sent; -1 if unknown.
+     * Milliseconds until the next request may be sent; -1 if there is no pause to wait for, as after
+     * WOULD_WAIT, CANCELLED and the timeout of a call: then call again when a token is needed.
      */
     int64_t retry_after_ms;
     /**
@@ -467,7 +488,7 @@ typedef struct clopos_auth_state {
      */
     int32_t is_fresh;
     /**
-     * 1 if a sign-in is running, else 0. It sends a request, or waits before its next attempt.
+     * 1 if a sign-in is running, else 0. Despite the name also while it waits before its next attempt.
      */
     int32_t request_in_flight;
     /**
@@ -530,11 +551,11 @@ typedef struct clopos_auth_state {
 typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *line, void *user);
 
 /**
- * Receives changes: a call with a timeout of 0 returns something new now. `status` is OK if there is a new
- * token, otherwise the status with which the last request failed (a CLOPOS_AUTH_* number); `user` is the
- * pointer that was passed with the function. Called once each time that a request of the client has ended,
- * and if a sign-in has to wait before it can send one. Not called for `clopos_auth_invalidate()` and
- * `clopos_auth_cancel()`. Since 1.1.
+ * Called when a call with a timeout of 0 would return something new: once each time that a request of the
+ * client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
+ * token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number); `user` is the pointer
+ * that was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`.
+ * Since 1.1.
  *
  * An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
  * running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
@@ -575,7 +596,7 @@ void CLOPOS_AUTH_CALL
 clopos_auth_state_free(struct clopos_auth_state *state);
 
 /**
- * Returns settings with their defaults, or NULL if no memory or handle is left. Check for NULL:
+ * Returns settings with their defaults, or NULL if no handle is left. Check for NULL:
  * `clopos_auth_client_new()` accepts it and uses the defaults. Free it with `clopos_auth_config_free()`.
  * Any thread.
  */
@@ -641,7 +662,8 @@ clopos_auth_config_set_attempt_timeout_ms(struct clopos_auth_config *config,
 
 /**
  * The number of attempts of one sign-in, after which its callers get an error: 1 to 10. Default: 3. Only
- * transient failures are retried: DNS, connection, timeout, HTTP 5xx, 429.
+ * transient failures are retried: TIMEOUT, DNS, CONNECT, SERVER, RATE_LIMITED, INTERNAL, and a PROXY that is
+ * retryable.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
@@ -651,9 +673,10 @@ clopos_auth_config_set_max_attempts(struct clopos_auth_config *config,
                                     struct clopos_auth_error **err);
 
 /**
- * The maximum number of requests that this client sends in any minute: 1 to 60. Default: 12. The service
- * allows 60 a minute for all devices behind one public IP address together (Clopos' page on rate limits),
- * so five devices stay within it.
+ * The maximum number of requests of this client that can reach the service in any minute, so without those
+ * that cannot connect: 1 to 60. Default: 12. The service allows 60 a minute for all devices behind one public
+ * IP address together (Clopos' page on rate limits), so five clients stay within it. Each client of each
+ * process counts its own.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE.
  */
@@ -693,11 +716,12 @@ clopos_auth_config_add_ca_pem(struct clopos_auth_config *config,
                               struct clopos_auth_error **err);
 
 /**
- * The proxy to use: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
- * once, in `clopos_auth_client_new()`, not again in a forked child; localhost never goes through it),
- * "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless
- * given). A variable that cannot be used, such as a SOCKS proxy, makes `clopos_auth_client_new()` fail
- * with PROXY (not retryable) if the service would be reached through it.
+ * The HTTP proxy to use: "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port
+ * 80 unless given), "none", or "environment", the default: HTTPS_PROXY or else ALL_PROXY, unless NO_PROXY
+ * names the host; each also in lower case. For an "http://" base URL it is http_proxy, in lower case only,
+ * instead of HTTPS_PROXY. The variables are read once, in `clopos_auth_client_new()`, not again in a forked
+ * child; localhost never goes through their proxy. If the one for the base URL cannot be used, such as a
+ * SOCKS or "https://" proxy, `clopos_auth_client_new()` fails with PROXY (not retryable).
  *
  * The first client of a process reads the proxy variables in any case, since the HTTP library does; later
  * ones read them only with "environment". No thread may call setenv() while a client is made.
@@ -733,7 +757,7 @@ clopos_auth_config_set_allow_plain_http(struct clopos_auth_config *config,
                                         struct clopos_auth_error **err);
 
 /**
- * Sends the log lines of severity `level` (a CLOPOS_AUTH_LOG_* number) and higher to `log`, together with
+ * Sends the log lines whose number is `level` (a CLOPOS_AUTH_LOG_* number) or less to `log`, together with
  * `user`. If `log` is NULL, the default, nothing is logged; `level` and `user` are then ignored. `user`
  * must stay valid until every client that was made with these settings is freed.
  *
@@ -747,9 +771,9 @@ clopos_auth_config_set_log(struct clopos_auth_config *config,
                            struct clopos_auth_error **err);
 
 /**
- * Sets the function that is called each time that a request of the client has ended, together with `user`:
- * see `clopos_auth_change_fn`. If it is NULL, the default, nothing is called; `user` is then ignored.
- * `user` must stay valid until every client that was made with these settings is freed. Since 1.1.
+ * Sets the function that is called at each change, with `user`: see `clopos_auth_change_fn`. If it is NULL,
+ * the default, nothing is called; `user` is then ignored. `user` must stay valid until every client that was
+ * made with these settings is freed. Since 1.1.
  *
  * Errors: INVALID_HANDLE.
  */
@@ -762,8 +786,9 @@ clopos_auth_config_set_on_change(struct clopos_auth_config *config,
 /**
  * Makes a client. Copies all its arguments; sends nothing yet.
  *
- * `client_id`, `client_secret`, `brand`, `integrator_id`: as issued by Clopos, NUL-terminated UTF-8,
- * 1 to 1024 bytes, no control characters.
+ * `client_id`, `client_secret`, `brand`: the store's; its back office shows the first two (Add-ons, Open
+ * API). `integrator_id`: the integration's, issued by Clopos; the same for every store. Each is
+ * NUL-terminated UTF-8, 1 to 1024 bytes, no control characters.
  * `config`: NULL for the defaults; copied, may be freed at once.
  * `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
  * `err`: may be NULL; receives an error to free on failure, else NULL.
@@ -788,9 +813,8 @@ clopos_auth_client_new(const char *client_id,
  * runs on another thread; afterwards neither is called again. If several threads free the same client at
  * the same time, this is true for each of them.
  *
- * A request in progress is aborted. The system's resolver cannot be: if no name server answers, its thread
- * stays for some 15 seconds. So 200 clients that are freed then leave up to 200 threads for that time, or a
- * few for each client if it had tried several times.
+ * A request in progress is aborted. The system's resolver cannot be: if no name server answers, a client
+ * leaves one thread, or up to four if it had tried several times, until the resolver gives up (see THREADS).
  */
 void CLOPOS_AUTH_CALL
 clopos_auth_client_free(struct clopos_auth_client *client);
@@ -800,9 +824,10 @@ clopos_auth_client_free(struct clopos_auth_client *client);
  * The new token replaces the cached one. For a "test the credentials" button; programs that just need a
  * token call `clopos_auth_get_token()`.
  *
- * `timeout_ms`: limits the whole call. 0 does not wait: it starts or joins a sign-in and returns WOULD_WAIT
- * (`clopos_auth_get_token()` returns its token later), or the last error while no request may be sent.
- * CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+ * `timeout_ms`: limits the whole call, see TIME. 0 does not wait: it starts or joins a sign-in and returns
+ * WOULD_WAIT, or the last error while no request may be sent. The change function tells when the sign-in has
+ * ended. From then on `clopos_auth_get_token()` returns its token (with another `serial`) if it has
+ * succeeded, and another call of this function starts another sign-in.
  * `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
  * `err`: may be NULL; receives an error to free on failure, else NULL.
  *
@@ -818,17 +843,17 @@ clopos_auth_authenticate(struct clopos_auth_client *client,
  * Returns the cached token if it is fresh, immediately and without a lock; otherwise requests a new one.
  * Call it before every request instead of keeping a token yourself.
  *
- * A token is fresh until 60 s before it expires (or a tenth of its lifetime, if that is less). Well before
- * that, a call starts a refresh in the background and returns the current token. If the refresh fails, the
- * current token is returned until it expires, and never after.
+ * Well before a token becomes stale, a call starts a refresh in the background and returns the fresh token.
+ * A call with a stale token waits for a new one, for half of the remaining lifetime at most, and then
+ * returns the stale one. An expired token is never returned.
  *
- * While no request may be sent, as after a rejection, a call without a token returns the last error
- * immediately. Wait for its `retry_after_ms` before the next call: a loop of calls without a pause keeps a
- * processor core busy.
+ * While no request may be sent, a call without a token waits, if the pause ends before its timeout; else it
+ * returns the last error immediately. After REJECTED, TLS, CLOCK, PROTOCOL and a PROXY that is not retryable
+ * it never waits. Wait for the error's `retry_after_ms` before the next call: a loop of calls without a pause
+ * keeps a processor core busy.
  *
- * `timeout_ms`: limits the whole call: DNS, connecting, TLS, retries, waiting for another thread's
- * request. 0 does not wait: without a token it starts or joins a sign-in and returns WOULD_WAIT, or the last
- * error while no request may be sent. CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+ * `timeout_ms`: limits the whole call, see TIME. 0 does not wait: without a token it starts or joins a
+ * sign-in and returns WOULD_WAIT, or the last error while no request may be sent.
  * `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
  * `err`: may be NULL; receives an error to free on failure, else NULL.
  *
@@ -842,7 +867,7 @@ clopos_auth_get_token(struct clopos_auth_client *client,
 
 /**
  * Like `clopos_auth_get_token()`, but copies the token into the caller's buffer: nothing to free, and no
- * allocation if the token is fresh.
+ * allocation if the token is fresh and no refresh is started.
  *
  * `buf`, `cap`: the buffer and its size; receives the token and a NUL. On failure `buf` holds the empty
  * string (if `cap` is not 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and
@@ -864,11 +889,10 @@ clopos_auth_copy_token(struct clopos_auth_client *client,
                        struct clopos_auth_error **err);
 
 /**
- * Returns the `serial` of the cached token, if `clopos_auth_get_token()` would return that token without
- * doing anything else. Otherwise returns 0: there is no fresh token, it is due to be replaced, or the handle
- * is not valid. Then call `clopos_auth_get_token()`. For wrappers that keep a token object of their own: as
- * long as the number is the same, that object is current. Costs less than `clopos_auth_copy_token()`: no
- * lock, no allocation. Since 1.1.
+ * Returns the `serial` of the cached token if that is fresh and not due to be replaced, else 0, also if the
+ * handle is not valid; then call `clopos_auth_get_token()`. For wrappers that keep a token object of their
+ * own: as long as the number is the same, that object is current. Costs less than
+ * `clopos_auth_copy_token()`: no lock, no allocation. Since 1.1.
  *
  * `expires_in`: may be NULL; receives the remaining seconds of the token, 0 if the function returns 0.
  *
@@ -893,17 +917,19 @@ clopos_auth_get_state(const struct clopos_auth_client *client,
                       struct clopos_auth_error **err);
 
 /**
- * Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call
- * requests a new one. Drops only the token that was refused: many threads may report the same 401 (one
+ * Drops the cached token because the service refused it: the next call requests a new one. Call it if another
+ * endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired". Any other 401 is not
+ * about the token: keep it. Drops only the token that was refused: many threads may report the same 401 (one
  * request follows), and a late report does not drop a newer token.
  *
  * Since 1.1: if a token is refused within a minute of its issue (or the first half of its lifetime, if that
  * is less), the service refuses the tokens that it issues, and another sign-in would not help. The next
- * sign-in then waits 5 s, doubling to 5 min, with at most two in a minute, until a token has been in use for
- * that minute. Until then calls that need a token return REJECTED immediately, with `retry_after_ms`: pass
- * the 401 on to the caller of that request.
+ * sign-in then waits 5 s, doubling to 225 s, and up to a quarter more, with at most two in a minute, until a
+ * token has been in use for that minute. Until then calls that need a token return REJECTED immediately,
+ * retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
  *
- * `rejected_value`: the text of the refused token, not empty; NULL drops any cached token.
+ * `rejected_value`: the text of the refused token, not empty. NULL drops any cached token, which also counts
+ * as refused; to force a sign-in, call `clopos_auth_authenticate()`.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
  */

@@ -106,8 +106,8 @@ impl Config {
         Ok(self)
     }
 
-    /// The most requests that this client sends in any minute: 1 to 60, default 12. The service
-    /// allows 60 a minute for all devices behind one public IP address together.
+    /// The most requests of this client that can reach the service in any minute: 1 to 60, default 12.
+    /// The service allows 60 a minute for all devices behind one public IP address together.
     pub fn set_requests_per_minute(&mut self, requests: u32) -> Result<&mut Config, Error> {
         self.requests_per_minute = check::number("requests_per_minute", requests, 1, 60)?;
         Ok(self)
@@ -127,8 +127,8 @@ impl Config {
         Ok(self)
     }
 
-    /// `environment` (the default: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), `none`, or
-    /// `http://[USER[:PASSWORD]@]HOST[:PORT]`.
+    /// `environment` (the default: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case; for plain
+    /// http `http_proxy` instead of the first), `none`, or `http://[USER[:PASSWORD]@]HOST[:PORT]`.
     pub fn set_proxy(&mut self, proxy: &str) -> Result<&mut Config, Error> {
         self.network.proxy = match proxy {
             "environment" => ProxyChoice::Environment,
@@ -138,7 +138,7 @@ impl Config {
                 ProxyChoice::Url(ProxyUrl::parse(url).map_err(|problem| {
                     Error::invalid_argument(format!(
                         "proxy: {problem}; expected \"environment\", \"none\" or \
-                         \"http://[USER:PASSWORD@]HOST:PORT\""
+                         \"http://[USER[:PASSWORD]@]HOST[:PORT]\""
                     ))
                 })?)
             }
@@ -166,7 +166,7 @@ impl Config {
         self
     }
 
-    /// Sends lines of severity `level` and higher to `log`, which may be called from any thread.
+    /// Sends lines of `level` and of more severe ones to `log`, which may be called from any thread.
     /// (For what the crates below this one write to a logger of the `log` crate, see [the crate's
     /// documentation](crate).)
     pub fn set_log(
@@ -185,10 +185,10 @@ impl Config {
     }
 
     /// Calls `on_change` each time that a request has ended, and when a sign-in has to wait before it can
-    /// send one: with [`Status::Ok`] when there is a new token, otherwise with the status of the last
-    /// request, which failed. From any thread, with no lock held; the client's methods already give what is
-    /// new. It may call the client, which does not wait then, and is not called after
-    /// [`crate::Client::close`] has returned. Since 1.1.
+    /// send one: with [`Status::Ok`] when there is a new token, otherwise with why the request failed or has
+    /// to wait. From any thread, with no lock held; the client's methods already give what is new. It may
+    /// call the client, which does not wait then, and is not called after [`crate::Client::close`] has
+    /// returned. Since 1.1.
     pub fn set_on_change(
         &mut self,
         on_change: impl Fn(Status) + Send + Sync + 'static,

@@ -4,7 +4,7 @@
 /// Why the service refused a sign-in, as far as its answer says. Since 1.1.
 ///
 /// For messages to people and for reports only: it is derived from the service's texts, which may
-/// change at any time. Decide by `status` and `retryable`.
+/// change at any time. Decide by `status` and `retryable`. No function returns the name of a reason.
 ///
 /// Always 32 bits wide. Later versions may add numbers: treat an unknown one as
 /// `CLOPOS_AUTH_REASON_UNKNOWN`.
@@ -64,8 +64,8 @@ impl Reason {
                  integrator_id, and that all are for test or all for production"
             }
             Reason::Credentials => {
-                "client_id, client_secret or brand is wrong; the store's back office shows them \
-                 (Add-ons, Open API)"
+                "client_id or client_secret (the store's back office shows them: Add-ons, Open API) or \
+                 brand is wrong"
             }
             Reason::Integrator => {
                 "integrator_id is unknown or disabled, for every store; the integrator has to \

@@ -17,7 +17,8 @@ pub enum Roots {
     /// Mozilla's, compiled in. The default.
     #[default]
     Bundled = 0,
-    /// The system's certificate store, read when the first request is made.
+    /// The system's certificate store, read once for each client, at its first request (in a forked child
+    /// again). If the store is empty, every request fails with TLS.
     System = 1,
     /// Only added certificates. With a private CA this is pinning.
     None = 2,

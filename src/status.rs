@@ -16,49 +16,52 @@ pub enum Status {
     /// The call succeeded.
     Ok = 0,
     /// An argument is NULL, empty, too long, out of range, not UTF-8, or contains a control
-    /// character. The message names the argument. Nothing was done.
+    /// character. The message names the argument. Nothing was done. Not retryable.
     InvalidArgument = 1,
-    /// The handle was never created by this library, was already freed, or is of the wrong type.
+    /// The handle was never created by this library, was already freed, or is of the wrong type. Not
+    /// retryable.
     InvalidHandle = 2,
     /// The buffer cannot hold the token and its NUL; `*needed` is the required size in bytes. The
-    /// token stays cached: call again with a larger buffer.
+    /// token stays cached: call again with a larger buffer. Not retryable.
     BufferTooSmall = 3,
     /// Out of memory, threads, handles or random numbers, or a bug in this library (please report
-    /// it); the message says which. The client stays usable.
+    /// it); the message says which. The client stays usable. Not retryable, since it may be a bug; a later
+    /// call may succeed.
     Internal = 4,
-    /// The timeout was 0 and there is no token yet. A request is in progress: call again.
+    /// The timeout was 0 and there is no token yet. A request is in progress: call again. Retryable.
     WouldWait = 5,
-    /// `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting.
+    /// `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting. Retryable.
     Cancelled = 6,
-    /// The call's timeout expired, or the service did not respond within the attempt timeout, or
-    /// it answered HTTP 408.
+    /// The call's timeout expired (then the sign-in continues, and a later call gets its result), or the
+    /// service did not respond within the attempt timeout, or it answered HTTP 408. Retryable.
     Timeout = 7,
     /// The host name of the service could not be resolved: DNS or the network is down, or the name
-    /// is wrong. (A proxy's name that cannot be resolved is PROXY.)
+    /// is wrong. (A proxy's name that cannot be resolved is PROXY.) Retryable.
     Dns = 8,
-    /// No connection could be made, or it broke before the response was complete.
+    /// No connection could be made, or it broke before the response was complete. Retryable.
     Connect = 9,
     /// The server's certificate is not trusted (unknown issuer: add the CA of a TLS-inspecting
-    /// proxy; or wrong host name), or the server does not support TLS 1.2 or newer.
+    /// proxy; or wrong host name), or the server does not support TLS 1.2 or newer. Not retryable.
     Tls = 10,
     /// The server's certificate is not valid *at this device's date*. Usually the device's clock
-    /// is wrong; the message has both dates.
+    /// is wrong; the message has both dates. Retryable.
     Clock = 11,
-    /// The HTTP proxy is unreachable, or it refused (`http_status` is its response).
+    /// The HTTP proxy is unreachable, or it refused (`http_status` is its response). Retryable, unless
+    /// that is a 4xx other than 408, 425 and 429, or the proxy of the environment is not a valid one.
     Proxy = 12,
     /// The service refused the sign-in. Signing in again fails until the client id, secret, brand
     /// or integrator id is corrected (the error's `reason` and message say which); many attempts
-    /// may lock the whole store out. Since 1.1 also if the service refuses the tokens that it
-    /// issues: see `clopos_auth_invalidate()`.
+    /// may lock the whole store out. Not retryable. Since 1.1 also if the service refuses the tokens that
+    /// it issues; that ends by itself, so it is retryable: see `clopos_auth_invalidate()`.
     Rejected = 13,
     /// Too many requests: the service answered 429, or this client reached its
-    /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait.
+    /// `requests_per_minute` (then `http_status` is 0). `retry_after_ms` is the time to wait. Retryable.
     RateLimited = 14,
-    /// The service failed (HTTP 5xx). It usually recovers without any change here.
+    /// The service failed (HTTP 5xx). It usually recovers without any change here. Retryable.
     Server = 15,
     /// The response is not one of the service: for example a captive portal's page (also with HTTP
     /// 400 to 403 or 511), a truncated or oversized body, a token that is not allowed in a header;
-    /// or the sign-in has moved (HTTP 404, 410 or a redirect).
+    /// or the sign-in has moved (HTTP 404, 410 or a redirect). Retryable.
     Protocol = 16,
 }
 

@@ -82,8 +82,9 @@ fn no_memory() -> Error {
 
 /// Makes a client. Copies all its arguments; sends nothing yet.
 ///
-/// `client_id`, `client_secret`, `brand`, `integrator_id`: as issued by Clopos, NUL-terminated UTF-8,
-/// 1 to 1024 bytes, no control characters.
+/// `client_id`, `client_secret`, `brand`: the store's; its back office shows the first two (Add-ons, Open
+/// API). `integrator_id`: the integration's, issued by Clopos; the same for every store. Each is
+/// NUL-terminated UTF-8, 1 to 1024 bytes, no control characters.
 /// `config`: NULL for the defaults; copied, may be freed at once.
 /// `out`: receives the client; free it with `clopos_auth_client_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
@@ -127,9 +128,8 @@ pub unsafe extern "C" fn clopos_auth_client_new(
 /// runs on another thread; afterwards neither is called again. If several threads free the same client at
 /// the same time, this is true for each of them.
 ///
-/// A request in progress is aborted. The system's resolver cannot be: if no name server answers, its thread
-/// stays for some 15 seconds. So 200 clients that are freed then leave up to 200 threads for that time, or a
-/// few for each client if it had tried several times.
+/// A request in progress is aborted. The system's resolver cannot be: if no name server answers, a client
+/// leaves one thread, or up to four if it had tried several times, until the resolver gives up (see THREADS).
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
     let _ = std::panic::catch_unwind(|| CLIENTS.remove(client.addr(), Client::close));
@@ -139,9 +139,10 @@ pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
 /// The new token replaces the cached one. For a "test the credentials" button; programs that just need a
 /// token call `clopos_auth_get_token()`.
 ///
-/// `timeout_ms`: limits the whole call. 0 does not wait: it starts or joins a sign-in and returns WOULD_WAIT
-/// (`clopos_auth_get_token()` returns its token later), or the last error while no request may be sent.
-/// CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+/// `timeout_ms`: limits the whole call, see TIME. 0 does not wait: it starts or joins a sign-in and returns
+/// WOULD_WAIT, or the last error while no request may be sent. The change function tells when the sign-in has
+/// ended. From then on `clopos_auth_get_token()` returns its token (with another `serial`) if it has
+/// succeeded, and another call of this function starts another sign-in.
 /// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
@@ -171,17 +172,17 @@ pub unsafe extern "C" fn clopos_auth_authenticate(
 /// Returns the cached token if it is fresh, immediately and without a lock; otherwise requests a new one.
 /// Call it before every request instead of keeping a token yourself.
 ///
-/// A token is fresh until 60 s before it expires (or a tenth of its lifetime, if that is less). Well before
-/// that, a call starts a refresh in the background and returns the current token. If the refresh fails, the
-/// current token is returned until it expires, and never after.
+/// Well before a token becomes stale, a call starts a refresh in the background and returns the fresh token.
+/// A call with a stale token waits for a new one, for half of the remaining lifetime at most, and then
+/// returns the stale one. An expired token is never returned.
 ///
-/// While no request may be sent, as after a rejection, a call without a token returns the last error
-/// immediately. Wait for its `retry_after_ms` before the next call: a loop of calls without a pause keeps a
-/// processor core busy.
+/// While no request may be sent, a call without a token waits, if the pause ends before its timeout; else it
+/// returns the last error immediately. After REJECTED, TLS, CLOCK, PROTOCOL and a PROXY that is not retryable
+/// it never waits. Wait for the error's `retry_after_ms` before the next call: a loop of calls without a pause
+/// keeps a processor core busy.
 ///
-/// `timeout_ms`: limits the whole call: DNS, connecting, TLS, retries, waiting for another thread's
-/// request. 0 does not wait: without a token it starts or joins a sign-in and returns WOULD_WAIT, or the last
-/// error while no request may be sent. CLOPOS_AUTH_TIMEOUT_DEFAULT is the configured time.
+/// `timeout_ms`: limits the whole call, see TIME. 0 does not wait: without a token it starts or joins a
+/// sign-in and returns WOULD_WAIT, or the last error while no request may be sent.
 /// `out`: receives the token; free it with `clopos_auth_token_free()`. NULL on failure.
 /// `err`: may be NULL; receives an error to free on failure, else NULL.
 ///
@@ -208,7 +209,7 @@ pub unsafe extern "C" fn clopos_auth_get_token(
 }
 
 /// Like `clopos_auth_get_token()`, but copies the token into the caller's buffer: nothing to free, and no
-/// allocation if the token is fresh.
+/// allocation if the token is fresh and no refresh is started.
 ///
 /// `buf`, `cap`: the buffer and its size; receives the token and a NUL. On failure `buf` holds the empty
 /// string (if `cap` is not 0). `buf` may be NULL if `cap` is 0. Tokens are about 400 bytes today and
@@ -279,11 +280,10 @@ unsafe fn wipe(buf: *mut c_char, cap: usize) {
     }
 }
 
-/// Returns the `serial` of the cached token, if `clopos_auth_get_token()` would return that token without
-/// doing anything else. Otherwise returns 0: there is no fresh token, it is due to be replaced, or the handle
-/// is not valid. Then call `clopos_auth_get_token()`. For wrappers that keep a token object of their own: as
-/// long as the number is the same, that object is current. Costs less than `clopos_auth_copy_token()`: no
-/// lock, no allocation. Since 1.1.
+/// Returns the `serial` of the cached token if that is fresh and not due to be replaced, else 0, also if the
+/// handle is not valid; then call `clopos_auth_get_token()`. For wrappers that keep a token object of their
+/// own: as long as the number is the same, that object is current. Costs less than
+/// `clopos_auth_copy_token()`: no lock, no allocation. Since 1.1.
 ///
 /// `expires_in`: may be NULL; receives the remaining seconds of the token, 0 if the function returns 0.
 ///
@@ -327,17 +327,19 @@ pub unsafe extern "C" fn clopos_auth_get_state(
     }
 }
 
-/// Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call
-/// requests a new one. Drops only the token that was refused: many threads may report the same 401 (one
+/// Drops the cached token because the service refused it: the next call requests a new one. Call it if another
+/// endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired". Any other 401 is not
+/// about the token: keep it. Drops only the token that was refused: many threads may report the same 401 (one
 /// request follows), and a late report does not drop a newer token.
 ///
 /// Since 1.1: if a token is refused within a minute of its issue (or the first half of its lifetime, if that
 /// is less), the service refuses the tokens that it issues, and another sign-in would not help. The next
-/// sign-in then waits 5 s, doubling to 5 min, with at most two in a minute, until a token has been in use for
-/// that minute. Until then calls that need a token return REJECTED immediately, with `retry_after_ms`: pass
-/// the 401 on to the caller of that request.
+/// sign-in then waits 5 s, doubling to 225 s, and up to a quarter more, with at most two in a minute, until a
+/// token has been in use for that minute. Until then calls that need a token return REJECTED immediately,
+/// retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
 ///
-/// `rejected_value`: the text of the refused token, not empty; NULL drops any cached token.
+/// `rejected_value`: the text of the refused token, not empty. NULL drops any cached token, which also counts
+/// as refused; to force a sign-in, call `clopos_auth_authenticate()`.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]

@@ -33,11 +33,11 @@ pub struct clopos_auth_config {
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
-/// Receives changes: a call with a timeout of 0 returns something new now. `status` is OK if there is a new
-/// token, otherwise the status with which the last request failed (a CLOPOS_AUTH_* number); `user` is the
-/// pointer that was passed with the function. Called once each time that a request of the client has ended,
-/// and if a sign-in has to wait before it can send one. Not called for `clopos_auth_invalidate()` and
-/// `clopos_auth_cancel()`. Since 1.1.
+/// Called when a call with a timeout of 0 would return something new: once each time that a request of the
+/// client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
+/// token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number); `user` is the pointer
+/// that was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`.
+/// Since 1.1.
 ///
 /// An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
 /// running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
@@ -86,7 +86,7 @@ unsafe fn set(
     }
 }
 
-/// Returns settings with their defaults, or NULL if no memory or handle is left. Check for NULL:
+/// Returns settings with their defaults, or NULL if no handle is left. Check for NULL:
 /// `clopos_auth_client_new()` accepts it and uses the defaults. Free it with `clopos_auth_config_free()`.
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -186,7 +186,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_attempt_timeout_ms(
 }
 
 /// The number of attempts of one sign-in, after which its callers get an error: 1 to 10. Default: 3. Only
-/// transient failures are retried: DNS, connection, timeout, HTTP 5xx, 429.
+/// transient failures are retried: TIMEOUT, DNS, CONNECT, SERVER, RATE_LIMITED, INTERNAL, and a PROXY that is
+/// retryable.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -203,9 +204,10 @@ pub unsafe extern "C" fn clopos_auth_config_set_max_attempts(
     }
 }
 
-/// The maximum number of requests that this client sends in any minute: 1 to 60. Default: 12. The service
-/// allows 60 a minute for all devices behind one public IP address together (Clopos' page on rate limits),
-/// so five devices stay within it.
+/// The maximum number of requests of this client that can reach the service in any minute, so without those
+/// that cannot connect: 1 to 60. Default: 12. The service allows 60 a minute for all devices behind one public
+/// IP address together (Clopos' page on rate limits), so five clients stay within it. Each client of each
+/// process counts its own.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -276,11 +278,12 @@ pub unsafe extern "C" fn clopos_auth_config_add_ca_pem(
     }
 }
 
-/// The proxy to use: "environment" (the default: HTTPS_PROXY, ALL_PROXY and NO_PROXY, read
-/// once, in `clopos_auth_client_new()`, not again in a forked child; localhost never goes through it),
-/// "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port 80 unless
-/// given). A variable that cannot be used, such as a SOCKS proxy, makes `clopos_auth_client_new()` fail
-/// with PROXY (not retryable) if the service would be reached through it.
+/// The HTTP proxy to use: "http://[USER[:PASSWORD]@]HOST[:PORT]" (percent-encoded, at most 2048 bytes, port
+/// 80 unless given), "none", or "environment", the default: HTTPS_PROXY or else ALL_PROXY, unless NO_PROXY
+/// names the host; each also in lower case. For an "http://" base URL it is http_proxy, in lower case only,
+/// instead of HTTPS_PROXY. The variables are read once, in `clopos_auth_client_new()`, not again in a forked
+/// child; localhost never goes through their proxy. If the one for the base URL cannot be used, such as a
+/// SOCKS or "https://" proxy, `clopos_auth_client_new()` fails with PROXY (not retryable).
 ///
 /// The first client of a process reads the proxy variables in any case, since the HTTP library does; later
 /// ones read them only with "environment". No thread may call setenv() while a client is made.
@@ -344,7 +347,7 @@ pub unsafe extern "C" fn clopos_auth_config_set_allow_plain_http(
     }
 }
 
-/// Sends the log lines of severity `level` (a CLOPOS_AUTH_LOG_* number) and higher to `log`, together with
+/// Sends the log lines whose number is `level` (a CLOPOS_AUTH_LOG_* number) or less to `log`, together with
 /// `user`. If `log` is NULL, the default, nothing is logged; `level` and `user` are then ignored. `user`
 /// must stay valid until every client that was made with these settings is freed.
 ///
@@ -374,9 +377,9 @@ pub unsafe extern "C" fn clopos_auth_config_set_log(
     }
 }
 
-/// Sets the function that is called each time that a request of the client has ended, together with `user`:
-/// see `clopos_auth_change_fn`. If it is NULL, the default, nothing is called; `user` is then ignored.
-/// `user` must stay valid until every client that was made with these settings is freed. Since 1.1.
+/// Sets the function that is called at each change, with `user`: see `clopos_auth_change_fn`. If it is NULL,
+/// the default, nothing is called; `user` is then ignored. `user` must stay valid until every client that was
+/// made with these settings is freed. Since 1.1.
 ///
 /// Errors: INVALID_HANDLE.
 #[unsafe(no_mangle)]

@@ -45,9 +45,10 @@ pub struct clopos_auth_error {
     pub status: Status,
     /// The HTTP status of the response (of the proxy's, if `status` is PROXY); 0 if none was received.
     pub http_status: i32,
-    /// 1 if the same call may succeed later without any change, else 0.
+    /// 1 if the same call may succeed later without any change, else 0; see `clopos_auth_status`.
     pub retryable: i32,
-    /// Milliseconds until the next request may be sent; -1 if unknown.
+    /// Milliseconds until the next request may be sent; -1 if there is no pause to wait for, as after
+    /// WOULD_WAIT, CANCELLED and the timeout of a call: then call again when a token is needed.
     pub retry_after_ms: i64,
     /// The "error" field of the response, an identifier or a sentence; NULL if there was none.
     /// At most 512 bytes on one line, with secrets and tokens masked.
@@ -71,7 +72,7 @@ pub struct clopos_auth_state {
     /// 1 if `clopos_auth_get_token()` would return that token immediately, 0 if it would first wait for a
     /// new one.
     pub is_fresh: i32,
-    /// 1 if a sign-in is running, else 0. It sends a request, or waits before its next attempt.
+    /// 1 if a sign-in is running, else 0. Despite the name also while it waits before its next attempt.
     pub request_in_flight: i32,
     /// Milliseconds until the token expires; -1 if there is none.
     pub expires_in_ms: i64,
