@@ -1269,7 +1269,7 @@ static void why_refused(char *out, size_t size, int32_t reason)
         break;
     default:
         say(out, size, "correct the client id, the client secret or the brand before trying again (the "
-            "restaurant's back office shows them): many wrong tries may lock the store out");
+            "restaurant's back office shows the first two): many wrong tries may lock the store out");
     }
 }
 
