@@ -29,12 +29,7 @@ const REPEATING: [&str; 2] = ["examples/dotnet/Clopos.Auth", "examples/python/cl
 #[test]
 fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
     let header = read("include/clopos_auth.h");
-    let settings = functions(&header).filter(|name| {
-        name.starts_with("clopos_auth_config_set_") || name.starts_with("clopos_auth_config_add_")
-    });
-    let settings: Vec<_> = settings
-        .map(|name| name.strip_prefix("clopos_auth_").unwrap())
-        .collect();
+    let settings: Vec<_> = settings(&header).collect();
     let constants: Vec<_> = ["status", "reason", "roots"]
         .iter()
         .flat_map(|name| enumerators(&header, name))
@@ -70,6 +65,62 @@ fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
     }
 }
 
+#[test]
+fn every_wrappers_all_settings_sets_every_setting() {
+    let header = read("include/clopos_auth.h");
+    let wrappers: Vec<_> =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wrappers"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|folder| folder.join("build").exists())
+            .collect();
+    assert_eq!(
+        wrappers.len(),
+        1 + INCLUDING.len() + REPEATING.len(),
+        "beside C, these are in the lists above: {wrappers:?}"
+    );
+    for wrapper in wrappers {
+        // Whether a language writes names as all_settings, allSettings or AllSettings.
+        let program = read(wrapper.to_str().unwrap())
+            .to_lowercase()
+            .replace('_', "");
+        let set: Vec<_> = body(&program, "fromenvironment(")
+            .chain(body(&program, "allsettings("))
+            .map(|word| word.trim_start_matches("cloposauthconfig"))
+            .map(|word| word.trim_start_matches("set").trim_start_matches("add"))
+            .map(|word| word.trim_end_matches("ms"))
+            .collect();
+        for name in settings(&header) {
+            let name = name["config_set_".len()..].trim_end_matches("_ms");
+            // For .NET this one is an event.
+            let found = set.contains(&name.replace('_', "").as_str())
+                || name == "on_change" && set.contains(&"changed");
+            assert!(found, "{}: all_settings lacks {name}", wrapper.display());
+        }
+    }
+}
+
+#[test]
+fn every_setter_is_called_without_a_config() {
+    let (header, program) = (read("include/clopos_auth.h"), read("tests/c/arguments.c"));
+    for name in settings(&header) {
+        let call = format!("clopos_auth_{name}(NULL");
+        assert!(program.contains(&call), "arguments.c has no {call}");
+    }
+}
+
+/// The words of a function, in any of the languages.
+fn body<'a>(program: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = program
+        .lines()
+        .skip_while(move |line| !line.contains(name) || line.ends_with(';'));
+    let outer = indent(lines.next().unwrap_or_else(|| panic!("no {name}")));
+    lines
+        .take_while(move |line| matches!(line.trim(), "" | "{") || indent(line) > outer)
+        .flat_map(identifiers)
+}
+
 fn pascal_case(name: &str) -> String {
     let words = name.split('_').map(|word| {
         let (first, rest) = word.split_at(1);
@@ -86,6 +137,13 @@ fn functions(header: &str) -> impl Iterator<Item = &str> {
     header
         .match_indices('(')
         .filter_map(|(at, _)| identifiers(&header[..at]).last())
+}
+
+/// Their functions, without the prefix `clopos_auth_`.
+fn settings(header: &str) -> impl Iterator<Item = &str> {
+    functions(header)
+        .filter_map(|name| name.strip_prefix("clopos_auth_"))
+        .filter(|name| name.starts_with("config_set_") || name.starts_with("config_add_"))
 }
 
 /// The names, without their prefix, and the numbers of an enum.

@@ -196,6 +196,11 @@ static void signs_in(void)
     clopos_auth_client_free(client);
 }
 
+static void ignore_change(int32_t status, void *user)
+{
+    (void)status, (void)user;
+}
+
 static void all_settings(void)
 {
     clopos_auth_config *config = config_from_environment();
@@ -211,6 +216,8 @@ static void all_settings(void)
     expect(CLOPOS_AUTH_OK, clopos_auth_config_set_user_agent(config, "Till/4.2", &error), &error, NULL);
     expect(CLOPOS_AUTH_OK, clopos_auth_config_set_proxy(config, "none", &error), &error, NULL);
     expect(CLOPOS_AUTH_OK, clopos_auth_config_set_allow_plain_http(config, 0, &error), &error, NULL);
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_on_change(config, ignore_change, NULL, &error), &error,
+           NULL);
     client = client_with(config);
     clopos_auth_token_free(token_of(client));
     clopos_auth_client_free(client);

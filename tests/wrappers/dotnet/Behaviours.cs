@@ -311,13 +311,13 @@ internal static class Behaviours
     {
         CloposAuthSettings settings = SettingsFromEnvironment();
         settings.AuthPath = "/open-api/v2/auth";
-        settings.AuthPath = "/open-api/v2/auth";
         settings.AttemptTimeout = TimeSpan.FromSeconds(5);
         settings.RequestsPerMinute = 20;
         settings.UserAgent = "Till/4.2";
         settings.Proxy = "none";
         settings.AllowPlainHttp = false;
         using var client = new CloposAuthClient(settings);
+        client.Changed += (_, change) => { };
         Check(client.GetToken().Value.Reveal().Length != 0);
     }
 

@@ -209,6 +209,8 @@ func allSettings() {
 	config.RequestsPerMinute = 20
 	config.UserAgent = "Till/4.2"
 	config.Proxy = cloposauth.NewSecret("none")
+	config.AllowPlainHTTP = false
+	config.OnChange = func(error) {}
 	check(get(must(cloposauth.New(config))).Value.Reveal() != "")
 }
 

@@ -191,6 +191,7 @@ def all_settings():
         user_agent="Till/4.2",
         proxy="none",
         allow_plain_http=False,
+        on_change=lambda status: None,
     ) as clopos:
         assert clopos.get_token().value
 
