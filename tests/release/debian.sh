@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # Sourced after tests/common.sh: which of the platforms Debian has, and what packages are made and tested with.
+# Left out: i686-unknown-linux-gnu, for which Debian 13 has no kernel; what is not Debian: x86_64-unknown-linux-musl,
+# x86_64-win7-windows-gnu, i686-win7-windows-gnu, aarch64-linux-android, armv7-linux-androideabi.
 
 DEBIAN_TARGETS=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf)
 

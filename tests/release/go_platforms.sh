@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # used by the scripts that source this
-# Sourced after tests/common.sh: Go's names of the platforms, GOOS_GOARCH.
+# Sourced after tests/common.sh: Go's names of the platforms, GOOS_GOARCH. Left out:
+# x86_64-unknown-linux-musl, which has Go's name of the one for glibc; aarch64-linux-android and armv7-linux-androideabi, which
+# only the NDK links.
 
 declare -A GO_PLATFORMS=(
     [x86_64-unknown-linux-gnu]=linux_amd64

@@ -9,7 +9,8 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-# What NuGet calls the platforms. The library for Windows 7 runs on all that came later.
+# What NuGet calls the platforms. The library for Windows 7 runs on all that came later. Left out: i686-unknown-linux-gnu,
+# for which Microsoft has no .NET; aarch64-linux-android and armv7-linux-androideabi, which have no shared library.
 declare -A RIDS=(
     [x86_64-win7-windows-gnu]=win-x64
     [i686-win7-windows-gnu]=win-x86
