@@ -13,6 +13,7 @@
 //!
 //! Reading it would be most of the cost of a cached token, so that is timed by a coarse clock, see
 //! `ClockOffset`.
+#![allow(unsafe_code)]
 
 use std::fmt;
 use std::ops::Add;

@@ -10,7 +10,7 @@
 //!
 //! On Unix only a look-up starts a thread. Nothing here logs. Dropping a socket writes nothing to
 //! it: after a `fork` it may be the parent's.
-// Not `forbid`, which `sys` could not override. Every other file here has `forbid`.
+// As in the crate's root: `sys` could not override `forbid`.
 #![deny(unsafe_code)]
 
 mod addresses;

@@ -27,6 +27,8 @@
 //!
 //! [Clopos]: https://clopos.com
 
+// Not `forbid`, which the files that need it could not override. Every file that does not has `forbid`.
+#![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 

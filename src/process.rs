@@ -1,5 +1,6 @@
 //! What a library needs to run in any program: noticing `fork`, and threads on which the host's signals are
 //! blocked.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

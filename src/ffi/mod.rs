@@ -12,6 +12,7 @@
 //! 4. Objects that C receives (`object`) are one allocation each, made and freed by this library.
 //! 5. Numbers that C passes for enums come in as integers and are checked.
 
+#![allow(unsafe_code)]
 // The names are those of the C interface. Safety is convention 3, the same for every function.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 // The comments are written for the C header, where brackets are no links and addresses need none.

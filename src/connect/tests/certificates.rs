@@ -1,5 +1,6 @@
 //! Certificates and servers as OpenSSL makes them: who is trusted, and what people read about the
 //! others.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::fs;

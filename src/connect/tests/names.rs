@@ -1,4 +1,5 @@
 //! Names: what is looked up, and for how long.
+#![forbid(unsafe_code)]
 
 use super::*;
 

@@ -1,4 +1,5 @@
 //! Connections without TLS: what is sent, deadlines, shutdown.
+#![forbid(unsafe_code)]
 
 use super::*;
 

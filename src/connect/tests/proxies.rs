@@ -1,4 +1,5 @@
 //! Proxies: what they are asked, and what their answers mean.
+#![forbid(unsafe_code)]
 
 use super::*;
 

@@ -1,4 +1,5 @@
 //! Several addresses: which one is tried when, and who wins.
+#![forbid(unsafe_code)]
 
 use super::*;
 

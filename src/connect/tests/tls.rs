@@ -1,4 +1,5 @@
 //! TLS with a server of rustls.
+#![forbid(unsafe_code)]
 
 use super::*;
 
