@@ -1,7 +1,7 @@
 //! Passing a proxy with CONNECT.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Response};
@@ -42,7 +42,10 @@ pub(crate) fn tunnel(
         )),
         _ => failure("broke the connection"),
     };
-    send_request(proxy, socket, target, user_agent, deadline).map_err(broken)?;
+    let request = request(proxy, target, user_agent).map_err(|error| broken(error.into()))?;
+    socket
+        .write_all(request.bytes(), deadline)
+        .map_err(broken)?;
 
     let mut received = Vec::new();
     let mut chunk = [0; 1024];
@@ -68,13 +71,8 @@ pub(crate) fn tunnel(
     }
 }
 
-fn send_request(
-    proxy: &ProxyUrl,
-    socket: &mut Socket,
-    target: &Endpoint,
-    user_agent: &str,
-    deadline: &Deadline,
-) -> Result<(), ureq::Error> {
+/// The request for a tunnel.
+fn request(proxy: &ProxyUrl, target: &Endpoint, user_agent: &str) -> io::Result<WipedBuffer> {
     let secret = proxy.credentials.as_ref().map_or("", Secret::expose);
     let mut request = WipedBuffer::with_capacity(512);
     write!(request, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n")?;
@@ -83,7 +81,7 @@ fn send_request(
         write!(request, "Proxy-Authorization: Basic {secret}\r\n")?;
     }
     request.write_all(b"\r\n")?;
-    socket.write_all(request.bytes(), deadline)
+    Ok(request)
 }
 
 fn error(proxy: &ProxyUrl, address: Option<IpAddr>, problem: &str) -> Error {
@@ -172,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_ends_with_an_empty_line_however_lines_end() {
+    fn a_head_ends_with_an_empty_line_with_or_without_carriage_returns() {
         for (bytes, length) in [
             ("HTTP/1.1 200 OK\r\n", None),
             ("HTTP/1.1 200 OK\r\n\r", None),
