@@ -177,7 +177,7 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
-    /// Refreshed from 50 on, fresh until 90, expired at 100.
+    /// Due for a refresh at 50, fresh until 90, expired at 100.
     fn token(cache: &ClientCache, value: &str) -> Arc<CachedToken> {
         let grant = Grant {
             token: Secret::new(value),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_rejected_token_is_dropped() {
+    fn only_the_refused_token_is_dropped() {
         let cache = ClientCache::new(Arc::default());
         let is = |value: &'static str| move |grant: &Grant| grant.token.expose() == value;
         assert!(cache.take_if(is("a")).is_none());
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_while_the_old_one_is_being_dropped_stays() {
+    fn a_token_stored_while_the_old_one_is_dropped_stays() {
         let cache = ClientCache::new(Arc::default());
         cache.store(token(&cache, "a"));
         let taken = cache.take_if(|grant| {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_another_process_is_not_there_and_only_a_clear_drops_it() {
+    fn a_token_of_another_process_is_not_returned_and_only_clear_drops_it() {
         let cache = ClientCache::new(Arc::default());
         let mut parents = Arc::into_inner(token(&cache, "a")).expect("the only one");
         parents.fork_count += 1;
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_on_its_way_out_neither_sees_nor_drops_the_token_of_the_next() {
+    fn a_client_neither_sees_nor_drops_the_token_of_another_client_in_the_same_slot() {
         let shared = Arc::new(TokenCache::default());
         let (old, new) = (ClientCache::new(shared.clone()), ClientCache::new(shared));
         new.store(token(&new, "a"));

@@ -106,7 +106,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn lines_above_the_level_are_not_passed_on_and_nothing_is_after_the_close() {
+    fn lines_less_severe_than_the_level_are_dropped_and_after_a_close_nothing_is_called() {
         let (lines, received) = mpsc::channel();
         let (changes, changed) = mpsc::channel();
         let log = move |level, line: &str| lines.send((level, line.to_owned())).unwrap();
@@ -115,12 +115,12 @@ mod tests {
             Some((LogLevel::Warn, Arc::new(log))),
             Some(Arc::new(on_change)),
         );
-        callbacks.log(LogLevel::Info, format_args!("nobody wants this"));
+        callbacks.log(LogLevel::Info, format_args!("not logged"));
         callbacks.log(LogLevel::Warn, format_args!("line {}", 1));
         callbacks.log(LogLevel::Error, format_args!("line {}", 2));
         callbacks.announce(Status::Server);
         callbacks.close();
-        callbacks.log(LogLevel::Error, format_args!("too late"));
+        callbacks.log(LogLevel::Error, format_args!("after the close"));
         callbacks.announce(Status::Ok);
         drop(callbacks);
         let expected = [
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(received.iter().collect::<Vec<_>>(), expected);
         assert_eq!(changed.iter().collect::<Vec<_>>(), [Status::Server]);
         let none = Callbacks::new(None, None);
-        none.log(LogLevel::Error, format_args!("to nobody"));
+        none.log(LogLevel::Error, format_args!("no log function"));
         none.announce(Status::Ok);
         assert!(!none.is_running_here());
     }

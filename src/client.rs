@@ -347,7 +347,7 @@ mod tests {
         Client::with_cache(credentials, &Config::new(), cache).unwrap()
     }
 
-    /// A token that was asked for now.
+    /// A token whose request is sent now.
     fn token(client: &Client, value: &str) -> Arc<CachedToken> {
         let grant = Grant {
             token: Secret::new(value),
@@ -361,7 +361,7 @@ mod tests {
         Arc::new(token)
     }
 
-    /// A sign-in that another thread has run.
+    /// Starts and completes a sign-in, as another thread would.
     fn complete(client: &Client, outcome: Outcome) {
         let flights = &client.shared.live().flights;
         let started = flights.start_or_join(&flights.ticket(), || Ok(()));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_the_service_gives_again_has_proven_itself_as_before() {
+    fn a_token_that_is_issued_again_keeps_its_proven_at() {
         let client = client(Arc::default());
         let first = token(&client, "a");
         client.shared.cache.store(first.clone());
@@ -378,9 +378,9 @@ mod tests {
         assert_eq!(again.lifetime.proven_at, first.lifetime.proven_at);
     }
 
-    /// Between a look at the cache and the attempt to refresh, a refresh may have been completed.
+    /// Another thread may complete a refresh after a call has read the cache and before it starts its own.
     #[test]
-    fn a_refresh_that_was_completed_meanwhile_is_not_repeated() {
+    fn a_refresh_that_another_thread_completed_is_not_repeated() {
         let client = client(Arc::default());
         let shared = &client.shared;
         let token = token(&client, "a");
@@ -390,16 +390,16 @@ mod tests {
         let ticket = shared.live().flights.ticket();
         complete(&client, Err(cancelled()));
         client.refresh(&token, &ticket, now);
-        // Nothing was started, and the next caller looks again.
+        // No flight was started, and the next call checks again.
         assert!(!shared.live().flights.is_running());
         assert!(token.needs_check(late));
     }
 
-    /// The device may sleep after the answer has come and before the caller is woken.
+    /// The device may sleep after the response has come and before the caller wakes.
     #[test]
-    fn a_token_that_expired_before_its_caller_was_woken_is_not_handed_out() {
+    fn a_token_that_expired_before_its_caller_woke_is_not_returned() {
         let mut config = Config::new();
-        // Refused at once: what is asked for anew does not come.
+        // This address refuses connections, so there is no other token.
         config.set_base_url("http://127.0.0.1:1").unwrap();
         config.set_proxy("none").unwrap();
         config.set_max_attempts(1).unwrap();
@@ -409,8 +409,8 @@ mod tests {
         token.lifetime.ends = client.shared.clock().now();
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Ok(Arc::new(token)));
-        let came = client.new_token(client.wait_limit(None), ticket);
-        assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Connect);
+        let result = client.new_token(client.wait_limit(None), ticket);
+        assert_eq!(result.map(|_| ()).unwrap_err().status(), Status::Connect);
     }
 
     #[test]
@@ -418,11 +418,11 @@ mod tests {
         let client = client(Arc::default());
         let ticket = client.shared.live().flights.ticket();
         complete(&client, Err(Error::new(Status::Server, "no")));
-        let came = client.new_token(client.wait_limit(None), ticket);
-        assert_eq!(came.map(|_| ()).unwrap_err().status(), Status::Server);
+        let result = client.new_token(client.wait_limit(None), ticket);
+        assert_eq!(result.map(|_| ()).unwrap_err().status(), Status::Server);
     }
 
-    /// Its credentials are gone before its flights are closed.
+    /// A close drops the credentials before it closes the flights.
     #[test]
     fn a_sign_in_that_a_close_has_ended_is_no_change() {
         let mut config = Config::new();
@@ -432,18 +432,17 @@ mod tests {
         complete(&client, Err(cancelled()));
     }
 
-    /// The handle table gives a slot's cache to the next client while calls of the last one may still
-    /// be on their way out.
+    /// The handle table gives a slot's cache to the next client while calls of the previous one may still run.
     #[test]
-    fn a_closed_client_never_gives_or_drops_the_token_of_the_next_in_its_slot() {
+    fn a_closed_client_never_returns_or_drops_the_token_of_the_next_client_in_its_slot() {
         let slot: Arc<TokenCache> = Arc::default();
         let old = client(slot.clone());
         old.close();
         let new = client(slot);
         new.shared.cache.store(token(&new, "another's"));
 
-        let came = old.get_token(None).map(|_| ()).unwrap_err();
-        assert_eq!(came.status(), Status::Cancelled);
+        let result = old.get_token(None).map(|_| ()).unwrap_err();
+        assert_eq!(result.status(), Status::Cancelled);
         assert!(old.living().is_none());
         old.invalidate(None);
         old.invalidate(Some("another's"));

@@ -262,7 +262,7 @@ mod tests {
     };
 
     fn later(monotonic: u64, wall: i64) -> Option<Instant> {
-        let offset = ClockOffset::new(TICKS, Instant(7_000)).expect("there are such clocks");
+        let offset = ClockOffset::new(TICKS, Instant(7_000)).expect("the system has coarse clocks");
         let instant = offset.instant(CoarseTime {
             monotonic: TICKS.monotonic + monotonic,
             wall: TICKS.wall.wrapping_add_signed(wall),
@@ -271,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn the_coarse_clocks_follow_the_lifetime_clock() {
+    fn the_offset_turns_coarse_time_into_lifetime() {
         assert_eq!(later(0, 0), Some(Instant(7_000)));
         assert_eq!(later(300, 300), Some(Instant(7_300)));
     }
 
     #[test]
-    fn sleep_and_a_new_date_end_the_use_of_the_coarse_clocks() {
+    fn after_sleep_or_a_date_change_the_offset_is_not_used() {
         for step in [-80_000, -1, 1, 3_600_000_000_000] {
             assert_eq!(later(300, 300 + step), None);
         }
@@ -294,20 +294,22 @@ mod tests {
             monotonic: 5_000,
             wall: 5_000,
         };
-        let offset = ClockOffset::new(same, Instant(7_000)).expect("there are such clocks");
+        let offset = ClockOffset::new(same, Instant(7_000)).expect("the system has coarse clocks");
         assert_eq!(offset.instant(none), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_coarse_clocks_show_what_the_lifetime_clock_shows() {
-        // On a machine that is shared, a tick may be late.
+    fn the_coarse_clocks_agree_with_the_lifetime_clock() {
+        // On a busy machine a tick may be late.
         const LATE: Duration = Duration::from_millis(200);
-        let offset = Clock::System.offset().expect("there are such clocks");
+        let offset = Clock::System
+            .offset()
+            .expect("the system has coarse clocks");
         let mut taken = 0;
         for _ in 0..10_000 {
             let before = Clock::System.now();
-            // Not where a tick came between the two readings.
+            // None if a tick came between the readings of the two coarse clocks.
             if let Some(instant) = offset.instant(CoarseTime::now()) {
                 let after = Clock::System.now();
                 assert!(before < instant + LATE, "{before:?} {instant:?}");
@@ -318,10 +320,10 @@ mod tests {
         assert!(taken > 0);
     }
 
-    /// By a nanosecond, and back.
+    /// The date moves by a nanosecond, and back.
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_change_of_the_date_ends_the_use_of_the_coarse_clocks() {
+    fn the_offset_is_not_used_after_a_real_date_change() {
         fn set_date(forward: bool) -> bool {
             // SAFETY: all zeros is a valid timex, and the kernel reads and writes just that.
             unsafe {
@@ -334,10 +336,12 @@ mod tests {
         }
         let is_valid =
             |offset: ClockOffset| (0..3).any(|_| offset.instant(CoarseTime::now()).is_some());
-        let offset = Clock::System.offset().expect("there are such clocks");
+        let offset = Clock::System
+            .offset()
+            .expect("the system has coarse clocks");
         assert!(is_valid(offset));
         if !set_date(true) {
-            // Past the test's capture.
+            // Written directly, because the test's output is captured.
             let _ = writeln!(std::io::stderr(), "SKIPPED: setting the date needs root");
             return;
         }
@@ -348,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_the_systems_or_injected() {
+    fn an_injected_clock_is_used_as_it_is_and_has_no_offset() {
         struct Stopped;
         impl TimeSource for Stopped {
             fn now(&self) -> Instant {
@@ -376,20 +380,20 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_waits_while_the_device_sleeps_is_late_by_a_second_at_most() {
-        let longest = |ms| {
+    fn a_wait_blocks_for_a_second_at_most_before_the_clock_is_read_again() {
+        let max_block_ms = |ms| {
             Clock::System
                 .max_block(Duration::from_millis(ms))
                 .as_millis()
         };
         assert_eq!(
-            [longest(30_000), longest(1_000), longest(20)],
+            [max_block_ms(30_000), max_block_ms(1_000), max_block_ms(20),],
             [1_000, 1_000, 20]
         );
     }
 
     #[test]
-    fn dates_are_written_as_people_read_them() {
+    fn dates_are_written_as_year_month_day_and_time_in_utc() {
         for (seconds, text) in [
             (0, "1970-01-01 00:00:00 UTC"),
             (-1, "1969-12-31 23:59:59 UTC"),

@@ -231,7 +231,7 @@ impl<R: Clone, E: Clone> Flights<R, E> {
 mod tests {
     use super::*;
 
-    /// A caller may have taken its ticket just before.
+    /// The caller may have taken its ticket before the close.
     #[test]
     fn a_closed_client_starts_no_flight() {
         let flights = Flights::<(), ()>::new();
@@ -243,11 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_of_a_closed_client_announces_no_delay() {
+    fn a_delay_of_a_closed_client_is_not_announced() {
         let flights = Flights::<(), ()>::new();
         assert!(flights.start_or_join(&flights.ticket(), || Ok(())).is_ok());
         flights.close();
-        let announce = || panic!("it was announced");
+        let announce = || panic!("the delay was announced");
         assert!(!flights.delay(Instant::NEVER, (), &Clock::System, announce));
     }
 }

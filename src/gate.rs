@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn two_calls_that_close_at_once_do_not_wait_for_each_other() {
+    fn two_calls_that_close_simultaneously_do_not_wait_for_each_other() {
         let (gate, both) = (Gate::new(), Barrier::new(2));
         let call = || {
             let _pass = gate.enter().expect("it is open");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_from_outside_waits_for_a_call_that_closes_and_for_one_that_does_not() {
+    fn a_close_from_outside_waits_for_running_calls_whether_or_not_they_close() {
         let (gate, ended) = (&Gate::new(), &AtomicUsize::new(0));
         let (started, start) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();

@@ -324,10 +324,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_breaks_in_the_middle_is_put_into_words_with_the_host() {
+    fn an_error_in_the_middle_of_a_request_names_the_host_and_no_details() {
         let client = HttpClient::new(&Config::new()).unwrap();
-        let strange = Box::<dyn std::error::Error + Send + Sync>::from("secret");
-        for (error, status, words) in [
+        let unknown = Box::<dyn std::error::Error + Send + Sync>::from("secret");
+        for (error, status, part) in [
             (
                 ureq::Error::Rustls(rustls::Error::DecryptError),
                 Status::Tls,
@@ -339,14 +339,14 @@ mod tests {
                 Status::Connect,
                 "broken pipe",
             ),
-            (ureq::Error::Other(strange), Status::Protocol, "not HTTP"),
+            (ureq::Error::Other(unknown), Status::Protocol, "not HTTP"),
         ] {
             let failed = client.explain(error, Duration::from_secs(1));
             assert!(failed.connected);
             assert_eq!(failed.error.status(), status);
             let text = failed.error.to_string();
             assert!(
-                text.contains(words) && text.contains(client.host()),
+                text.contains(part) && text.contains(client.host()),
                 "{text}"
             );
             assert!(!text.contains("secret"), "{text}");

@@ -54,7 +54,7 @@ mod tests {
         for _ in 0..16_000 {
             counts[(draw() >> 28) as usize] += 1;
         }
-        // 1000 each, give or take six standard deviations.
+        // 1000 each, plus or minus six standard deviations.
         assert!(
             counts.iter().all(|count| (820..=1180).contains(count)),
             "{counts:?}"
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_between_nothing_and_the_whole() {
+    fn a_part_is_between_zero_and_the_whole() {
         for whole in [Duration::ZERO, Duration::from_secs(60), Duration::MAX] {
             assert_eq!(part(whole, 0), Duration::ZERO);
             assert!(part(whole, u32::MAX / 2) <= whole);

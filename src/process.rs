@@ -240,13 +240,13 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn a_process_keeps_its_value() {
+    fn a_process_keeps_its_first_value() {
         let value = PerProcess::new(1);
         assert_eq!(*value.get(|| 2), 1);
     }
 
     #[test]
-    fn another_process_makes_its_own_value_once() {
+    fn a_forked_process_makes_its_own_value_once() {
         let parents = PerProcess {
             fork_count: fork_count() + 1,
             value: 1,
@@ -258,77 +258,67 @@ mod tests {
         assert_eq!(parents.existing(), Some(&2));
     }
 
+    /// Whether the calling thread blocks each of these signals.
     #[cfg(unix)]
-    #[test]
-    fn a_processs_signals_are_not_delivered_to_a_thread_of_ours_and_the_starter_keeps_its_mask() {
-        let blocked = || {
-            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-            // SAFETY: with no new mask this only writes the current one to `set`.
-            unsafe {
-                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
-                let set = set.assume_init();
-                [libc::SIGINT, libc::SIGTERM, libc::SIGPROF, libc::SIGCHLD]
-                    .map(|signal| libc::sigismember(&set, signal) == 1)
-            }
-        };
-        let before = blocked();
-        let (sender, receiver) = mpsc::channel();
-        spawn(move || sender.send(blocked()).unwrap()).unwrap();
-        assert_eq!(receiver.recv().unwrap(), [true; 4]);
-        assert_eq!(blocked(), before);
+    fn blocked<const N: usize>(signals: [libc::c_int; N]) -> [bool; N] {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: with no new mask this only writes the current one to `set`.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+            let set = set.assume_init();
+            signals.map(|signal| libc::sigismember(&set, signal) == 1)
+        }
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_fault_in_a_log_function_reaches_the_runtimes_handler() {
+    fn a_started_thread_blocks_process_signals_and_its_starter_keeps_its_mask() {
+        let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGPROF, libc::SIGCHLD];
+        let before = blocked(signals);
+        let (sender, receiver) = mpsc::channel();
+        spawn(move || sender.send(blocked(signals)).unwrap()).unwrap();
+        assert_eq!(receiver.recv().unwrap(), [true; 4]);
+        assert_eq!(blocked(signals), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_started_thread_does_not_block_fault_signals() {
         use std::sync::atomic::AtomicBool;
 
         static CAUGHT: AtomicBool = AtomicBool::new(false);
         extern "C" fn handler(_: libc::c_int) {
             CAUGHT.store(true, Ordering::SeqCst);
         }
-        // SAFETY: the handler only touches an atomic. SIGTRAP, since the others have handlers of the
-        // standard library's; where it is blocked, this test's process dies of it.
+        // SAFETY: the handler only touches an atomic. SIGTRAP, because the standard library has handlers for the
+        // others. If it were blocked, it would end this process.
         unsafe { libc::signal(libc::SIGTRAP, handler as *const () as libc::sighandler_t) };
         let (sender, receiver) = mpsc::channel();
         spawn(move || {
-            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-            // SAFETY: with no new mask this only writes the current one to `set`.
-            let blocked = unsafe {
-                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
-                let set = set.assume_init();
-                FAULTS.map(|signal| libc::sigismember(&set, signal))
-            };
+            let blocked = blocked(FAULTS);
             // SAFETY: has no requirements; the signal goes to this thread.
             unsafe { libc::raise(libc::SIGTRAP) };
             sender.send(blocked).unwrap();
         })
         .unwrap();
-        assert_eq!(receiver.recv().unwrap(), [0; 6]);
+        assert_eq!(receiver.recv().unwrap(), [false; 6]);
         assert!(CAUGHT.load(Ordering::SeqCst));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_runtime_can_stop_a_thread_of_ours_by_signal() {
+    fn a_started_thread_does_not_block_the_signals_that_runtimes_use() {
         let (sender, receiver) = mpsc::channel();
         spawn(move || {
-            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-            // SAFETY: with no new mask this only writes the current one to `set`.
-            let blocked = unsafe {
-                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
-                let set = set.assume_init();
-                [
-                    libc::SIGRTMIN(),
-                    libc::SIGRTMAX(),
-                    libc::SIGPWR,
-                    libc::SIGXCPU,
-                ]
-                .map(|signal| libc::sigismember(&set, signal))
-            };
+            let blocked = blocked([
+                libc::SIGRTMIN(),
+                libc::SIGRTMAX(),
+                libc::SIGPWR,
+                libc::SIGXCPU,
+            ]);
             sender.send(blocked).unwrap();
         })
         .unwrap();
-        assert_eq!(receiver.recv().unwrap(), [0; 4]);
+        assert_eq!(receiver.recv().unwrap(), [false; 4]);
     }
 }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_documented_sentence_has_its_reason_as_error_or_as_message() {
+    fn every_documented_text_has_its_reason_as_error_or_as_message() {
         let table = [
             (
                 400,

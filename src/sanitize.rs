@@ -165,7 +165,7 @@ fn jwt(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn clean(text: &str, secret: &str) -> String {
+    fn sanitized(text: &str, secret: &str) -> String {
         let secret = Secret::new(secret);
         sanitize(text, &[&secret]).unwrap_or_default().into()
     }
@@ -184,7 +184,7 @@ mod tests {
             "%61%62/%22ç\\%20🧾+%25d",
         ] {
             assert_eq!(
-                clean(&format!("no {form} here"), secret),
+                sanitized(&format!("no {form} here"), secret),
                 "no *** here",
                 "{form}"
             );
@@ -194,30 +194,30 @@ mod tests {
     #[test]
     fn backslashes_are_masked_as_they_are_and_doubled() {
         for text in [r"\\\", r"\\\\\\"] {
-            assert_eq!(clean(text, r"\\\"), MASK);
+            assert_eq!(sanitized(text, r"\\\"), MASK);
         }
     }
 
     #[test]
-    fn a_secret_is_masked_as_it_would_be_seen() {
+    fn invisible_characters_and_outer_blanks_do_not_hide_a_secret() {
         for text in [
             "no hunter2 here",
             "no hun\u{200E}ter2 here",
             "no h\u{AD}unter\u{FEFF}2 here",
         ] {
-            assert_eq!(clean(text, "hun\u{200E}ter2"), "no *** here");
+            assert_eq!(sanitized(text, "hun\u{200E}ter2"), "no *** here");
         }
-        assert_eq!(clean("nothing", "\u{200E}"), "nothing");
-        assert_eq!(clean(" hunter2 is wrong", " hunter2"), "*** is wrong");
+        assert_eq!(sanitized("nothing", "\u{200E}"), "nothing");
+        assert_eq!(sanitized(" hunter2 is wrong", " hunter2"), "*** is wrong");
         assert_eq!(
-            clean("this is wrong: hunter2 ", "hunter2 "),
+            sanitized("this is wrong: hunter2 ", "hunter2 "),
             "this is wrong: ***"
         );
-        assert_eq!(clean("all is wrong", " "), "all is wrong");
+        assert_eq!(sanitized("all is wrong", " "), "all is wrong");
     }
 
     #[test]
-    fn a_text_with_eight_bytes_of_a_secret_is_left_out() {
+    fn a_text_with_eight_bytes_of_a_secret_is_masked() {
         let secret = "correct horse";
         for text in [
             "your secret begins with correct h",
@@ -225,13 +225,13 @@ mod tests {
             "has %72rect%20ho in it",
             r"has \u0072rect ho in it",
         ] {
-            assert_eq!(clean(text, secret), MASK, "{text}");
+            assert_eq!(sanitized(text, secret), MASK, "{text}");
         }
         for text in ["a correct!", "rrect h", "or: correct"] {
-            assert_eq!(clean(text, secret), text);
+            assert_eq!(sanitized(text, secret), text);
         }
-        assert_eq!(clean("ççç", "çççç"), "ççç");
-        assert_eq!(clean("çççç", "ççççç"), MASK);
+        assert_eq!(sanitized("ççç", "çççç"), "ççç");
+        assert_eq!(sanitized("çççç", "ççççç"), MASK);
     }
 
     #[test]
@@ -243,8 +243,8 @@ mod tests {
             token.expose(),
             &token.expose()[..20]
         );
-        let clean = sanitize(&text, &[&opaque]).unwrap();
-        assert_eq!(&*clean, "*** for ***, not ***");
+        let sanitized = sanitize(&text, &[&opaque]).unwrap();
+        assert_eq!(&*sanitized, "*** for ***, not ***");
         assert_eq!(
             sanitize("eyJ is short", &[]).as_deref(),
             Some("eyJ is short")
@@ -252,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_left_out() {
+    fn invisible_characters_are_removed() {
         let invisible = "\u{1b}\u{7f}\u{ad}\u{61c}\u{180e}\u{200b}\u{200d}\u{200f}\u{2028}\u{202e}\u{2060}\u{2069}\u{feff}\u{e0041}";
         let text: String = invisible.chars().flat_map(|c| ['a', c]).collect();
         assert_eq!(
-            clean(&text, "secret"),
+            sanitized(&text, "secret"),
             "a".repeat(invisible.chars().count())
         );
         assert_eq!(sanitize(invisible, &[]), None);
@@ -267,11 +267,11 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         for (unit, length) in [("x", 512), ("é", 512), ("日", 510), ("🧾", 512)] {
             assert_eq!(
-                clean(&unit.repeat(300), "secret").len(),
+                sanitized(&unit.repeat(300), "secret").len(),
                 length.min(300 * unit.len())
             );
         }
-        let masked = clean(&"ab".repeat(30_000), &"ab".repeat(300));
+        let masked = sanitized(&"ab".repeat(30_000), &"ab".repeat(300));
         assert_eq!(masked, MASK.repeat(100));
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_finds_its_own_row() {
+    fn every_status_is_found_by_its_number() {
         for (number, status) in Status::all().enumerate() {
             assert_eq!(status as usize, number);
             assert_eq!(Status::from_number(number as i32), Some(status));

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_appended_is_consumed_in_its_order_however_much_it_grows() {
+    fn appended_bytes_are_consumed_in_order_while_the_buffer_grows() {
         let mut buffer = WipedBuffer::default();
         buffer.write_all(b"abcd").unwrap();
         buffer.consume(2);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_no_further_than_it_may() {
+    fn a_buffer_grows_up_to_its_limit_only() {
         let mut buffer = WipedBuffer::with_capacity(60);
         assert!(buffer.grow(100) && buffer.grow(150));
         assert_eq!(buffer.append(&[1; 200]), 150);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_is_cleared_has_no_trace_of_what_was_in_it() {
+    fn clearing_a_buffer_wipes_it() {
         let mut buffer = WipedBuffer::with_capacity(8);
         assert_eq!(buffer.append(b"secret"), 6);
         buffer.clear_filled();

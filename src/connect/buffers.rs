@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_is_wiped_once_it_was_sent_and_the_answer_once_it_was_read() {
+    fn the_request_is_wiped_once_sent_and_the_response_once_read() {
         let mut buffers = HttpBuffers::new();
         buffers.output()[..6].copy_from_slice(b"secret");
         assert!(!buffers.queue_output(6));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_waits_until_there_is_some() {
+    fn received_bytes_that_do_not_fit_are_left_until_there_is_room() {
         let mut buffers = HttpBuffers::new();
         assert_eq!(buffers.receive(&[1; 3 * INPUT_BYTES]), INPUT_BYTES);
         buffers.input_consume(10);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_head_finds_room_by_growing_up_to_its_limit() {
+    fn the_input_buffer_grows_for_a_response_head_up_to_its_limit() {
         let mut buffers = HttpBuffers::new();
         while let Ok(room) = buffers.room() {
             let room = room.len();

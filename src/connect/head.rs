@@ -69,7 +69,7 @@ mod tests {
     const FINAL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
     #[test]
-    fn interim_responses_are_left_out_whatever_is_in_them() {
+    fn interim_responses_are_recognised_whatever_they_contain() {
         for interim in [
             "HTTP/1.1 100 Continue\r\n\r\n",
             "HTTP/1.1 100 Continue\r\nServer: a\r\nDate: b\r\n\r\n",
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_stays_as_it_is() {
+    fn bytes_that_are_no_response_head_are_unchanged() {
         for (given, expected) in [
             ("", Head::Incomplete),
             ("\r\n", Head::Incomplete),

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_alternate_beginning_with_the_preferred_one() {
+    fn address_families_alternate_beginning_with_the_first() {
         for (from, to) in [
             ("", ""),
             ("4a", "4a"),

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_time_out_is_set_again_only_when_it_is_off_by_more_than_the_slack() {
+    fn a_socket_timeout_is_set_again_only_if_it_is_too_long_or_too_short_by_more_than_the_slack() {
         let ms = |ms| Some(Duration::from_millis(ms));
         for (current, left, expected) in [
             (None, None, None),

@@ -123,9 +123,9 @@ mod tests {
         assert_eq!(resolver_code("\u{fffd}sim"), None);
     }
 
-    /// On the library's own threads signals are blocked, but where none can be had, the host's wait.
+    /// Threads of the library block signals. If none can be started, the wait is on a thread of the host.
     #[test]
-    fn a_signal_ends_the_wait_and_is_no_failure() {
+    fn a_signal_ends_the_wait_without_an_error() {
         extern "C" fn nothing(_: libc::c_int) {}
         // SAFETY: the handler does nothing.
         unsafe { libc::signal(libc::SIGUSR2, nothing as *const () as libc::sighandler_t) };

@@ -52,20 +52,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_reasons_are_in_plain_words() {
-        for (kind, words) in [
+    fn common_system_errors_have_plain_messages() {
+        for (kind, message) in [
             (io::ErrorKind::TimedOut, "no answer"),
             (io::ErrorKind::HostUnreachable, "host unreachable"),
             (io::ErrorKind::NetworkUnreachable, "network unreachable"),
         ] {
-            assert_eq!(reason(&kind.into()), words);
+            assert_eq!(reason(&kind.into()), message);
         }
         let other = io::Error::from_raw_os_error(24);
         assert!(!reason(&other).contains("os error"), "{}", reason(&other));
     }
 
     #[test]
-    fn a_message_in_another_character_set_than_utf_8_is_replaced() {
+    fn a_system_message_that_is_not_utf_8_is_replaced() {
         let garbled = |text| io::Error::other(format!("{text}\u{fffd}sim"));
         let text = reason(&garbled(""));
         assert_eq!(text, "other error (system error 0)");

@@ -1,4 +1,4 @@
-//! The promises of `connect`, against real sockets on the loopback interface.
+//! Tests of `connect` with real sockets on the loopback interface.
 #![forbid(unsafe_code)]
 
 #[cfg(unix)]
@@ -27,7 +27,7 @@ use super::*;
 use crate::Roots;
 use crate::clock::{Clock, Instant as ClockInstant, TimeSource};
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const BODY: &str = r#"{"client_secret":"hunter2"}"#;
 
 fn network() -> Network {
@@ -49,11 +49,11 @@ fn through(proxy: SocketAddr, user_info: &str) -> Network {
 }
 
 fn agent_for(network: &Network, timeout_ms: u64) -> ureq::Agent {
-    agent_that_finds(network, timeout_ms, resolve::system)
+    agent_with_resolver(network, timeout_ms, resolve::system)
 }
 
-/// With another resolver than the system's.
-fn agent_that_finds(
+/// An agent with this resolver instead of the system's.
+fn agent_with_resolver(
     network: &Network,
     timeout_ms: u64,
     look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
@@ -103,26 +103,26 @@ fn serve(mut handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
     address
 }
 
-/// An address that refuses.
+/// An address that refuses connections.
 fn refusing() -> SocketAddr {
     listen().1
 }
 
-/// An address that does not answer: a listener whose queue is full. Keeps what fills it.
-struct BlackHole {
+/// An address that does not respond: a listener whose queue is full of these connections.
+struct FullListener {
     address: SocketAddr,
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
 }
 
-impl BlackHole {
-    fn new() -> BlackHole {
+impl FullListener {
+    fn new() -> FullListener {
         let (listener, address) = listen();
         let mut queue = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
             queue.push(stream);
         }
-        BlackHole {
+        FullListener {
             address,
             _listener: listener,
             _queue: queue,
@@ -158,7 +158,7 @@ fn deadline(ms: u64) -> Deadline {
     })
 }
 
-fn took(start: Instant, from_ms: u64, to_ms: u64) {
+fn assert_took(start: Instant, from_ms: u64, to_ms: u64) {
     let ms = start.elapsed().as_millis() as u64;
     assert!((from_ms..to_ms).contains(&ms), "{ms} ms");
 }
@@ -224,10 +224,10 @@ fn localhost() -> Vec<String> {
     vec!["localhost".into(), "127.0.0.1".into()]
 }
 
-/// A TLS server; it tells the kind of each handshake and what the first read of each brought.
+/// A TLS server that reports the kind of each handshake and the bytes of each read.
 fn serve_tls(
     config: ServerConfig,
-    answer: impl Fn(&mut dyn Write) + Send + 'static,
+    respond: impl Fn(&mut dyn Write) + Send + 'static,
 ) -> (SocketAddr, mpsc::Receiver<(HandshakeKind, Vec<u8>)>) {
     let config = Arc::new(config);
     let (sender, receiver) = mpsc::channel();
@@ -246,17 +246,17 @@ fn serve_tls(
             }
             let kind = tls.conn.handshake_kind().unwrap();
             let _ = sender.send((kind, chunk[..n].to_vec()));
-            answer(&mut tls);
+            respond(&mut tls);
             let _ = tls.flush();
         }
     });
     (address, receiver)
 }
 
-/// A proxy that tunnels to wherever it is asked, and tells what it was asked.
+/// A proxy that opens every tunnel, and records the heads of the requests.
 fn tunnelling_proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = asked.clone();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = requests.clone();
     let address = serve(move |mut client| {
         let head = read_head(&mut client);
         let target = head.split(' ').nth(1).unwrap().to_owned();
@@ -271,12 +271,13 @@ fn tunnelling_proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         thread::spawn(move || std::io::copy(&mut from, &mut to));
         thread::spawn(move || std::io::copy(&mut server, &mut client));
     });
-    (address, asked)
+    (address, requests)
 }
 
-/// What is left of 150 ms for a step depends on how busy the machine is.
+/// Whether the message names a time of nearly 150 ms. How much of it is left for a step depends on how busy the
+/// machine is.
 fn says_how_long(failure: &Error) -> bool {
-    let said = failure.message.split_once(" within ");
-    let ms = said.and_then(|(_, rest)| rest.split_once(" ms")?.0.parse().ok());
+    let within = failure.message.split_once(" within ");
+    let ms = within.and_then(|(_, rest)| rest.split_once(" ms")?.0.parse().ok());
     ms.is_some_and(|ms: u64| (100..=150).contains(&ms))
 }

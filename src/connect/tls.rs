@@ -506,7 +506,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_the_systems_roots_is_said_without_debug_output() {
+    fn errors_of_the_systems_roots_are_reported_without_debug_output() {
         let missing =
             rustls_native_certs::load_certs_from_paths(Some("/no/such.pem".as_ref()), None);
         let why = unreadable(&missing.errors[0]);
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn where_tls_cannot_work_a_sentence_says_so() {
+    fn an_unusable_tls_configuration_is_reported_without_debug_output() {
         let failure = unusable(&rustls::Error::General("Strange(Thing)".into()));
         assert_eq!(failure.status(), Status::Tls);
         assert_eq!(
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_finds_room_by_growing_up_to_what_a_handshake_may_take() {
+    fn the_output_buffer_grows_up_to_the_size_of_a_handshake() {
         let mut outgoing = WipedBuffer::with_capacity(8);
         let text = [7; 200];
         put(&mut outgoing, |room| {

@@ -337,7 +337,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn names_from_a_certificate_are_listed_without_anything_else() {
+    fn names_from_a_certificate_are_listed_without_types_and_control_characters() {
         for (presented, text) in [
             (vec!["DnsName(\"*.a.example\")"], "*.a.example"),
             (
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_does_not_fit_is_shown_with_the_certificates_and_the_servers() {
+    fn a_date_error_shows_the_dates_of_the_device_the_certificate_and_the_server() {
         let at =
             |seconds| rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let dates = Dates {
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Everything that rustls can say of a handshake, as far as it can be made here.
+    /// The errors of a handshake that can be constructed here.
     fn errors() -> Vec<(Error, Status)> {
         use webpki::Error as Pki;
         let mut errors: Vec<(Error, Status)> = [
@@ -415,7 +415,7 @@ mod tests {
         ]
         .map(|error| (error.into(), Status::Tls))
         .into();
-        let passed_on = [
+        let webpki_errors = [
             Pki::CaUsedAsEndEntity,
             Pki::EndEntityUsedAsCa,
             Pki::UnsupportedCertVersion,
@@ -430,8 +430,8 @@ mod tests {
             Pki::UnsupportedNameType,
         ];
         let other = |error: OtherError| (CertificateError::Other(error).into(), Status::Tls);
-        errors.extend(passed_on.map(|error| other(OtherError(Arc::new(error)))));
-        errors.push(other(OtherError(Arc::new(io::Error::other("strange")))));
+        errors.extend(webpki_errors.map(|error| other(OtherError(Arc::new(error)))));
+        errors.push(other(OtherError(Arc::new(io::Error::other("unknown")))));
         let findings = [
             Finding::ShortKey,
             Finding::ShortKeyOfCa,
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sentence_names_the_host_and_is_not_debug_output() {
+    fn every_tls_error_names_the_host_and_contains_no_debug_output() {
         let dates = Dates {
             here: 0,
             server: None,

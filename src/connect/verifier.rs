@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_that_are_never_valid_at_the_same_time_are_not_a_matter_of_the_clock() {
+    fn certificates_that_are_never_valid_together_are_no_clock_error() {
         // One is valid until 10, the other from 20 on.
         let verify = |now| match now < at(15) {
             true => Err(CertificateError::NotValidYetContext {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_the_key_of_its_certificate_is_told_from_a_bad_issuer() {
+    fn a_server_without_its_certificates_key_is_distinguished_from_a_bad_issuer() {
         let nothing = CertificateDer::from(vec![0]);
         let error = of_handshake(&nothing, CertificateError::BadSignature.into());
         assert!(matches!(

@@ -385,16 +385,17 @@ mod tests {
     use crate::secret::Secret;
     use std::cell::Cell;
 
-    struct Made<'a>(#[allow(dead_code)] TokenObject, &'a Cell<u32>);
+    /// A token object that counts itself.
+    struct Counted<'a>(#[allow(dead_code)] TokenObject, &'a Cell<u32>);
 
-    impl Drop for Made<'_> {
+    impl Drop for Counted<'_> {
         fn drop(&mut self) {
             self.1.set(self.1.get() - 1);
         }
     }
 
     #[test]
-    fn what_was_read_of_a_client_that_was_freed_meanwhile_is_dropped() {
+    fn a_token_read_from_a_client_freed_meanwhile_is_dropped() {
         let key = CLIENTS
             .insert(|cache| {
                 let credentials = Credentials::new("id", "secret", "brand", "integrator")?;
@@ -416,15 +417,18 @@ mod tests {
         cache.store(Arc::new(token));
 
         let client = std::ptr::without_provenance_mut(key);
-        let (made, held) = (Cell::new(0), Cell::new(0));
-        let came = read_token(client, 0, |token, left| {
+        let (made, existing) = (Cell::new(0), Cell::new(0));
+        let result = read_token(client, 0, |token, left| {
             clopos_auth_client_free(client);
             made.set(made.get() + 1);
-            held.set(held.get() + 1);
-            Made(new_token(token, left), &held)
+            existing.set(existing.get() + 1);
+            Counted(new_token(token, left), &existing)
         });
-        assert_eq!(came.err().map(|e| e.status()), Some(Status::InvalidHandle));
-        assert_eq!((made.get(), held.get()), (1, 0));
+        assert_eq!(
+            result.err().map(|e| e.status()),
+            Some(Status::InvalidHandle)
+        );
+        assert_eq!((made.get(), existing.get()), (1, 0));
         cache.clear();
     }
 }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_finds_its_value_until_it_is_freed_and_never_again() {
+    fn a_key_finds_its_value_only_until_it_is_freed() {
         let table = Table::new(Kind::Client);
         let key = insert(&table, 7);
         assert_eq!(table.get(key).as_deref(), Some(&7));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_two_threads_that_free_the_same_handle_ends_it_before_it_returns() {
+    fn both_threads_that_free_one_handle_return_only_after_its_value_was_ended() {
         let table = Table::new(Kind::Client);
         let key = insert(&table, 7);
         let both = Barrier::new(2);
@@ -227,7 +227,7 @@ mod tests {
                 });
             }
         });
-        table.remove(key, |_| panic!("it was ended already"));
+        table.remove(key, |_| panic!("it was freed already"));
         let next = insert(&table, 8);
         assert_eq!(next >> INDEX_SHIFT & (MAX_SLOTS - 1), 0);
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_handles_live_side_by_side() {
+    fn ten_thousand_handles_exist_at_the_same_time() {
         let table = Table::new(Kind::Config);
         let keys: Vec<usize> = (0..10_000).map(|value| insert(&table, value)).collect();
         for (value, &key) in (0..).zip(&keys) {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_says_so_and_takes_more_once_something_was_freed() {
+    fn a_full_table_accepts_values_again_after_one_was_freed() {
         let table = Table::new(Kind::Client);
         let key = insert(&table, 7);
         table.used.store(MAX_SLOTS, Ordering::Relaxed);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_made_leaves_its_slot_for_the_next() {
+    fn a_slot_whose_value_could_not_be_made_is_used_for_the_next() {
         let table = Table::<u32, ()>::new(Kind::Client);
         assert_eq!(table.insert(|()| Err("no")), Err("no"));
         let key = insert(&table, 7);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn every_index_has_a_place_of_its_own() {
+    fn every_index_has_its_own_place() {
         let mut expected = (0, 0);
         for index in 0..MAX_SLOTS.min(100_000) {
             assert_eq!(place(index), expected);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_contract_is_read() {
+    fn the_documented_example_is_parsed() {
         let body = r#"{"success": true, "token": "eyJ.x.y", "token_type": "Bearer",
             "expires_in": 3600, "expires_at": 1767852332, "message": "Authentication successful"}"#;
         let grant = read(200, body).unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_taken_as_text_and_with_a_fraction_of_zero() {
+    fn whole_numbers_are_accepted_as_strings_and_with_a_zero_fraction() {
         let numbers = [
             "60",
             "60.0",
@@ -245,15 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn an_end_in_milliseconds_is_not_taken_for_seconds() {
+    fn an_expires_at_in_milliseconds_is_not_taken_for_seconds() {
         let at = 1000 * (NOW + 60);
         let body = format!(r#"{{"success":true,"token":"t","expires_at":{at}}}"#);
-        let refused = read(200, &body).unwrap_err();
-        assert_eq!(refused.status(), Status::Protocol);
-        assert!(
-            refused.message().contains("not a date in seconds"),
-            "{refused}"
-        );
+        let error = read(200, &body).unwrap_err();
+        assert_eq!(error.status(), Status::Protocol);
+        assert!(error.message().contains("not a date in seconds"), "{error}");
         let body = format!(r#"{{"success":true,"token":"t","expires_in":60,"expires_at":{at}}}"#);
         let grant = read(200, &body).unwrap();
         assert_eq!(grant.expires_in, Duration::from_secs(60));
@@ -261,23 +258,23 @@ mod tests {
     }
 
     #[test]
-    fn an_end_alone_is_worth_nothing_without_the_servers_date() {
+    fn an_expires_at_alone_needs_the_servers_date() {
         let body = format!(
             r#"{{"success":true,"token":"t","expires_at":{}}}"#,
             NOW + 90
         );
         for date in [None, Some("yesterday")] {
-            let refused = read_dated(200, date, &body).unwrap_err();
-            assert_eq!(refused.status(), Status::Protocol);
+            let error = read_dated(200, date, &body).unwrap_err();
+            assert_eq!(error.status(), Status::Protocol);
             assert!(
-                refused.to_string().contains("no valid Date header"),
-                "{refused}"
+                error.to_string().contains("no valid Date header"),
+                "{error}"
             );
         }
     }
 
     #[test]
-    fn an_expiry_without_end_stays_within_what_clocks_can_count() {
+    fn a_huge_expires_in_is_limited() {
         let body = format!(
             r#"{{"success":true,"token":"t","expires_in":{}}}"#,
             i64::MAX
@@ -334,21 +331,21 @@ mod tests {
     }
 
     #[test]
-    fn success_decides_and_the_http_status_says_which_failure() {
-        let refused =
+    fn only_success_true_with_a_2xx_status_is_a_success_and_the_http_status_selects_the_error() {
+        let failed =
             r#"{"success":false,"message":"Invalid credentials","error":"authentication_failed"}"#;
         let table = [
-            (200, refused, Status::Rejected),
-            (400, refused, Status::Rejected),
-            (401, refused, Status::Rejected),
-            (403, refused, Status::Rejected),
-            (422, refused, Status::Rejected),
-            (429, refused, Status::RateLimited),
-            (500, refused, Status::Server),
-            (504, refused, Status::Server),
-            (404, refused, Status::Protocol),
-            (408, refused, Status::Timeout),
-            (511, refused, Status::Protocol),
+            (200, failed, Status::Rejected),
+            (400, failed, Status::Rejected),
+            (401, failed, Status::Rejected),
+            (403, failed, Status::Rejected),
+            (422, failed, Status::Rejected),
+            (429, failed, Status::RateLimited),
+            (500, failed, Status::Server),
+            (504, failed, Status::Server),
+            (404, failed, Status::Protocol),
+            (408, failed, Status::Timeout),
+            (511, failed, Status::Protocol),
             (301, "", Status::Protocol),
             (408, "", Status::Timeout),
             (511, "<html>", Status::Protocol),
@@ -380,13 +377,13 @@ mod tests {
             assert_eq!(error.http_status(), Some(http_status));
         }
         assert_eq!(
-            read(401, refused).unwrap_err().server_code(),
+            read(401, failed).unwrap_err().server_code(),
             Some("authentication_failed")
         );
     }
 
     #[test]
-    fn only_the_services_own_json_refuses_credentials() {
+    fn only_json_of_the_service_is_a_rejection() {
         for http_status in [400, 401, 403, 422] {
             for foreign in [
                 "",
@@ -415,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_asks_for_a_login_is_no_failure_of_the_service() {
+    fn http_511_is_explained_as_a_network_that_asks_for_a_login() {
         for body in ["<html>Log in</html>", ""] {
             let error = read(511, body).unwrap_err();
             assert!(error.message().contains("asks for a login"), "{error}");
@@ -423,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_whose_value_is_wrong() {
+    fn only_a_rejection_has_a_reason_and_its_advice() {
         let reason = |body: &str| read(400, body).unwrap_err();
         let error = reason(r#"{"success":false,"error":"Invalid integrator_id"}"#);
         assert_eq!(error.reason(), Reason::Integrator);
@@ -431,13 +428,13 @@ mod tests {
             error.message().contains(Reason::Integrator.advice()),
             "{error}"
         );
-        // Only of a refusal.
+        // Other errors have none.
         let failed = read(503, r#"{"success":false,"error":"Invalid integrator_id"}"#).unwrap_err();
         assert_eq!(failed.reason(), Reason::Unknown);
     }
 
     #[test]
-    fn texts_of_the_server_reach_the_log_as_one_short_line_without_the_secret() {
+    fn a_servers_message_becomes_one_short_line_without_the_secret() {
         let hostile = format!(
             r#"{{"success":false,"message":"a\nb\u001b[31m hun\u0007ter2 {}"}}"#,
             "é".repeat(400)
@@ -450,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_the_secret_nor_the_token_of_an_answer_is_in_its_error() {
+    fn a_rejection_shows_neither_the_secret_nor_a_token() {
         let token = "a.token.that.is.no.jwt";
         let body = format!(
             r#"{{"success":false,"token":"{token}","error":"\u0068unter2","message":"{token}, hunter2"}}"#

@@ -54,7 +54,7 @@ mod tests {
     const DATE: &str = "Thu, 08 Jan 2026 05:05:32 GMT";
 
     #[test]
-    fn the_server_says_how_long_to_stay_away() {
+    fn the_longest_valid_value_of_retry_after_and_ratelimit_reset_counts() {
         type Values = &'static [&'static str];
         let table: [(u16, Values, Values, Option<u64>); 17] = [
             (429, &[], &[], None),
@@ -67,7 +67,7 @@ mod tests {
             (429, &["-5"], &["soon"], None),
             (503, &["7"], &["60"], Some(7)),
             (503, &[], &["60"], None),
-            // Every value counts, also that of a proxy on the way, and a part of a second is one more.
+            // The largest of several values counts, and a part of a second is rounded up.
             (429, &["5", "37"], &["9", "8"], Some(37)),
             (429, &["5, 37"], &["6,40"], Some(40)),
             (429, &["5", "Thu, 08 Jan 2026 05:06:02 GMT"], &[], Some(30)),
@@ -90,10 +90,9 @@ mod tests {
         }
     }
 
-    /// This device's own may be decades away from the server's.
-
+    /// The device's date may be wrong by decades.
     #[test]
-    fn a_date_until_which_to_stay_away_says_nothing_without_the_servers_date() {
+    fn a_retry_after_date_is_ignored_without_the_servers_date() {
         let head = Head {
             http_status: 429,
             retry_after: vec!["Thu, 08 Jan 2026 05:06:02 GMT"],

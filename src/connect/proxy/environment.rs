@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_as_curl_and_go_do() {
+    fn proxy_variables_have_the_precedence_that_curl_and_go_use() {
         for (variables, https, http) in [
             (&[][..], "-", "-"),
             (&[("HTTPS_PROXY", "a:1")], "a:1", "-"),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_proxy_of_the_environment_fails_only_for_a_target_that_would_use_it() {
+    fn an_invalid_proxy_variable_fails_only_for_a_target_that_would_use_it() {
         let unusable = "socks5://u:hunter2@a:1";
         for (variables, target, secure, blamed) in [
             (

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_covers_what_it_usually_covers() {
+    fn no_proxy_matches_hosts_domains_ports_addresses_and_networks() {
         for (list, covered, not_covered) in [
             ("*", "a.b [::1]:9 10.0.0.1", ""),
             (
@@ -176,7 +176,10 @@ mod tests {
                 assert!(rules.covers(&endpoint(target)), "{list:?} covers {target}");
             }
             for target in not_covered.split_whitespace() {
-                assert!(!rules.covers(&endpoint(target)), "{list:?} leaves {target}");
+                assert!(
+                    !rules.covers(&endpoint(target)),
+                    "{list:?} does not cover {target}"
+                );
             }
         }
     }

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_url_is_read_as_people_write_it() {
+    fn the_scheme_and_the_port_of_a_proxy_url_are_optional() {
         for (url, host_port, credentials) in [
             ("http://proxy.lan:3128", "proxy.lan:3128", None),
             ("HTTP://proxy.lan:3128/", "proxy.lan:3128", None),
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_url_that_cannot_be_used_is_refused_without_repeating_it() {
-        for (url, words) in [
+    fn an_invalid_proxy_url_is_refused_without_repeating_its_password() {
+        for (url, part) in [
             ("", "host"),
             ("http://", "host"),
             ("https://proxy:3128", "https://"),
@@ -166,7 +166,7 @@ mod tests {
             ("http://pr\u{f6}xy:80", "host"),
         ] {
             let problem = ProxyUrl::parse(url).expect_err(url);
-            assert!(problem.contains(words), "{url}: {problem}");
+            assert!(problem.contains(part), "{url}: {problem}");
             assert!(!problem.contains("hunter2"), "{problem}");
         }
     }

@@ -1,5 +1,4 @@
-//! Certificates and servers as OpenSSL makes them: who is trusted, and what people read about the
-//! others.
+//! Certificates and servers made with OpenSSL: which are trusted, and the message for the others.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -25,8 +24,8 @@ const CA: &str = "basicConstraints=critical,CA:TRUE";
 const SERVER: &str = "basicConstraints=critical,CA:FALSE";
 const SAN: &str = "subjectAltName=DNS:till.example,IP:192.0.2.1";
 
-/// Name (with a plus at its end, another key of the same subject), issuer (none: itself), key, digest,
-/// days from today, extensions.
+/// Name (with a plus at its end: another key with the same subject), issuer (empty: self-signed), key, digest, days
+/// of validity, extensions.
 type Certificate = (
     &'static str,
     &'static str,
@@ -47,7 +46,7 @@ const CERTIFICATES: &[Certificate] = &[
     ("root-ed25519", "", "ed25519", "", 9000, &[CA]),
     ("root-named", "", "P-256", "sha256", 9000, &[CA, "nameConstraints=critical,permitted;DNS:other.example"]),
     ("root-excluding", "", "P-256", "sha256", 9000, &[CA, "nameConstraints=critical,excluded;DNS:till.example"]),
-    ("stranger", "", "P-256", "sha256", 9000, &[CA]),
+    ("unrelated", "", "P-256", "sha256", 9000, &[CA]),
     ("inter", "root", "P-256", "sha256", 5000, &[CA]),
     ("inter-short", "root", "P-256", "sha256", 5, &[CA]),
     ("inter-1024", "root", "rsa:1024", "sha256", 5000, &[CA]),
@@ -88,12 +87,12 @@ const CERTIFICATES: &[Certificate] = &[
     ("own", "", "P-256", "sha256", 10, &[SERVER, SAN]),
     ("own-ca", "", "P-256", "sha256", 10, &[CA, SAN]),
     ("self-signed-rsa", "", "rsa:2048", "sha256", 10, &[CA, SAN]),
-    ("by-stranger", "stranger", "P-256", "sha256", 10, &[SERVER, SAN]),
-    ("other-by-stranger", "stranger", "P-256", "sha256", 10, &[SERVER, "subjectAltName=DNS:other.example"]),
+    ("by-unrelated", "unrelated", "P-256", "sha256", 10, &[SERVER, SAN]),
+    ("other-by-unrelated", "unrelated", "P-256", "sha256", 10, &[SERVER, "subjectAltName=DNS:other.example"]),
 ];
 
-/// The trusted certificate, those that the server shows, its options, the host of the URL, the device's
-/// date in days from today, and what becomes of it: the status and a part of the sentence.
+/// The trusted certificate, the certificates that the server presents, its options, the host of the URL, the device's
+/// date in days from today, and the result: the status and a part of the message.
 type Server = (
     &'static str,
     &'static str,
@@ -116,7 +115,7 @@ const CN_ONLY: &str = "is for no host: only subjectAltName counts, not the commo
 
 #[rustfmt::skip]
 const SERVERS: &[Server] = &[
-    // Those that are good.
+    // Trusted.
     ("root", "good", "", TILL, 0, Status::Ok, ""),
     ("root", "good", "-tls1_2", TILL, 0, Status::Ok, ""),
     ("root", "good", "", "192.0.2.1", 0, Status::Ok, ""),
@@ -138,9 +137,9 @@ const SERVERS: &[Server] = &[
     ("root", "good-inter-short inter-short", "", TILL, 20, Status::Clock, "till.example expired on 20"),
     ("root", "good", "", "a.example", 20, Status::Tls, "is for till.example, 192.0.2.1: wrong host name"),
     ("root", "other", "", TILL, -20_000, Status::Tls, NAMES),
-    ("stranger", "good", "", TILL, 20, Status::Tls, NO_ISSUER),
-    ("root", "by-stranger", "", TILL, -20_000, Status::Tls, NO_ISSUER),
-    ("root", "other-by-stranger", "", TILL, 20, Status::Tls, NO_ISSUER),
+    ("unrelated", "good", "", TILL, 20, Status::Tls, NO_ISSUER),
+    ("root", "by-unrelated", "", TILL, -20_000, Status::Tls, NO_ISSUER),
+    ("root", "other-by-unrelated", "", TILL, 20, Status::Tls, NO_ISSUER),
     ("root", "client", "", TILL, 20, Status::Tls, "is not for a server: its extended key usage"),
     ("root", "good-inter-short", "", TILL, 20, Status::Tls, NO_ISSUER),
     ("own-ca", "own-ca", "", TILL, 20, Status::Tls, CA_TRUE),
@@ -154,7 +153,7 @@ const SERVERS: &[Server] = &[
     ("root", "mail-only", "", TILL, 0, Status::Tls, "wrong host name"),
     ("root", "hostile", "", TILL, 0, Status::Tls, "is for xyz.example: wrong host name"),
     // Issuers.
-    ("stranger", "good", "", TILL, 0, Status::Tls, NO_ISSUER),
+    ("unrelated", "good", "", TILL, 0, Status::Tls, NO_ISSUER),
     ("root", "good-inter", "", TILL, 0, Status::Tls, NO_ISSUER),
     ("root", "own", "", TILL, 0, Status::Tls, NO_ISSUER),
     ("root+", "good", "", TILL, 0, Status::Tls, OTHER_KEY),
@@ -273,15 +272,15 @@ impl Drop for Folder {
     }
 }
 
-/// A server of OpenSSL's, killed when dropped.
+/// `openssl s_server`. Dropping it kills the process.
 struct OpenSsl {
     process: Child,
     address: SocketAddr,
 }
 
 impl OpenSsl {
-    fn start(folder: &Path, shown: &str, options: &str) -> OpenSsl {
-        let (leaf, chain) = shown.split_once(' ').unwrap_or((shown, ""));
+    fn start(folder: &Path, presented: &str, options: &str) -> OpenSsl {
+        let (leaf, chain) = presented.split_once(' ').unwrap_or((presented, ""));
         let mut command = Command::new("openssl");
         command.args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]);
         command.args([
@@ -290,7 +289,7 @@ impl OpenSsl {
             "-key",
             &format!("{leaf}.key"),
         ]);
-        // Weak keys and signatures, too, are for the client to refuse.
+        // The server must accept weak keys and signatures, so that the client refuses them.
         if !options.contains("-cipher") {
             command.args(["-cipher", "DEFAULT:@SECLEVEL=0"]);
         }
@@ -321,7 +320,7 @@ impl OpenSsl {
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("ACCEPT ")?.parse().ok())
             .expect("openssl started");
-        // Whatever else it says must not stop it.
+        // Reads the rest of its output, so that it does not block.
         thread::spawn(move || lines.for_each(drop));
         OpenSsl {
             process,
@@ -337,7 +336,7 @@ impl Drop for OpenSsl {
     }
 }
 
-/// Debug output of Rust's: `Foo(Bar`, `Foo { bar`.
+/// Whether a text contains debug output such as `Foo(Bar` or `Foo { bar`.
 fn has_debug_output(text: &str) -> bool {
     let chars: Vec<char> = text.chars().collect();
     chars
@@ -348,7 +347,7 @@ fn has_debug_output(text: &str) -> bool {
 }
 
 #[test]
-fn each_certificate_and_server_has_its_status_and_sentence() {
+fn each_certificate_and_server_gives_its_status_and_message() {
     let folder = Folder::new();
     let mut roots = HashMap::new();
     for certificate in CERTIFICATES {
@@ -356,7 +355,7 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
         let path = folder.path(&format!("{}.pem", certificate.0));
         roots.insert(certificate.0, fs::read(path).unwrap());
     }
-    // A certificate of more than 64 KiB, which is the most that a message may have.
+    // A certificate of more than 64 KiB, the maximum size of a message.
     let many: Vec<_> = (0..2500)
         .map(|i| format!("DNS:till-{i}.a-restaurant.example"))
         .collect();
@@ -389,10 +388,10 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
     ]);
 
     let mut wrong = Vec::new();
-    for (trusted, shown, options, host, days, status, words) in SERVERS {
-        let what = format!("{shown} {options} for {host}, {trusted} trusted, {days} days");
-        let server = OpenSsl::start(&folder.0, shown, options);
-        // As a user adds it, and without anything else.
+    for (trusted, presented, options, host, days, status, part) in SERVERS {
+        let what = format!("{presented} {options} for {host}, {trusted} trusted, {days} days");
+        let server = OpenSsl::start(&folder.0, presented, options);
+        // A user can add the certificate.
         let mut config = Config::new();
         config
             .set_roots(Roots::None)
@@ -419,7 +418,7 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
             Ok(Socket::new(Arc::new(stream), server.address.ip()))
         };
         let result = tls.connect(reach, &target, &deadline(10_000));
-        let (came, message) = match result {
+        let (result_status, message) = match result {
             Ok(_) => (Status::Ok, String::new()),
             Err(ureq::Error::Other(other)) => {
                 let failure = other.downcast::<Error>().unwrap();
@@ -427,9 +426,10 @@ fn each_certificate_and_server_has_its_status_and_sentence() {
             }
             Err(other) => panic!("{what}: {other:?}"),
         };
-        let has_host = came == Status::Ok || message.contains(host);
-        if came != *status || !message.contains(words) || !has_host || has_debug_output(&message) {
-            wrong.push(format!("{what}: {came:?}: {message}"));
+        let has_host = result_status == Status::Ok || message.contains(host);
+        let is_expected = result_status == *status && message.contains(part) && has_host;
+        if !is_expected || has_debug_output(&message) {
+            wrong.push(format!("{what}: {result_status:?}: {message}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

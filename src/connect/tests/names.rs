@@ -1,10 +1,10 @@
-//! Names: what is looked up, and for how long.
+//! Name resolution: errors, deadlines, and addresses that are not accepted.
 #![forbid(unsafe_code)]
 
 use super::*;
 
 #[test]
-fn a_name_that_does_not_resolve_is_a_dns_failure_with_the_name() {
+fn a_name_that_does_not_resolve_is_a_dns_error_that_names_it() {
     let url = "https://no-such-host.invalid/";
     let failure = failure(post(&agent_for(&network(), 20_000), url));
     assert_eq!(failure.status, Status::Dns);
@@ -14,7 +14,7 @@ fn a_name_that_does_not_resolve_is_a_dns_failure_with_the_name() {
 }
 
 #[test]
-fn without_permission_plain_http_connects_to_loopback_addresses_only() {
+fn plain_http_connects_only_to_loopback_addresses_unless_permitted() {
     let (listener, address) = listen();
     listener.set_nonblocking(true).unwrap();
     let confined = Network {
@@ -22,18 +22,18 @@ fn without_permission_plain_http_connects_to_loopback_addresses_only() {
         ..network()
     };
     let url = format!("http://localhost:{}/", address.port());
-    // On Linux, a connection to this address arrives here, too, but it is not a loopback address.
+    // On Linux, a connection to this address also reaches this device, but it is not a loopback address.
     let elsewhere = [0, 0, 0, 0];
-    let agent = agent_that_finds(&confined, 2000, move |_, port| {
+    let agent = agent_with_resolver(&confined, 2000, move |_, port| {
         Ok(vec![(elsewhere, port).into()])
     });
     let failure = failure(post(&agent, &url));
     assert_eq!(failure.status, Status::Dns);
-    for words in ["cannot resolve localhost", "0.0.0.0", "not this device"] {
-        assert!(failure.message.contains(words), "{failure}");
+    for part in ["cannot resolve localhost", "0.0.0.0", "not this device"] {
+        assert!(failure.message.contains(part), "{failure}");
     }
-    // Nor does a proxy get the secret, which would resolve the name itself.
-    let (proxy, asked) = tunnelling_proxy();
+    // The request does not go through a proxy, which would resolve the name itself.
+    let (proxy, requests) = tunnelling_proxy();
     let through_proxy = Network {
         proxy: through(proxy, "").proxy,
         ..confined
@@ -44,20 +44,20 @@ fn without_permission_plain_http_connects_to_loopback_addresses_only() {
             ([127, 0, 0, 1], port).into(),
         ])
     };
-    let agent = agent_that_finds(&through_proxy, 2000, found);
+    let agent = agent_with_resolver(&through_proxy, 2000, found);
     let request = thread::spawn(move || post(&agent, &url));
     listener.set_nonblocking(false).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     assert!(stream.local_addr().unwrap().ip().is_loopback());
     read_request(&mut stream);
-    stream.write_all(ANSWER).unwrap();
+    stream.write_all(RESPONSE).unwrap();
     assert_eq!(request.join().unwrap().unwrap(), "ok");
-    assert!(asked.lock().unwrap().is_empty());
+    assert!(requests.lock().unwrap().is_empty());
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "there was one connection");
 }
 
-/// A resolver that blocks until it is released, and how many look-ups have begun.
+/// A resolver whose look-ups block until this is dropped. `begun` receives a message for each look-up.
 struct Hanging {
     begun: mpsc::Receiver<()>,
     release: Arc<AtomicBool>,
@@ -90,16 +90,16 @@ impl Drop for Hanging {
 }
 
 #[test]
-fn a_look_up_that_hangs_ends_with_the_attempt_and_the_next_attempt_asks_again() {
+fn a_look_up_that_hangs_ends_with_its_attempt_and_the_next_attempt_looks_up_again() {
     let address = serve(|mut stream| {
         read_request(&mut stream);
-        stream.write_all(ANSWER).unwrap();
+        stream.write_all(RESPONSE).unwrap();
     });
     let (hanging, hang) = Hanging::new();
     let recovered = Arc::new(AtomicBool::new(false));
-    let well = recovered.clone();
-    let agent = agent_that_finds(&network(), 150, move |host, port| {
-        match well.load(Ordering::Acquire) {
+    let has_recovered = recovered.clone();
+    let agent = agent_with_resolver(&network(), 150, move |host, port| {
+        match has_recovered.load(Ordering::Acquire) {
             true => Ok(vec![([127, 0, 0, 1], port).into()]),
             false => hang(host, port),
         }
@@ -107,7 +107,7 @@ fn a_look_up_that_hangs_ends_with_the_attempt_and_the_next_attempt_asks_again() 
     let url = format!("http://a.example:{}/", address.port());
     let start = Instant::now();
     let failure = failure(post(&agent, &url));
-    took(start, 150, 300);
+    assert_took(start, 150, 300);
     assert_eq!(failure.status, Status::Dns);
     assert!(failure.message.contains("took longer than "), "{failure}");
     hanging.begun.recv().unwrap();
@@ -118,7 +118,7 @@ fn a_look_up_that_hangs_ends_with_the_attempt_and_the_next_attempt_asks_again() 
 #[test]
 fn no_more_than_four_look_ups_hang_at_a_time() {
     let (hanging, hang) = Hanging::new();
-    let agent = agent_that_finds(&network(), 20, hang);
+    let agent = agent_with_resolver(&network(), 20, hang);
     for _ in 0..resolve::MAX_RUNNING {
         failure(post(&agent, "http://a.example/"));
     }
@@ -126,37 +126,37 @@ fn no_more_than_four_look_ups_hang_at_a_time() {
     let failure = failure(post(&agent, "http://a.example/"));
     assert_eq!(failure.status, Status::Dns);
     assert!(failure.message.contains("4 earlier look-ups"), "{failure}");
-    took(start, 0, 20);
+    assert_took(start, 0, 20);
     assert_eq!(hanging.begun.try_iter().count(), resolve::MAX_RUNNING);
 }
 
 #[test]
 fn shutdown_interrupts_the_wait_for_a_look_up() {
     let (hanging, hang) = Hanging::new();
-    let agent = agent_that_finds(&network(), 20_000, hang);
+    let agent = agent_with_resolver(&network(), 20_000, hang);
     let worker = agent.clone();
     let request = thread::spawn(move || post(&worker, "http://a.example/"));
     hanging.begun.recv().unwrap();
     let start = Instant::now();
     agent.shutdown();
     request.join().unwrap().unwrap_err();
-    took(start, 0, 1000);
+    assert_took(start, 0, 1000);
 }
 
 #[test]
-fn a_name_without_an_address_is_a_dns_failure() {
-    for (found, words) in [
+fn a_name_without_an_address_is_a_dns_error() {
+    for (found, part) in [
         (None, "cannot resolve a.example: the name has no address"),
         (
             Some(io::ErrorKind::TimedOut),
             "cannot resolve a.example: no answer",
         ),
     ] {
-        let agent = agent_that_finds(&network(), 2000, move |_, _| match found {
+        let agent = agent_with_resolver(&network(), 2000, move |_, _| match found {
             None => Ok(Vec::new()),
             Some(kind) => Err(kind.into()),
         });
         let failure = failure(post(&agent, "http://a.example/"));
-        assert_eq!((failure.status, &*failure.message), (Status::Dns, words));
+        assert_eq!((failure.status, &*failure.message), (Status::Dns, part));
     }
 }

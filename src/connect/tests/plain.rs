@@ -4,13 +4,13 @@
 use super::*;
 
 #[test]
-fn head_and_body_leave_in_one_send() {
+fn head_and_body_are_sent_in_one_write() {
     let (sender, receiver) = mpsc::channel();
     let address = serve(move |mut stream| {
         let mut chunk = [0; 4096];
         let n = stream.read(&mut chunk).unwrap();
         sender.send(chunk[..n].to_vec()).unwrap();
-        stream.write_all(ANSWER).unwrap();
+        stream.write_all(RESPONSE).unwrap();
     });
     let agent = agent_for(&network(), 2000);
     assert_eq!(post(&agent, &format!("http://{address}/a")).unwrap(), "ok");
@@ -19,7 +19,7 @@ fn head_and_body_leave_in_one_send() {
 }
 
 #[test]
-fn a_body_larger_than_the_buffer_arrives_whole() {
+fn a_request_body_larger_than_the_buffer_arrives_complete() {
     let authority = Authority::new();
     let large = "x".repeat(100_000);
     let expected = large.len();
@@ -28,7 +28,7 @@ fn a_body_larger_than_the_buffer_arrives_whole() {
         let mut body = vec![0; expected];
         stream.read_exact(&mut body).unwrap();
         assert!(body.iter().all(|byte| *byte == b'x'));
-        stream.write_all(ANSWER).unwrap();
+        stream.write_all(RESPONSE).unwrap();
         stream.flush().unwrap();
     };
     let config = Arc::new(authority.server(&localhost()));
@@ -39,8 +39,8 @@ fn a_body_larger_than_the_buffer_arrives_whole() {
     });
     let agent = agent_for(&authority.network(), 5000);
     for url in [format!("http://{plain}/"), format!("https://{secure}/")] {
-        let answer = agent.post(&url).send(&large).unwrap();
-        assert_eq!(answer.into_body().read_to_string().unwrap(), "ok");
+        let response = agent.post(&url).send(&large).unwrap();
+        assert_eq!(response.into_body().read_to_string().unwrap(), "ok");
     }
 }
 
@@ -48,10 +48,10 @@ trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 #[test]
-fn a_server_that_drips_still_meets_the_deadline() {
+fn a_response_sent_byte_by_byte_ends_at_the_deadline() {
     let address = serve(|mut stream| {
         read_request(&mut stream);
-        for byte in ANSWER.iter().cycle() {
+        for byte in RESPONSE.iter().cycle() {
             if stream.write_all(&[*byte]).is_err() {
                 return;
             }
@@ -61,11 +61,11 @@ fn a_server_that_drips_still_meets_the_deadline() {
     let start = Instant::now();
     let result = post(&agent_for(&network(), 150), &format!("http://{address}/"));
     assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
-    took(start, 150, 300);
+    assert_took(start, 150, 300);
 }
 
 #[test]
-fn a_silent_server_meets_the_deadline_with_and_without_tls() {
+fn a_silent_server_ends_at_the_deadline_with_and_without_tls() {
     let (listener, address) = listen();
     for scheme in ["http", "https"] {
         let start = Instant::now();
@@ -74,13 +74,13 @@ fn a_silent_server_meets_the_deadline_with_and_without_tls() {
             &format!("{scheme}://{address}/"),
         );
         assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
-        took(start, 120, 270);
+        assert_took(start, 120, 270);
     }
     drop(listener);
 }
 
 #[test]
-fn a_peer_that_reads_nothing_meets_the_deadline() {
+fn a_peer_that_reads_nothing_ends_at_the_deadline() {
     let (_listener, address) = listen();
     let start = Instant::now();
     let huge = vec![0_u8; 64 << 20];
@@ -88,11 +88,11 @@ fn a_peer_that_reads_nothing_meets_the_deadline() {
         .post(format!("http://{address}/"))
         .send(&huge[..]);
     assert!(matches!(result, Err(ureq::Error::Timeout(_))), "{result:?}");
-    took(start, 200, 400);
+    assert_took(start, 200, 400);
 }
 
 #[test]
-fn a_connection_is_kept_for_the_next_request_but_not_once_it_was_closed() {
+fn a_connection_is_reused_until_the_server_closes_it() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = connections.clone();
     let (sender, closed) = mpsc::channel();
@@ -100,7 +100,7 @@ fn a_connection_is_kept_for_the_next_request_but_not_once_it_was_closed() {
         counter.fetch_add(1, Ordering::SeqCst);
         for _ in 0..3 {
             read_request(&mut stream);
-            stream.write_all(ANSWER).unwrap();
+            stream.write_all(RESPONSE).unwrap();
         }
         drop(stream);
         sender.send(()).unwrap();
@@ -116,7 +116,7 @@ fn a_connection_is_kept_for_the_next_request_but_not_once_it_was_closed() {
 }
 
 #[test]
-fn a_head_that_is_too_long_is_named_so() {
+fn a_response_head_that_is_too_long_is_an_error_of_its_own() {
     let address = serve(|mut stream| {
         read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
@@ -130,7 +130,7 @@ fn a_head_that_is_too_long_is_named_so() {
 }
 
 #[test]
-fn a_refusal_names_host_port_and_reason() {
+fn a_refused_connection_names_host_port_and_reason() {
     let address = refusing();
     let url = format!("http://127.0.0.1:{}/", address.port());
     let failure = failure(post(&agent_for(&network(), 2000), &url));
@@ -140,23 +140,23 @@ fn a_refusal_names_host_port_and_reason() {
 }
 
 #[test]
-fn a_connect_that_hangs_says_how_long_it_waited() {
-    let hole = BlackHole::new();
+fn a_connection_that_hangs_says_how_long_it_waited() {
+    let full = FullListener::new();
     let start = Instant::now();
-    let url = format!("http://{}/", hole.address);
+    let url = format!("http://{}/", full.address);
     let failure = failure(post(&agent_for(&network(), 150), &url));
-    took(start, 150, 300);
+    assert_took(start, 150, 300);
     assert_eq!(failure.status, Status::Connect);
     assert!(failure.message.contains("no answer within "), "{failure}");
     assert!(says_how_long(&failure), "{failure}");
 }
 
 #[test]
-fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
-    let hole = BlackHole::new();
+fn shutdown_interrupts_connecting_the_handshake_and_reading() {
+    let full = FullListener::new();
     let (silent, silent_address) = listen();
     for url in [
-        format!("http://{}/", hole.address),
+        format!("http://{}/", full.address),
         format!("https://{silent_address}/"),
         format!("http://{silent_address}/"),
     ] {
@@ -167,18 +167,18 @@ fn shutdown_interrupts_connecting_shaking_hands_and_reading() {
         thread::sleep(Duration::from_millis(60));
         agent.shutdown();
         request.join().unwrap().unwrap_err();
-        took(start, 60, 1000);
+        assert_took(start, 60, 1000);
     }
     drop(silent);
 }
 
 #[test]
-fn after_a_shutdown_nothing_is_tried() {
-    for address in [refusing(), BlackHole::new().address] {
+fn after_a_shutdown_no_connection_is_tried() {
+    for address in [refusing(), FullListener::new().address] {
         let agent = agent_for(&network(), 20_000);
         agent.clone().shutdown();
         let start = Instant::now();
         post(&agent, &format!("http://{address}/")).unwrap_err();
-        took(start, 0, 1000);
+        assert_took(start, 0, 1000);
     }
 }

@@ -1,19 +1,19 @@
-//! Proxies: what they are asked, and what their answers mean.
+//! Proxies: the request for a tunnel, and the message for each response.
 #![forbid(unsafe_code)]
 
 use super::*;
 
 #[test]
-fn https_and_http_pass_a_proxy_with_credentials() {
+fn https_and_http_go_through_a_proxy_with_its_credentials() {
     let authority = Authority::new();
     let (secure, _seen) = serve_tls(authority.server(&localhost()), |tls| {
-        tls.write_all(ANSWER).unwrap();
+        tls.write_all(RESPONSE).unwrap();
     });
     let plain = serve(|mut stream| {
         read_request(&mut stream);
-        stream.write_all(ANSWER).unwrap();
+        stream.write_all(RESPONSE).unwrap();
     });
-    let (proxy, asked) = tunnelling_proxy();
+    let (proxy, requests) = tunnelling_proxy();
     let network = Network {
         proxy: through(proxy, "till%40a:p%3ass@").proxy,
         ..authority.network()
@@ -22,7 +22,7 @@ fn https_and_http_pass_a_proxy_with_credentials() {
     for (scheme, server) in [("https", secure), ("http", plain)] {
         let url = format!("{scheme}://localhost:{}/", server.port());
         assert_eq!(post(&agent, &url).unwrap(), "ok");
-        let head = asked.lock().unwrap().pop().unwrap();
+        let head = requests.lock().unwrap().pop().unwrap();
         let target = format!("localhost:{}", server.port());
         assert_eq!(
             head,
@@ -35,7 +35,7 @@ fn https_and_http_pass_a_proxy_with_credentials() {
 }
 
 #[test]
-fn the_target_of_a_proxied_connection_is_not_resolved_here() {
+fn the_target_of_a_proxied_connection_is_not_resolved_on_this_device() {
     let proxy = serve(|mut stream| {
         read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
@@ -49,10 +49,10 @@ fn the_target_of_a_proxied_connection_is_not_resolved_here() {
 }
 
 #[test]
-fn what_a_proxy_answers_is_explained() {
+fn each_response_of_a_proxy_is_explained() {
     const RESET: &[u8] = b"(reset)";
     let long = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 20_000]].concat();
-    for (answer, http_status, words) in [
+    for (response, http_status, part) in [
         (
             &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
             Some(407),
@@ -118,15 +118,15 @@ fn what_a_proxy_answers_is_explained() {
         (b"", None, "closed the connection without an answer"),
         (RESET, None, "broke the connection: connection reset"),
     ] {
-        let answer = answer.to_vec();
+        let response = response.to_vec();
         let proxy = serve(move |mut stream| {
-            if answer == RESET {
+            if response == RESET {
                 // Closing with unread bytes resets.
                 let _ = stream.peek(&mut [0]);
                 return;
             }
             read_head(&mut stream);
-            let _ = stream.write_all(&answer);
+            let _ = stream.write_all(&response);
             let _ = stream.shutdown(Shutdown::Write);
             let _ = stream.read(&mut [0]);
         });
@@ -137,30 +137,30 @@ fn what_a_proxy_answers_is_explained() {
             (Status::Proxy, http_status),
             "{failure}"
         );
-        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.message.contains(part), "{failure}");
         assert!(failure.message.contains(&proxy.to_string()), "{failure}");
     }
 }
 
 #[test]
-fn a_proxy_that_hangs_or_is_gone_is_named() {
+fn an_unreachable_proxy_is_named_in_the_error() {
     let (_listener, hanging) = listen();
-    let hole = BlackHole::new();
+    let full = FullListener::new();
     let unknown = Network {
         proxy: ProxyChoice::Url(ProxyUrl::parse("no-such-proxy.invalid:3128").unwrap()),
         ..network()
     };
-    for (network, words) in [
+    for (network, part) in [
         (through(hanging, ""), "did not answer within "),
-        (through(hole.address, ""), "no answer within "),
+        (through(full.address, ""), "no answer within "),
         (through(refusing(), ""), "connection refused"),
         (unknown, "cannot resolve the proxy no-such-proxy.invalid: "),
     ] {
         let failure = failure(post(&agent_for(&network, 150), "https://a.example/"));
         assert_eq!((failure.status, failure.http_status), (Status::Proxy, None));
-        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.message.contains(part), "{failure}");
         assert!(
-            !words.ends_with(" within ") || says_how_long(&failure),
+            !part.ends_with(" within ") || says_how_long(&failure),
             "{failure}"
         );
         assert!(failure.message.contains("the proxy "), "{failure}");

@@ -1,4 +1,4 @@
-//! Several addresses: which one is tried when, and who wins.
+//! Several addresses: which is tried when, and which connection is used.
 #![forbid(unsafe_code)]
 
 use super::*;
@@ -39,7 +39,7 @@ fn dialers() -> [(&'static str, Dialing); 2] {
 }
 
 #[test]
-fn a_dialer_without_a_limit_or_with_an_agent_that_is_shut_down_ends_too() {
+fn a_threaded_dialer_ends_without_a_limit_and_after_a_shutdown() {
     let (_listener, listening) = listen();
     for alone in [true, false] {
         let mut dialer = ThreadDial::new(&|_| Ok(()), alone, None);
@@ -55,62 +55,62 @@ fn a_dialer_without_a_limit_or_with_an_agent_that_is_shut_down_ends_too() {
 }
 
 #[test]
-fn an_address_that_refuses_costs_no_time() {
+fn refused_addresses_add_no_delay() {
     let (_listener, good) = listen();
     for (name, dial) in dialers() {
         let start = Instant::now();
         let stream = dial(&[refusing(), refusing(), good], 5000).expect(name);
         assert_eq!(stream.peer_addr().unwrap(), good);
-        took(start, 0, 100);
+        assert_took(start, 0, 100);
     }
 }
 
 #[test]
-fn an_address_that_hangs_costs_a_quarter_of_a_second() {
-    let hole = BlackHole::new();
+fn an_address_that_hangs_adds_a_quarter_of_a_second() {
+    let full = FullListener::new();
     let (_listener, good) = listen();
     for (name, dial) in dialers() {
         let start = Instant::now();
-        let mut stream = dial(&[hole.address, good], 5000).expect(name);
+        let mut stream = dial(&[full.address, good], 5000).expect(name);
         assert_eq!(stream.peer_addr().unwrap(), good);
-        took(start, 250, 450);
-        // And the winner blocks again.
+        assert_took(start, 250, 450);
+        // The connected socket is blocking again.
         let stream = Arc::get_mut(&mut stream).unwrap();
         let wait = Duration::from_millis(30);
         stream.set_read_timeout(Some(wait)).unwrap();
         let start = Instant::now();
         stream.read(&mut [0]).unwrap_err();
-        took(start, 30, 200);
+        assert_took(start, 30, 200);
     }
 }
 
 #[test]
-fn a_refusal_beside_a_hanging_attempt_moves_on_at_once() {
-    let hole = BlackHole::new();
+fn a_refused_address_adds_no_delay_while_another_hangs() {
+    let full = FullListener::new();
     let (_listener, good) = listen();
     for (name, dial) in dialers() {
         let start = Instant::now();
-        let stream = dial(&[hole.address, refusing(), good], 5000).expect(name);
+        let stream = dial(&[full.address, refusing(), good], 5000).expect(name);
         assert_eq!(stream.peer_addr().unwrap(), good);
-        took(start, 250, 450);
+        assert_took(start, 250, 450);
     }
 }
 
 #[test]
-fn when_all_fail_every_reason_is_told() {
-    let hole = BlackHole::new();
+fn when_all_addresses_fail_the_error_names_every_reason() {
+    let full = FullListener::new();
     for (name, dial) in dialers() {
         let start = Instant::now();
         let refused = refusing();
-        let reasons = failure(dial(&[refused, hole.address], 100)).message;
-        took(start, 100, 250);
+        let reasons = failure(dial(&[refused, full.address], 100)).message;
+        assert_took(start, 100, 250);
         let expected = "127.0.0.1: connection refused; 127.0.0.1: no answer within ";
         assert!(reasons.starts_with(expected), "{name}: {reasons}");
     }
 }
 
 #[test]
-fn the_suspect_addresses_come_last_and_are_limited_in_number() {
+fn recently_failed_addresses_are_tried_last_and_a_limited_number_is_remembered() {
     let known = Addresses::default();
     let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 443));
     for last in 1..=30 {
@@ -146,11 +146,11 @@ fn listen_twice() -> [TcpListener; 2] {
 }
 
 #[test]
-fn the_next_attempt_begins_with_an_address_that_has_not_just_failed() {
+fn the_next_attempt_starts_with_an_address_that_has_not_just_failed() {
     type Fail = fn(TcpStream);
     let fails: [(&str, Fail); 3] = [
         ("http", |mut stream| {
-            // Answers nothing, and closes.
+            // Closes without a response.
             read_request(&mut stream);
         }),
         ("http", |mut stream| {
@@ -168,7 +168,7 @@ fn the_next_attempt_begins_with_an_address_that_has_not_just_failed() {
             for mut stream in good.incoming().flatten() {
                 sender.send(()).unwrap();
                 read_request(&mut stream);
-                let _ = stream.write_all(ANSWER);
+                let _ = stream.write_all(RESPONSE);
             }
         });
         let Connections {
@@ -189,12 +189,12 @@ fn the_next_attempt_begins_with_an_address_that_has_not_just_failed() {
         assert!(named.contains(" (127.0.0.1)"), "{named}");
         let _ = post(&agent, &url);
         reached.recv_timeout(Duration::from_secs(5)).unwrap();
-        // Both have failed now, the first one longer ago.
+        // Both have failed now, the first earlier than the second.
         if scheme == "https" {
             post(&agent, &url).unwrap_err();
             assert!(addresses.peer("a.example").contains("127.0.0.1"));
             post(&agent, &url).unwrap_err();
-            // A response clears the address that it came from, and no other.
+            // A response clears only the address from which it came.
             addresses.answered();
             post(&agent, &url).unwrap_err();
             assert!(addresses.peer("a.example").contains("127.0.0.2"));

@@ -1,43 +1,17 @@
-//! TLS with a server of rustls.
+//! TLS, with rustls as the server.
 #![forbid(unsafe_code)]
 
 use super::*;
 
-#[test]
-fn one_record_holds_head_and_body_and_the_second_connection_resumes() {
-    let authority = Authority::new();
-    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
-        let mut config = authority.server(&localhost());
-        let provider = config.crypto_provider().clone();
-        let resolver = config.cert_resolver.clone();
-        let ticketer = config.ticketer.clone();
-        config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        config.ticketer = ticketer;
-        let (address, seen) = serve_tls(config, |tls| {
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-            tls.write_all(answer).unwrap();
-        });
-        let agent = agent_for(&authority.network(), 2000);
-        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
-            let url = format!("https://localhost:{}/", address.port());
-            assert_eq!(post(&agent, &url).unwrap(), "ok");
-            let (kind, first) = seen.recv().unwrap();
-            assert_eq!(kind, expected);
-            assert!(first.starts_with(b"POST / ") && first.ends_with(BODY.as_bytes()));
-        }
-    }
-}
+/// After it the connection is closed.
+const LAST_RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-/// A server of localhost that speaks only these versions, and gives so many tickets at once in TLS 1.3.
+/// A server for localhost with these versions, which sends this many tickets in TLS 1.3.
 fn server_of(
     authority: &Authority,
     versions: &[&'static rustls::SupportedProtocolVersion],
     tickets: usize,
-) -> Arc<ServerConfig> {
+) -> ServerConfig {
     let config = authority.server(&localhost());
     let mut limited = ServerConfig::builder_with_provider(config.crypto_provider().clone())
         .with_protocol_versions(versions)
@@ -46,19 +20,51 @@ fn server_of(
         .with_cert_resolver(config.cert_resolver.clone());
     limited.ticketer = config.ticketer.clone();
     limited.send_tls13_tickets = tickets;
-    Arc::new(limited)
+    limited
 }
 
-/// Some servers do so: one whose context was made for client certificates, one that lost the extended
-/// master secret.
+/// Reads a request and sends `response`. Returns the kind of the handshake.
+fn serve_one(
+    config: &Arc<ServerConfig>,
+    mut stream: TcpStream,
+    response: Option<&[u8]>,
+) -> HandshakeKind {
+    let mut connection = ServerConnection::new(config.clone()).unwrap();
+    let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+    read_request(&mut tls);
+    if let Some(response) = response {
+        tls.write_all(response).unwrap();
+    }
+    tls.conn.handshake_kind().unwrap()
+}
+
+#[test]
+fn head_and_body_are_in_one_record_and_the_second_connection_resumes_the_session() {
+    let authority = Authority::new();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let config = server_of(&authority, versions, 2);
+        let (address, handshakes) = serve_tls(config, |tls| tls.write_all(LAST_RESPONSE).unwrap());
+        let agent = agent_for(&authority.network(), 2000);
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let url = format!("https://localhost:{}/", address.port());
+            assert_eq!(post(&agent, &url).unwrap(), "ok");
+            let (kind, first) = handshakes.recv().unwrap();
+            assert_eq!(kind, expected);
+            assert!(first.starts_with(b"POST / ") && first.ends_with(BODY.as_bytes()));
+        }
+    }
+}
+
+/// Some servers refuse sessions: those that request client certificates, or no longer support the extended master
+/// secret.
 #[test]
 fn a_refused_session_is_not_offered_again() {
     let authority = Authority::new();
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for refuse in [&[21_u8, 3, 3, 0, 2, 2, 40][..], &[]] {
-            // More than are kept.
-            let limited = server_of(&authority, versions, 8);
-            let (sender, seen) = mpsc::channel();
+            // More tickets than the client keeps.
+            let config = Arc::new(server_of(&authority, versions, 8));
+            let (sender, handshakes) = mpsc::channel();
             let mut connections = 0;
             let address = serve(move |mut stream| {
                 connections += 1;
@@ -67,34 +73,30 @@ fn a_refused_session_is_not_offered_again() {
                     let _ = stream.write_all(refuse);
                     return;
                 }
-                let mut connection = ServerConnection::new(limited.clone()).unwrap();
-                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-                read_request(&mut tls);
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-                tls.write_all(answer).unwrap();
-                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
+                let kind = serve_one(&config, stream, Some(LAST_RESPONSE));
+                sender.send(kind).unwrap();
             });
             let agent = agent_for(&authority.network(), 2000);
             let url = format!("https://localhost:{}/", address.port());
             for _ in 0..2 {
                 assert_eq!(post(&agent, &url).unwrap(), "ok");
-                assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+                assert_eq!(handshakes.recv().unwrap(), HandshakeKind::Full);
             }
-            // And the new one is.
+            // The new session is offered.
             assert_eq!(post(&agent, &url).unwrap(), "ok");
-            assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+            assert_eq!(handshakes.recv().unwrap(), HandshakeKind::Resumed);
         }
     }
 }
 
-/// Something on the way may let only full handshakes through.
+/// A firewall may pass only full handshakes.
 #[test]
-fn a_session_that_brought_silence_or_a_broken_connection_is_not_offered_again() {
+fn a_session_whose_connection_hung_or_broke_is_not_offered_again() {
     let authority = Authority::new();
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for is_silent in [true, false] {
-            let limited = server_of(&authority, versions, 2);
-            let (sender, seen) = mpsc::channel();
+            let config = Arc::new(server_of(&authority, versions, 2));
+            let (sender, handshakes) = mpsc::channel();
             let mut connections = 0;
             let address = serve(move |mut stream| {
                 connections += 1;
@@ -102,34 +104,28 @@ fn a_session_that_brought_silence_or_a_broken_connection_is_not_offered_again() 
                     let _ = stream.read_to_end(&mut Vec::new());
                     return;
                 }
-                let mut connection = ServerConnection::new(limited.clone()).unwrap();
-                let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-                read_request(&mut tls);
-                sender.send(tls.conn.handshake_kind().unwrap()).unwrap();
-                if connections != 2 {
-                    let answer =
-                        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-                    tls.write_all(answer).unwrap();
-                }
+                let response = (connections != 2).then_some(LAST_RESPONSE);
+                let kind = serve_one(&config, stream, response);
+                sender.send(kind).unwrap();
             });
             let agent = agent_for(&authority.network(), 2000);
             let url = format!("https://localhost:{}/", address.port());
             assert_eq!(post(&agent, &url).unwrap(), "ok");
-            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
-            let patience = Duration::from_millis(if is_silent { 100 } else { 2000 });
-            let second = agent.post(&url).config().timeout_global(Some(patience));
+            assert_eq!(handshakes.recv().unwrap(), HandshakeKind::Full);
+            let timeout = Duration::from_millis(if is_silent { 100 } else { 2000 });
+            let second = agent.post(&url).config().timeout_global(Some(timeout));
             second.build().send(BODY).unwrap_err();
             if !is_silent {
-                assert_eq!(seen.recv().unwrap(), HandshakeKind::Resumed);
+                assert_eq!(handshakes.recv().unwrap(), HandshakeKind::Resumed);
             }
             assert_eq!(post(&agent, &url).unwrap(), "ok");
-            assert_eq!(seen.recv().unwrap(), HandshakeKind::Full);
+            assert_eq!(handshakes.recv().unwrap(), HandshakeKind::Full);
         }
     }
 }
 
 #[test]
-fn an_answer_larger_than_every_buffer_arrives_whole() {
+fn a_response_larger_than_every_buffer_arrives_complete() {
     let authority = Authority::new();
     let text: String = (0..200_000)
         .map(|i| char::from(b'a' + (i % 23) as u8))
@@ -148,28 +144,28 @@ fn an_answer_larger_than_every_buffer_arrives_whole() {
     assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), text);
 }
 
-/// The input buffer holds the beginning of a head when a whole record of the largest size comes, and
-/// small ones right behind it.
+/// The input buffer contains the start of a head when a record of the maximum size arrives, followed by small
+/// records.
 #[test]
-fn records_for_which_there_is_no_room_wait_for_it_in_their_order() {
+fn records_that_do_not_fit_are_read_later_in_order() {
     let authority = Authority::new();
     let body: String = (0..18_000)
         .map(|i| char::from(b'a' + (i % 19) as u8))
         .collect();
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-    let answer = [head.as_bytes(), body.as_bytes()].concat();
+    let response = [head.as_bytes(), body.as_bytes()].concat();
     for first in [1, 20, 200] {
         let config = Arc::new(authority.server(&localhost()));
-        let answer = answer.clone();
+        let response = response.clone();
         let address = serve(move |mut stream| {
             let mut connection = ServerConnection::new(config.clone()).unwrap();
             let mut request = [0; 4096];
             let amount = rustls::Stream::new(&mut connection, &mut stream).read(&mut request);
             assert!(amount.unwrap() > BODY.len());
-            let (beginning, rest) = answer.split_at(first);
+            let (beginning, rest) = response.split_at(first);
             let (record, rest) = rest.split_at(16 * 1024);
-            // At once, so that they are read at once.
+            // Sent in one write, so that they are read together.
             let mut flight = Vec::new();
             for text in [beginning, record].into_iter().chain(rest.chunks(300)) {
                 connection.writer().write_all(text).unwrap();
@@ -180,17 +176,17 @@ fn records_for_which_there_is_no_room_wait_for_it_in_their_order() {
             stream.write_all(&flight).unwrap();
         });
         let agent = agent_for(&authority.network(), 5000);
-        let came = post(&agent, &format!("https://{address}/")).unwrap();
-        assert_eq!(came, body, "{first}");
+        let result = post(&agent, &format!("https://{address}/")).unwrap();
+        assert_eq!(result, body, "{first}");
     }
 }
 
 #[test]
-fn a_host_that_no_certificate_can_be_for_is_named_so() {
+fn a_host_that_no_certificate_can_contain_is_a_tls_error() {
     let (proxy, _asked) = tunnelling_proxy();
     let (_listener, target) = listen();
     let agent = agent_for(&through(proxy, ""), 2000);
-    // A number that the system's resolver knows and no certificate does.
+    // The system's resolver accepts this form of an address, but no certificate can contain it.
     let url = format!("https://0x7f.1:{}/", target.port());
     let failure = failure(post(&agent, &url));
     assert_eq!(failure.status, Status::Tls);
@@ -201,7 +197,7 @@ fn a_host_that_no_certificate_can_be_for_is_named_so() {
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_of_ours_says_so_once_the_handshake_is_over() {
+fn an_alert_for_a_missing_client_certificate_after_the_handshake_is_reported() {
     let authority = Authority::new();
     let mut config = authority.server(&localhost());
     let provider = config.crypto_provider().clone();
@@ -225,21 +221,11 @@ fn a_server_that_wants_a_certificate_of_ours_says_so_once_the_handshake_is_over(
     }
 }
 
-/// In TLS 1.2 the server has the last word of the handshake, and may say good-bye in the same breath.
+/// In TLS 1.2 the server sends the last message of the handshake, and may send close_notify with it.
 #[test]
-fn a_server_that_says_good_bye_with_the_end_of_the_handshake_gets_no_request() {
+fn a_server_that_sends_close_notify_with_the_end_of_the_handshake_receives_no_request() {
     let authority = Authority::new();
-    let mut config = authority.server(&localhost());
-    let (provider, resolver) = (
-        config.crypto_provider().clone(),
-        config.cert_resolver.clone(),
-    );
-    config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    let config = Arc::new(config);
+    let config = Arc::new(server_of(&authority, &[&rustls::version::TLS12], 2));
     let (sender, receiver) = mpsc::channel();
     let address = serve(move |mut stream| {
         let mut connection = ServerConnection::new(config.clone()).unwrap();
@@ -267,7 +253,7 @@ fn a_server_that_says_good_bye_with_the_end_of_the_handshake_gets_no_request() {
         "{failure}"
     );
     drop(agent);
-    // No more than a good-bye.
+    // Not more than a close_notify.
     assert!(receiver.recv().unwrap() < BODY.len());
 }
 
@@ -277,14 +263,14 @@ fn a_certificate_larger_than_a_record_is_accepted() {
     let mut names = localhost();
     names.extend((0..1000).map(|i| format!("till-{i}.a-restaurant.example")));
     let (address, _seen) = serve_tls(authority.server(&names), |tls| {
-        tls.write_all(ANSWER).unwrap();
+        tls.write_all(RESPONSE).unwrap();
     });
     let agent = agent_for(&authority.network(), 5000);
     assert_eq!(post(&agent, &format!("https://{address}/")).unwrap(), "ok");
 }
 
 #[test]
-fn the_server_is_told_why_its_certificate_was_refused() {
+fn the_server_receives_an_alert_that_says_why_its_certificate_was_refused() {
     let authority = Authority::new();
     let config = Arc::new(authority.server(&localhost()));
     let (sender, receiver) = mpsc::channel();
@@ -297,12 +283,12 @@ fn the_server_is_told_why_its_certificate_was_refused() {
         &agent_for(&network(), 2000),
         &format!("https://{address}/"),
     ));
-    let told = receiver.recv().unwrap();
-    assert!(told.contains("UnknownCA"), "{told}");
+    let alert = receiver.recv().unwrap();
+    assert!(alert.contains("UnknownCA"), "{alert}");
 }
 
 #[test]
-fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
+fn servers_that_break_the_tls_handshake_are_explained() {
     type Peer = fn(TcpStream);
     let cases: [(Peer, Status, &str); 8] = [
         (
@@ -330,7 +316,7 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
             Status::Tls,
             "handshake_failure (40)",
         ),
-        // A good-bye in place of an answer.
+        // close_notify instead of a response.
         (
             |mut s| drop(s.write_all(&[21, 3, 3, 0, 2, 1, 0])),
             Status::Connect,
@@ -348,9 +334,9 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
             "connection reset",
         ),
     ];
-    for (peer, status, words) in cases {
+    for (peer, status, part) in cases {
         let address = serve(move |mut stream| {
-            if status == Status::Tls || words != "connection reset" {
+            if status == Status::Tls || part != "connection reset" {
                 let _ = stream.read(&mut [0; 4096]);
             }
             peer(stream);
@@ -359,8 +345,8 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
             &agent_for(&network(), 2000),
             &format!("https://{address}/"),
         ));
-        assert_eq!(failure.status, status, "{words}: {failure}");
-        assert!(failure.message.contains(words), "{words}: {failure}");
+        assert_eq!(failure.status, status, "{part}: {failure}");
+        assert!(failure.message.contains(part), "{part}: {failure}");
     }
 }
 
@@ -368,7 +354,7 @@ fn servers_that_do_not_speak_tls_as_they_should_are_explained() {
 fn an_added_certificate_extends_the_other_roots() {
     let authority = Authority::new();
     let (address, _seen) = serve_tls(authority.server(&localhost()), |tls| {
-        tls.write_all(ANSWER).unwrap();
+        tls.write_all(RESPONSE).unwrap();
     });
     for roots in [Roots::None, Roots::Bundled, Roots::System] {
         let network = Network {
@@ -381,7 +367,7 @@ fn an_added_certificate_extends_the_other_roots() {
 }
 
 #[test]
-fn no_roots_at_all_is_an_invalid_argument() {
+fn roots_none_without_an_added_ca_is_an_invalid_argument() {
     let nothing = Network {
         roots: Roots::None,
         ..network()
@@ -393,7 +379,7 @@ fn no_roots_at_all_is_an_invalid_argument() {
 }
 
 #[test]
-fn debug_output_of_a_connection_is_only_its_name() {
+fn debug_output_of_a_connection_is_only_its_type() {
     let authority = Authority::new();
     let (address, _seen) = serve_tls(authority.server(&localhost()), |_| {});
     let reach = || {
