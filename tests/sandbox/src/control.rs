@@ -1,5 +1,5 @@
-//! `/sandbox/*`: faults, settings and counters for tests in other languages. Never struck by a
-//! fault and never counted, as long as it is reached through the control port.
+//! `/sandbox/*`: faults, settings and counters for tests in other languages. Requests on the control port have
+//! no faults and are not counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct NewFault {
     name: String,
     /// Absent: every time, until healed.
     times: Option<u32>,
@@ -33,15 +33,15 @@ struct Order {
 
 async fn fail(
     Shared(state): Shared<Arc<State>>,
-    Json(order): Json<Order>,
+    Json(new): Json<NewFault>,
 ) -> Result<StatusCode, (StatusCode, String)> {
-    let fault: Fault = order
+    let fault: Fault = new
         .name
         .parse()
         .map_err(|error| (StatusCode::BAD_REQUEST, error))?;
-    match order.times {
+    match new.times {
         Some(times) => state.faults.lock().push(fault, times),
-        None => state.faults.lock().stay(fault),
+        None => state.faults.lock().set_standing(fault),
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -51,7 +51,7 @@ async fn heal(Shared(state): Shared<Arc<State>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The settings that make sense to change from outside; those absent stay.
+/// The settings that can be changed. An absent one is unchanged.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Update {

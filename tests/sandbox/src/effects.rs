@@ -1,4 +1,4 @@
-//! What each fault does: a script below HTTP, or an answer in HTTP.
+//! What each fault does: it runs a script on the connection, or sends an HTTP response.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json as value};
 
-use crate::exchange::{
-    Exchange, Grant, disabled_client, failure, json, missing_field, set_header, too_many_requests,
-    wrong_credentials, wrong_environment,
+use crate::auth::{
+    AuthRequest, Grant, disabled_client, failure, json, missing_field, set_header,
+    too_many_requests, wrong_credentials, wrong_environment,
 };
 use crate::faults::Fault;
 use crate::script::Step;
@@ -20,10 +20,10 @@ const TICK: Duration = Duration::from_millis(100);
 const HTML: &str = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head>\
     <body><form action=\"/login\"><input name=\"room\"></form></body></html>\n";
 
-/// What strikes a request.
+/// What a fault does to a request.
 pub(crate) enum Effect {
-    Play(Vec<Step>),
-    Answer(Response),
+    Run(Vec<Step>),
+    Respond(Response),
 }
 
 /// What a fault does to a new connection.
@@ -45,20 +45,20 @@ pub(crate) fn connection_script(fault: &Fault) -> Vec<Step> {
             vec![Read, Send(join(head, text)), Close]
         }
         Fault::Connection(steps) => steps.clone(),
-        // ConnectClose; the other faults wait for a request.
+        // ConnectClose. The faults of requests do not come here.
         _ => vec![Close],
     }
 }
 
-/// What a fault does to a request. Fails where no token can be made.
-pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect> {
-    use Effect::{Answer, Play};
+/// What a fault does to a request. Fails if no token can be made.
+pub(crate) fn effect(fault: Fault, request: &AuthRequest<'_>) -> io::Result<Effect> {
+    use Effect::{Respond, Run};
     use Step::{Close, Drip, Hang, Repeat, Reset, Send, Sleep};
 
-    // A good response, for those faults that do something to it below HTTP.
-    let text = || exchange.grant().map(|grant| grant.text());
+    // The body of a good response, for faults that change how it is sent.
+    let text = || request.grant().map(|grant| grant.text());
     let ok = |length: usize| {
-        let date = exchange.state.date();
+        let date = request.state.date();
         head(
             "200 OK",
             &format!(
@@ -66,11 +66,11 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             ),
         )
     };
-    // A good answer, for those that change a field of it.
+    // A good response, for faults that change a field of it.
     let altered = |alter: &dyn Fn(&mut Grant)| {
-        let mut grant = exchange.grant()?;
+        let mut grant = request.grant()?;
         alter(&mut grant);
-        Ok(Answer(json(200, grant.text())))
+        Ok(Respond(json(200, grant.text())))
     };
     let token = |token: &str| altered(&|grant| grant.token = Some(Value::from(token)));
     let expiry = |expires: Value| {
@@ -80,16 +80,16 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         })
     };
     let status = |status: StatusCode, error: &str, message: &str| {
-        Ok(Answer(failure(status, Some(error), Some(message))))
+        Ok(Respond(failure(status, Some(error), Some(message))))
     };
     let redirect = |status: u16| {
         let mut response = json(status, "");
-        set_header(&mut response, "location", &exchange.settings.redirect_to);
-        Ok(Answer(response))
+        set_header(&mut response, "location", &request.settings.redirect_to);
+        Ok(Respond(response))
     };
 
     match fault {
-        // Only new connections take these from the fault script.
+        // Faults of connections do not come here, but the match has to be complete.
         Fault::ConnectReset
         | Fault::ConnectClose
         | Fault::TlsHang
@@ -98,21 +98,21 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         | Fault::TlsClose
         | Fault::TlsReset
         | Fault::PlainHttp
-        | Fault::Connection(_) => Ok(Play(connection_script(&fault))),
+        | Fault::Connection(_) => Ok(Run(connection_script(&fault))),
 
-        Fault::RequestHang => Ok(Play(vec![Hang])),
-        Fault::RequestReset => Ok(Play(vec![Reset])),
-        Fault::RequestClose => Ok(Play(vec![Close])),
+        Fault::RequestHang => Ok(Run(vec![Hang])),
+        Fault::RequestReset => Ok(Run(vec![Reset])),
+        Fault::RequestClose => Ok(Run(vec![Close])),
 
-        Fault::StatusGarbage => Ok(Play(vec![
+        Fault::StatusGarbage => Ok(Run(vec![
             Send(b"220 mail.example ESMTP ready\r\n\r\n".to_vec()),
             Close,
         ])),
-        Fault::StatusHang => Ok(Play(vec![Send(b"HTTP/1.1 20".to_vec()), Hang])),
-        Fault::HeadersHang => Ok(Play(vec![Send(half(ok(500))), Hang])),
+        Fault::StatusHang => Ok(Run(vec![Send(b"HTTP/1.1 20".to_vec()), Hang])),
+        Fault::HeadersHang => Ok(Run(vec![Send(half(ok(500))), Hang])),
         Fault::HeadersDrip => {
             let text = text()?;
-            Ok(Play(vec![
+            Ok(Run(vec![
                 Drip(ok(text.len()), TICK),
                 Send(text.into_bytes()),
                 Close,
@@ -127,17 +127,17 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
                     &"x".repeat(4096),
                 );
             }
-            Ok(Answer(response))
+            Ok(Respond(response))
         }
-        Fault::HeadersTruncated => Ok(Play(vec![Send(half(ok(500))), Close])),
-        Fault::HeadersReset => Ok(Play(vec![Send(half(ok(500))), Reset])),
+        Fault::HeadersTruncated => Ok(Run(vec![Send(half(ok(500))), Close])),
+        Fault::HeadersReset => Ok(Run(vec![Send(half(ok(500))), Reset])),
 
-        Fault::BodyEmpty => Ok(Answer(json(200, ""))),
+        Fault::BodyEmpty => Ok(Respond(json(200, ""))),
         Fault::BodyHang => cut_body(text()?, ok, Hang),
         Fault::BodyDrip => {
             let text = text()?;
             let second = Duration::from_secs(1);
-            Ok(Play(vec![
+            Ok(Run(vec![
                 Send(ok(text.len())),
                 Drip(text.into_bytes(), second),
                 Close,
@@ -149,7 +149,7 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             let text = text()?;
             let padding = 64 * 1024 + 1 - text.len() - r#","padding":"""#.len();
             let padding = format!(r#""padding":"{}""#, "x".repeat(padding));
-            Ok(Answer(json(200, with_field(&text, &padding))))
+            Ok(Respond(json(200, with_field(&text, &padding))))
         }
         Fault::BodyEndless => {
             let head = head(
@@ -158,31 +158,31 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             );
             let start = chunk(r#"{"success":true,"message":""#);
             let more = chunk(&"x".repeat(1024));
-            Ok(Play(vec![
+            Ok(Run(vec![
                 Send(join(head, start)),
                 Repeat(more, Duration::from_millis(1)),
             ]))
         }
         Fault::BodyWrongLength => {
             let text = text()?;
-            Ok(Play(vec![Send(join(ok(text.len() - 10), text)), Close]))
+            Ok(Run(vec![Send(join(ok(text.len() - 10), text)), Close]))
         }
         Fault::BodyGzip => {
             let mut response = json(200, gzip(text()?.as_bytes()));
             set_header(&mut response, "content-encoding", "gzip");
-            Ok(Answer(response))
+            Ok(Respond(response))
         }
-        Fault::BodyHtml => Ok(Answer(html(200))),
-        Fault::BodyGarbage => Ok(Answer(json(
+        Fault::BodyHtml => Ok(Respond(html(200))),
+        Fault::BodyGarbage => Ok(Respond(json(
             200,
             [0xff, 0xfe, 0x00, 0xc3, 0x28, 0x7f].repeat(20),
         ))),
-        Fault::BodyBom => Ok(Answer(json(200, format!("\u{feff}{}", text()?)))),
-        Fault::BodyTruncatedJson => Ok(Answer(json(200, half(text()?.into_bytes())))),
+        Fault::BodyBom => Ok(Respond(json(200, format!("\u{feff}{}", text()?)))),
+        Fault::BodyTruncatedJson => Ok(Respond(json(200, half(text()?.into_bytes())))),
         Fault::BodySlow => {
             let text = text()?;
             let late = Sleep(Duration::from_secs(3));
-            Ok(Play(vec![late, Send(join(ok(text.len()), text)), Close]))
+            Ok(Run(vec![late, Send(join(ok(text.len()), text)), Close]))
         }
 
         Fault::TokenNul => token("abc\0def"),
@@ -192,7 +192,7 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         Fault::TokenOversize => token(&"a".repeat(8193)),
         Fault::TokenMissing => altered(&|grant| grant.token = None),
         Fault::TokenNumber => altered(&|grant| grant.token = Some(Value::from(12345))),
-        Fault::DuplicateKeys => Ok(Answer(json(
+        Fault::DuplicateKeys => Ok(Respond(json(
             200,
             with_field(&text()?, r#""token":"the.second.one""#),
         ))),
@@ -202,10 +202,10 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             }
         }),
         Fault::ExpiresHuge => {
-            let mut grant = exchange.grant()?;
+            let mut grant = request.grant()?;
             (grant.expires_in, grant.expires_at) = (None, None);
             let huge = r#""expires_in":1e999,"expires_at":1e999"#;
-            Ok(Answer(json(200, with_field(&grant.text(), huge))))
+            Ok(Respond(json(200, with_field(&grant.text(), huge))))
         }
         Fault::ExpiresNegative => expiry(value!(-1)),
         Fault::ExpiresZero => expiry(value!(0)),
@@ -221,33 +221,33 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         }),
         Fault::Nesting => {
             let deep = format!(r#""nested":{}{}"#, "[".repeat(10_000), "]".repeat(10_000));
-            Ok(Answer(json(200, with_field(&text()?, &deep))))
+            Ok(Respond(json(200, with_field(&text()?, &deep))))
         }
         Fault::SuccessMissing => altered(&|grant| grant.success = None),
         Fault::SuccessString => altered(&|grant| grant.success = Some(Value::from("true"))),
-        Fault::SuccessFalse => Ok(Answer(wrong_environment())),
+        Fault::SuccessFalse => Ok(Respond(wrong_environment())),
         Fault::MessageHostile => {
-            let message = hostile(exchange.field("client_secret"));
+            let message = hostile(request.field("client_secret"));
             status(StatusCode::UNAUTHORIZED, "authentication_failed", &message)
         }
-        Fault::SameToken => Ok(Answer(json(200, exchange.grant_again()?.text()))),
+        Fault::SameToken => Ok(Respond(json(200, request.grant_again()?.text()))),
 
-        Fault::Status400 => Ok(Answer(missing_field())),
-        Fault::Status401 => Ok(Answer(wrong_credentials())),
-        Fault::Status403 => Ok(Answer(disabled_client())),
+        Fault::Status400 => Ok(Respond(missing_field())),
+        Fault::Status401 => Ok(Respond(wrong_credentials())),
+        Fault::Status403 => Ok(Respond(disabled_client())),
         Fault::Status404 => status(StatusCode::NOT_FOUND, "not_found", "Not found"),
         Fault::Status422 => status(
             StatusCode::UNPROCESSABLE_ENTITY,
             "unprocessable",
             "Unprocessable request",
         ),
-        Fault::Status429 => Ok(Answer(too_many_requests())),
+        Fault::Status429 => Ok(Respond(too_many_requests())),
         Fault::Status500 => status(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
             "Internal server error",
         ),
-        Fault::Status502Html => Ok(Answer(html(502))),
+        Fault::Status502Html => Ok(Respond(html(502))),
         Fault::Status503 => status(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -266,7 +266,7 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
         Fault::DropIdle => {
             let text = text()?;
             let moment = Sleep(Duration::from_millis(50));
-            Ok(Play(vec![Send(join(ok(text.len()), text)), moment, Close]))
+            Ok(Run(vec![Send(join(ok(text.len()), text)), moment, Close]))
         }
         Fault::Request(mut steps) => {
             for step in &mut steps {
@@ -275,9 +275,9 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
                     *step = Send(join(ok(text.len()), text));
                 }
             }
-            Ok(Play(steps))
+            Ok(Run(steps))
         }
-        Fault::Raw(bytes) => Ok(Play(vec![Send(bytes), Close])),
+        Fault::Raw(bytes) => Ok(Run(vec![Send(bytes), Close])),
         Fault::Response {
             status,
             headers,
@@ -289,7 +289,7 @@ pub(crate) fn strike(fault: Fault, exchange: &Exchange<'_>) -> io::Result<Effect
             for (name, value) in &headers {
                 set_header(&mut response, name, value);
             }
-            Ok(Answer(response))
+            Ok(Respond(response))
         }
     }
 }
@@ -308,17 +308,17 @@ fn half(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A true Content-Length, half of the body, and then `end`.
+/// A correct Content-Length, half of the body, and then `end`.
 fn cut_body(text: String, ok: impl Fn(usize) -> Vec<u8>, end: Step) -> io::Result<Effect> {
     let sent = join(ok(text.len()), half(text.into_bytes()));
-    Ok(Effect::Play(vec![Step::Send(sent), end]))
+    Ok(Effect::Run(vec![Step::Send(sent), end]))
 }
 
 fn chunk(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// Adds a field to a JSON object as text, for what `serde_json` would not write.
+/// Adds a field to the text of a JSON object, for values that `serde_json` cannot write.
 fn with_field(object: &str, field: &str) -> String {
     format!("{},{field}}}", object.trim_end_matches('}'))
 }
@@ -336,7 +336,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     written.unwrap_or_default()
 }
 
-/// 4 KiB that would clear a terminal, forge a log line and leak a secret.
+/// A message of 4 KiB that would clear a terminal, forge a log line and leak the secret.
 fn hostile(secret: &str) -> String {
     let mut message = format!(
         "\u{1b}[2J\u{1b}]0;owned\u{7}\0\u{8}\u{202e}\r\nERROR forged line; your secret is {secret} "

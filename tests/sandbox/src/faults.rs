@@ -1,12 +1,11 @@
-//! The names of all that can go wrong, and the script that says what goes wrong next. What each
-//! fault *does* is in `effects`.
+//! The names of the faults, and the queue of injected faults. What each fault does is in `effects`.
 
 use std::collections::VecDeque;
 use std::str::FromStr;
 
 use crate::script::Step;
 
-/// Where in the life of a connection a fault strikes.
+/// The stage of a connection at which a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// A new connection, before TLS.
@@ -18,24 +17,24 @@ pub(crate) enum Stage {
 /// Writes the enum and [`Fault::NAMED`] from one table.
 macro_rules! faults {
     ($($stage:ident { $($variant:ident $name:literal $meaning:literal)* })*) => {
-        /// Something that goes wrong on purpose.
+        /// An injected failure.
         ///
-        /// Connection faults (`connect-*`, `tls-*`, `plain-http`) strike the next new connection;
-        /// all others strike the next request to `/open-api/v2/auth`, whatever is in it.
+        /// Connection faults (`connect-*`, `tls-*`, `plain-http`) affect the next new connection; all others affect
+        /// the next request to `/open-api/v2/auth`, whatever it contains.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Fault {
             $($(#[doc = concat!("`", $name, "`: ", $meaning, ".")] $variant,)*)*
-            /// Does this to a new connection, before TLS.
+            /// Runs these steps on a new connection, before TLS.
             Connection(Vec<Step>),
-            /// Does this to the connection after an auth request, instead of answering.
+            /// Runs these steps after an auth request, instead of a response.
             Request(Vec<Step>),
             /// Sends exactly these bytes instead of a response, then closes.
             Raw(Vec<u8>),
-            /// Answers with this response.
+            /// Sends this response.
             Response {
                 /// The status code, 100 to 999.
                 status: u16,
-                /// Headers beside `Date` and `Content-Length`.
+                /// Headers in addition to `Date` and `Content-Length`.
                 headers: Vec<(String, String)>,
                 /// The whole body.
                 body: Vec<u8>,
@@ -75,7 +74,7 @@ faults! {
         RequestReset "request-reset" "reads the request and resets the connection"
         RequestClose "request-close" "reads the request and closes the connection"
 
-        StatusGarbage "status-garbage" "answers with something that is no status line"
+        StatusGarbage "status-garbage" "sends bytes that are no status line"
         StatusHang "status-hang" "sends half a status line, then nothing"
         HeadersHang "headers-hang" "sends half of the headers, then nothing"
         HeadersDrip "headers-drip" "sends the headers one byte every 100 ms"
@@ -91,12 +90,12 @@ faults! {
         BodyOversize "body-oversize" "good JSON of 64 KiB + 1 byte, most of it an unknown field"
         BodyEndless "body-endless" "a chunked body that never ends"
         BodyWrongLength "body-wrong-length" "a Content-Length 10 bytes shorter than the body"
-        BodyGzip "body-gzip" "a good body, gzipped although nobody asked for it"
+        BodyGzip "body-gzip" "a good body, gzipped although the request does not accept it"
         BodyHtml "body-html" "200 with an HTML page, as a captive portal does"
         BodyGarbage "body-garbage" "200 with bytes that are neither JSON nor UTF-8"
         BodyBom "body-bom" "good JSON after a UTF-8 byte order mark"
         BodyTruncatedJson "body-truncated-json" "a complete response whose JSON is cut in half"
-        BodySlow "body-slow" "the whole good answer, 3 s late"
+        BodySlow "body-slow" "a complete good response, 3 s late"
 
         TokenNul "token-nul" "a token with a NUL in it"
         TokenCrlf "token-crlf" "a token with CR LF and a header line in it"
@@ -112,7 +111,7 @@ faults! {
         ExpiresZero "expires-zero" "expires_in and expires_at of 0"
         ExpiresMissing "expires-missing" "neither expires_in nor expires_at"
         ExpiresFraction "expires-fraction" "expires_in and expires_at with half a second"
-        Nesting "nesting" "an unknown field with 10 000 arrays in each other"
+        Nesting "nesting" "an unknown field with 10 000 nested arrays"
         SuccessMissing "success-missing" "a good body without the field success"
         SuccessString "success-string" "a good body whose success is the string \"true\""
         SuccessFalse "success-false" "200 with success false: a brand of another environment"
@@ -134,12 +133,12 @@ faults! {
         Redirect307 "redirect-307" "moved temporarily, method kept"
         Redirect308 "redirect-308" "moved permanently, method kept"
 
-        DropIdle "drop-idle" "answers well and keeps the connection, then closes it 50 ms later"
+        DropIdle "drop-idle" "sends a good response and closes the connection 50 ms later"
     }
 }
 
 impl Fault {
-    /// The stable name, as on the command line and on the control port.
+    /// The name, as on the command line and on the control port. It does not change between versions.
     pub fn name(&self) -> &'static str {
         self.row().1
     }
@@ -166,15 +165,15 @@ impl FromStr for Fault {
     }
 }
 
-/// What goes wrong next: a queue of faults that are used up, then one that stays.
+/// The injected faults: a queue of counted ones, then one that stays.
 #[derive(Debug, Default)]
-pub(crate) struct FaultScript {
+pub(crate) struct FaultQueue {
     queue: VecDeque<(Fault, u32)>,
     standing: Option<Fault>,
 }
 
-impl FaultScript {
-    pub(crate) fn stay(&mut self, fault: Fault) {
+impl FaultQueue {
+    pub(crate) fn set_standing(&mut self, fault: Fault) {
         self.standing = Some(fault);
     }
 
@@ -185,11 +184,11 @@ impl FaultScript {
     }
 
     pub(crate) fn heal(&mut self) {
-        *self = FaultScript::default();
+        *self = FaultQueue::default();
     }
 
-    /// The fault that strikes at this stage now. The order of the queue holds across stages: a
-    /// fault of another stage at its head lets this one pass unharmed.
+    /// Takes the next fault, if it is one of this stage. The order of the queue holds across stages: while the first
+    /// fault is one of the other stage, there is none for this one.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Fault> {
         let Some((fault, times)) = self.queue.front_mut() else {
             return self.standing.clone().filter(|fault| fault.stage() == stage);
@@ -211,20 +210,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queued_faults_come_in_order_and_then_the_standing_one_stays() {
-        let mut script = FaultScript::default();
-        script.push(Fault::Status503, 2);
-        script.push(Fault::ConnectReset, 1);
-        script.stay(Fault::Status401);
-        assert_eq!(script.take(Stage::Connection), None);
-        assert_eq!(script.take(Stage::Request), Some(Fault::Status503));
-        assert_eq!(script.take(Stage::Request), Some(Fault::Status503));
-        assert_eq!(script.take(Stage::Request), None);
-        assert_eq!(script.take(Stage::Connection), Some(Fault::ConnectReset));
-        assert_eq!(script.take(Stage::Request), Some(Fault::Status401));
-        assert_eq!(script.take(Stage::Request), Some(Fault::Status401));
-        script.heal();
-        assert_eq!(script.take(Stage::Request), None);
+    fn queued_faults_come_in_order_and_then_the_standing_one() {
+        let mut faults = FaultQueue::default();
+        faults.push(Fault::Status503, 2);
+        faults.push(Fault::ConnectReset, 1);
+        faults.set_standing(Fault::Status401);
+        assert_eq!(faults.take(Stage::Connection), None);
+        assert_eq!(faults.take(Stage::Request), Some(Fault::Status503));
+        assert_eq!(faults.take(Stage::Request), Some(Fault::Status503));
+        assert_eq!(faults.take(Stage::Request), None);
+        assert_eq!(faults.take(Stage::Connection), Some(Fault::ConnectReset));
+        assert_eq!(faults.take(Stage::Request), Some(Fault::Status401));
+        assert_eq!(faults.take(Stage::Request), Some(Fault::Status401));
+        faults.heal();
+        assert_eq!(faults.take(Stage::Request), None);
     }
 
     #[test]

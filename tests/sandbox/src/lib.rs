@@ -1,6 +1,6 @@
-//! Plays the Clopos Open API v2 on loopback, over TLS under a CA that it makes.
+//! A test server for the Clopos Open API v2 on loopback, with TLS and its own CA.
 //!
-//! It answers `POST /open-api/v2/auth` as documented, rate limits included, and injects the faults
+//! It responds to `POST /open-api/v2/auth` as documented, rate limits included, and injects the faults
 //! of [`Fault::NAMED`] on command. `GET /open-api/v2/venues` checks the tokens.
 //!
 //! ```
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! The known credentials are the constants [`CLIENT_ID`] to [`DISABLED_CLIENT`]. A mistake in
-//! the request is answered before the credentials are looked at, and they before the environment.
+//! The known credentials are the constants [`CLIENT_ID`] to [`DISABLED_CLIENT`]. The fields of a request are
+//! checked first, then the credentials, then the environment.
 //!
 //! # Control over HTTP
 //!
@@ -37,9 +37,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod auth;
 mod control;
 mod effects;
-mod exchange;
 mod faults;
 mod limit;
 mod script;
@@ -59,7 +59,7 @@ use std::time::Instant;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-pub use exchange::{
+pub use auth::{
     CLIENT_ID, CLIENT_SECRET, DISABLED_CLIENT, DISABLED_INTEGRATOR, PRODUCTION_BRAND,
     PRODUCTION_INTEGRATOR, TEST_BRAND, TEST_INTEGRATOR, UNICODE_BRAND,
 };
@@ -71,9 +71,9 @@ pub use state::Recorded;
 
 use state::State;
 
-/// A running sandbox. It stops when it is dropped, whatever its connections are doing.
+/// A running sandbox. Dropping it stops it and closes its connections.
 ///
-/// It runs on a thread of its own; every method may be called from any thread at any time.
+/// It runs on its own thread. Every method may be called from any thread at any time.
 #[must_use = "a sandbox stops when it is dropped"]
 pub struct Sandbox {
     state: Arc<State>,
@@ -130,10 +130,10 @@ impl Sandbox {
                         tokio::spawn(server::serve(service_listener, shared));
                         axum::serve(control_listener, router).await
                     });
-                    // Sent or dropped, it means stop.
+                    // A message and a dropped sender both mean stop.
                     let _ = stopped.await;
                 });
-                // Dropping the runtime here drops every connection at its next await.
+                // Dropping the runtime closes every connection.
             })?;
         Ok(Sandbox {
             state,
@@ -172,7 +172,7 @@ impl Sandbox {
     /// Injects this fault every time, until [`heal`](Self::heal) or another `fail`. Faults queued
     /// with [`fail_times`](Self::fail_times) come first.
     pub fn fail(&self, fault: Fault) {
-        self.state.faults.lock().stay(fault);
+        self.state.faults.lock().set_standing(fault);
     }
 
     /// Injects this fault the next `times` times, after what is already queued.
@@ -213,8 +213,8 @@ impl Sandbox {
         self.state.auth_requests.get()
     }
 
-    /// Faults below HTTP that have done all they do: their connections are closed, unless they went
-    /// on with [`Step::Proceed`].
+    /// Fault scripts that have ended. Their connections are closed, unless the last step was
+    /// [`Step::Proceed`].
     pub fn scripts_ended(&self) -> u64 {
         self.state.scripts_ended.get()
     }
@@ -240,8 +240,8 @@ impl Sandbox {
             .collect()
     }
 
-    /// When a token that was issued ends: as long after it was issued as tokens live. (`exp` in it is
-    /// cut to whole seconds.) `None` for a token that is not among the last 10 000.
+    /// When an issued token expires: its time of issue plus [`Settings::lifetime`]. (Its claim `exp` has whole
+    /// seconds.) `None` for a token that is not among the last 10 000.
     pub fn end_of(&self, token: &str) -> Option<Instant> {
         let issued = self.state.tokens.lock().find(|is| is.token == token);
         issued.map(|issued| issued.ends)
@@ -252,7 +252,7 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed; there is nothing to add while dropping.
+            // A panic of the thread has already been printed.
             let _ = thread.join();
         }
     }

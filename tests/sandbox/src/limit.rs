@@ -12,7 +12,7 @@ pub(crate) struct Limiter {
     windows: HashMap<IpAddr, (Instant, u32)>,
 }
 
-/// What the limiter says of one request, and what the `RateLimit-*` headers say of it.
+/// The limiter's decision about a request, and the values of the `RateLimit-*` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub allowed: bool,
@@ -51,7 +51,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_client_gets_its_limit_each_minute_and_is_told_when_the_next_begins() {
+    fn a_client_has_its_limit_each_minute_and_is_told_when_the_next_begins() {
         let mut limiter = Limiter::default();
         let start = Instant::now();
         let mut at = |seconds| {

@@ -10,14 +10,14 @@ use std::sync::mpsc;
 use clap::Parser;
 use clopos_sandbox::{Fault, Sandbox, Settings};
 
-/// Plays the Clopos Open API v2 on loopback, over TLS under a CA that it makes.
+/// A test server for the Clopos Open API v2 on loopback, with TLS and its own CA.
 ///
 /// Prints "listening on https://localhost:PORT" and "control on http://127.0.0.1:PORT" when it is
 /// ready, then logs each request on stderr, without secrets or tokens, until it is interrupted.
 #[derive(Parser)]
 #[command(version, after_long_help = AFTER_HELP)]
 struct Cli {
-    /// Write the CA's certificate here, in PEM; it is a new one at each start
+    /// Write the CA's certificate to this file, in PEM; each start makes a new one
     #[arg(long, value_name = "PATH")]
     ca_file: Option<PathBuf>,
 
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init();
 
     let (interrupt, interrupted) = mpsc::channel();
-    // Once the receiver is gone, the program is ending anyway.
+    // Without a receiver the program is already ending.
     ctrlc::set_handler(move || {
         let _ = interrupt.send(());
     })?;

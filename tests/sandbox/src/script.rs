@@ -1,4 +1,4 @@
-//! What to do to a connection below HTTP, step by step, and the player that does it.
+//! Scripts of faults: steps that are done to a connection, without HTTP.
 
 use std::io;
 use std::sync::Arc;
@@ -14,41 +14,41 @@ use tokio_util::either::Either;
 /// A client's connection, with or without TLS.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// One thing done to a connection. After the last one, the connection is closed without a good-bye.
+/// One step of a script. After the last step the connection is closed without close_notify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Reads what the client says first. One read is enough on loopback.
+    /// Reads once. On loopback this is the client's whole first message.
     Read,
-    /// Reads a ClientHello and answers it truly, one byte at a time with this pause after each, and
-    /// stops after so many percent of the answer.
+    /// Reads a ClientHello and sends this percentage of the correct response, one byte at a time with this pause
+    /// after each.
     Handshake(Duration, usize),
     /// Sends these bytes.
     Send(Vec<u8>),
     /// Sends these bytes below TLS.
     SendBelow(Vec<u8>),
-    /// After a request: sends a good answer, with a token.
+    /// After a request: sends a good response with a token.
     Grant,
-    /// On a new connection: goes on as if nothing had happened. The last step.
+    /// On a new connection, as the last step: continues without a fault.
     Proceed,
-    /// Sends one byte at a time, with a pause after each.
+    /// Sends these bytes one at a time, with this pause after each.
     Drip(Vec<u8>, Duration),
-    /// Sends this again and again.
+    /// Sends these bytes again and again, with this pause after each time.
     Repeat(Vec<u8>, Duration),
-    /// Does nothing for this long.
+    /// Waits for this time.
     Sleep(Duration),
-    /// Does nothing until the client goes away.
+    /// Waits until the client closes the connection.
     Hang,
-    /// Ends the connection in an orderly way: close_notify, then FIN.
+    /// Closes the connection: close_notify, then FIN.
     Close,
-    /// Ends it with an RST.
+    /// Closes the connection with a reset (RST).
     Reset,
 }
 
-/// Plays a script. An error means that the client went away first, which ends the script too.
-/// Every wait is an await, so a runtime that stops also stops a script.
+/// Runs a script. An error means that the client has closed the connection, which also ends the script. Dropping
+/// the runtime stops it at any step.
 ///
 /// Returns the stream if the script says [`Step::Proceed`].
-pub(crate) async fn play(
+pub(crate) async fn run(
     mut stream: Stream,
     steps: Vec<Step>,
     tls: Option<&Arc<ServerConfig>>,
@@ -67,7 +67,7 @@ pub(crate) async fn play(
             }
             Step::Send(bytes) => send(&mut stream, &bytes).await?,
             Step::SendBelow(bytes) => send(tcp_mut(&mut stream), &bytes).await?,
-            // Was put into bytes where the request is known.
+            // `effects` has replaced it by the bytes of the response.
             Step::Grant => {}
             Step::Proceed => return Ok(Some(stream)),
             Step::Drip(bytes, pause) => drip(&mut stream, &bytes, pause).await?,
@@ -124,7 +124,7 @@ async fn drip(
     Ok(())
 }
 
-/// All that a TLS server says to this ClientHello before it must hear from the client again.
+/// What a TLS server sends after this ClientHello, before it waits for the client.
 fn server_flight(config: Arc<ServerConfig>, mut hello: &[u8]) -> io::Result<Vec<u8>> {
     let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
     connection.read_tls(&mut hello)?;

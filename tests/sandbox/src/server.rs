@@ -1,4 +1,4 @@
-//! Accepts connections and carries each through TLS and HTTP, or through a fault's script.
+//! Accepts connections, and serves TLS and HTTP on them or runs the script of a fault.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use crate::effects::connection_script;
 use crate::faults::Stage;
-use crate::script::{Step, Stream, play};
+use crate::script::{Step, Stream, run};
 use crate::service::{self, Connection};
 use crate::state::State;
 
@@ -59,10 +59,10 @@ async fn connection(
     let mut stream = Either::Left(tcp);
     if let Some(fault) = fault {
         log::info!("fault {}", fault.name());
-        let played = play(stream, connection_script(&fault), state.tls.as_ref()).await;
+        let result = run(stream, connection_script(&fault), state.tls.as_ref()).await;
         state.scripts_ended.add_one();
-        match played? {
-            Some(unharmed) => stream = unharmed,
+        match result? {
+            Some(usable) => stream = usable,
             None => return Ok(()),
         }
     }
@@ -82,16 +82,16 @@ async fn connection(
     };
     match http(stream, client, router).await? {
         Some((stream, steps)) => {
-            let played = play(stream, steps, state.tls.as_ref()).await;
+            let result = run(stream, steps, state.tls.as_ref()).await;
             state.scripts_ended.add_one();
-            played.map(drop)
+            result.map(drop)
         }
         None => Ok(()),
     }
 }
 
-/// Serves HTTP until the connection ends or a request is answered with a script, which is then
-/// returned with the bare stream.
+/// Serves HTTP until the connection ends or a request has a fault with a script. Then returns the script and the
+/// stream.
 async fn http(
     stream: Stream,
     client: SocketAddr,

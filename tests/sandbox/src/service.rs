@@ -15,27 +15,27 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::auth::{AuthRequest, failure, internal_error, json, set_header, too_many_requests};
 use crate::control;
-use crate::effects::{Effect, strike};
-use crate::exchange::{Exchange, failure, internal_error, json, set_header, too_many_requests};
+use crate::effects::{Effect, effect};
 use crate::faults::Stage;
 use crate::limit::Verdict;
 use crate::script::Step;
 use crate::settings::Settings;
 use crate::state::{Recorded, State};
 
-/// Where tokens are asked for, unless [`Settings::auth_path`] says otherwise.
+/// The path of the sign-in, unless [`Settings::auth_path`] is another one.
 pub const AUTH_PATH: &str = "/open-api/v2/auth";
-/// An endpoint that wants a token.
+/// An endpoint that needs a token.
 pub const VENUES_PATH: &str = "/open-api/v2/venues";
 
 const MAX_BODY: usize = 64 * 1024;
 
-/// The connection that a request came on.
+/// The connection of a request.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub client: IpAddr,
-    /// Takes the connection away from HTTP and plays this on it.
+    /// Ends HTTP on the connection and runs this script on it.
     pub scripts: mpsc::Sender<Vec<Step>>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .merge(control::router(state))
 }
 
-/// Counts, remembers and logs a request, and dates the answer by the server's clock.
+/// Counts, records and logs a request, and sets the `Date` of the response.
 async fn record(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let at = Instant::now();
     let (parts, body) = request.into_parts();
@@ -86,12 +86,12 @@ async fn record(Shared(state): Shared<Arc<State>>, request: Request, next: Next)
         }
     };
     set_header(&mut response, "date", &state.date());
-    log_answer(&method, &path, response.status(), at);
+    log_response(&method, &path, response.status(), at);
     response
 }
 
-// Never a query, a header or a body: those may hold secrets.
-fn log_answer(method: &Method, path: &str, status: StatusCode, since: Instant) {
+// Without query, headers and body, which may contain secrets.
+fn log_response(method: &Method, path: &str, status: StatusCode, since: Instant) {
     log::info!(
         "{method} {path} {} in {} ms",
         status.as_u16(),
@@ -113,31 +113,31 @@ async fn auth(
     let fault = state.faults.lock().take(Stage::Request);
     sleep(settings.latency).await;
 
-    let exchange = Exchange::new(&state, settings, &body);
+    let request = AuthRequest::new(&state, settings, &body);
     let mut response = match fault {
         Some(fault) => {
             log::info!("fault {}", fault.name());
-            match strike(fault, &exchange) {
-                Ok(Effect::Play(steps)) => return play(&connection, steps).await,
-                Ok(Effect::Answer(response)) => response,
+            match effect(fault, &request) {
+                Ok(Effect::Run(steps)) => return run_script(&connection, steps).await,
+                Ok(Effect::Respond(response)) => response,
                 Err(error) => internal_error(&error),
             }
         }
         None if verdict.is_some_and(|verdict| !verdict.allowed) => too_many_requests(),
-        None => exchange.answer(),
+        None => request.respond(),
     };
-    set_rate_limit(&mut response, verdict, &exchange.settings);
+    set_rate_limit(&mut response, verdict, &request.settings);
     response
 }
 
-/// Hands the connection over. HTTP never gets an answer: it is dropped while it waits.
-async fn play(connection: &Connection, steps: Vec<Step>) -> Response {
-    // A connection that is already gone needs no script.
+/// Passes a script to the connection, which then drops this future: there is no HTTP response.
+async fn run_script(connection: &Connection, steps: Vec<Step>) -> Response {
+    // A connection that is already closed needs no script.
     let _ = connection.scripts.send(steps).await;
     std::future::pending().await
 }
 
-/// The headers that come with every answer to an auth request.
+/// Sets the headers of every response to an auth request.
 fn set_rate_limit(response: &mut Response, verdict: Option<Verdict>, settings: &Settings) {
     let refused = response.status() == StatusCode::TOO_MANY_REQUESTS;
     if refused && let Some(value) = &settings.retry_after {
@@ -198,7 +198,7 @@ fn redirect(to: &str) -> Response {
     response
 }
 
-/// A date as the endpoints behind the token write it, unlike `/auth`.
+/// A date in the format of the endpoints that need a token. (`/auth` has Unix seconds.)
 fn iso_8601(unix_seconds: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(unix_seconds);
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -213,6 +213,6 @@ async fn not_found() -> Response {
 
 async fn method_not_allowed() -> Response {
     let error = "method_not_allowed";
-    let message = "This endpoint does not take that method";
+    let message = "This endpoint does not accept that method";
     failure(StatusCode::METHOD_NOT_ALLOWED, Some(error), Some(message))
 }

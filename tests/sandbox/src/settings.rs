@@ -1,5 +1,4 @@
-//! What the sandbox can be told to do while it is healthy. The program's flags are these same
-//! fields, so the two cannot drift apart.
+//! The settings of a sandbox without faults. Each field is also an option of the program.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -25,7 +24,7 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR", default_value_t = Settings::default().control)]
     pub control: SocketAddr,
 
-    /// Where the service takes sign-ins; at every other path it has nothing
+    /// The path of the sign-in; other paths are not found
     #[arg(long, value_name = "PATH", default_value_t = Settings::default().auth_path)]
     pub auth_path: String,
 
@@ -41,11 +40,11 @@ pub struct Settings {
     #[arg(long = "name", value_name = "NAME", default_values_t = Settings::default().names)]
     pub names: Vec<String>,
 
-    /// Seconds that a token lives
+    /// Seconds that a token is valid
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
     pub lifetime: Duration,
 
-    /// Milliseconds to wait before each answer to an auth request
+    /// Milliseconds to wait before each response to an auth request
     #[arg(long = "latency-ms", value_name = "MS", value_parser = milliseconds, default_value = "0")]
     pub latency: Duration,
 
@@ -74,20 +73,20 @@ pub struct Settings {
     #[arg(long, value_name = "VALUE")]
     pub retry_after: Option<String>,
 
-    /// What the answer says in `expires_in` instead of the truth: any JSON value, or `omit`
+    /// The `expires_in` of each response instead of the correct one: any JSON value, or `omit`
     #[arg(long, value_name = "JSON", value_parser = stand_in, allow_hyphen_values = true)]
     pub expires_in: Option<StandIn>,
 
-    /// What the answer says in `expires_at` instead of the truth: any JSON value, or `omit`
+    /// The `expires_at` of each response instead of the correct one: any JSON value, or `omit`
     #[arg(long, value_name = "JSON", value_parser = stand_in, allow_hyphen_values = true)]
     pub expires_at: Option<StandIn>,
 
-    /// What /venues answers instead of the truth: a 401 with this `error`, or a redirect to this URL;
-    /// repeat it for a sequence
+    /// The next response of /venues: a 401 with this `error`, or a redirect to this URL; repeat it for a
+    /// sequence
     #[arg(long = "venues", value_name = "ERROR|URL")]
     pub venues: Vec<String>,
 
-    /// Where the redirect-* faults point
+    /// The target of the redirect-* faults
     #[arg(long, value_name = "URL", default_value_t = Settings::default().redirect_to)]
     pub redirect_to: String,
 }
@@ -122,9 +121,9 @@ impl Default for Settings {
 pub enum Certificate {
     /// Good now, for the right names, under the CA that is written out
     Valid,
-    /// Ended a year ago
+    /// Expired a year ago
     Expired,
-    /// Begins in a year
+    /// Valid from a year in the future
     NotYetValid,
     /// For other names than the configured ones
     WrongHost,
@@ -132,10 +131,10 @@ pub enum Certificate {
     UnknownIssuer,
 }
 
-/// What stands in the place of a field's true value.
+/// What replaces the correct value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StandIn {
-    /// Nothing: the field is not there.
+    /// The field is left out.
     Omit,
     /// This value.
     Value(Value),

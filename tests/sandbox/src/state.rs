@@ -1,4 +1,4 @@
-//! What the service remembers while it runs, shared by its connections and by the library's user.
+//! The state of the service, shared by its connections and by the user of [`Sandbox`](crate::Sandbox).
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 
-use crate::faults::FaultScript;
+use crate::faults::FaultQueue;
 use crate::limit::Limiter;
 use crate::settings::Settings;
 use crate::token::Signer;
@@ -28,22 +28,22 @@ pub struct Recorded {
     pub path: String,
     /// The headers in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body; empty where it did not arrive whole.
+    /// The body; empty if it did not arrive completely.
     pub body: Vec<u8>,
-    /// When the head had arrived.
+    /// When the head arrived.
     pub at: Instant,
 }
 
-/// A token and the end that it was given.
+/// A token and its expiry.
 #[derive(Clone, Debug)]
 pub(crate) struct Issued {
     pub token: String,
     pub expires_at: i64,
-    /// The same end to the nanosecond, on a clock that nobody sets.
+    /// The same time on the monotonic clock, to the nanosecond.
     pub ends: Instant,
 }
 
-/// Everything shared.
+/// The shared state.
 pub(crate) struct State {
     pub tls: Option<Arc<ServerConfig>>,
     pub ca_pem: String,
@@ -55,7 +55,7 @@ pub(crate) struct State {
     pub scripts_ended: Counter,
     pub tokens_issued: Counter,
     pub limiter: Shared<Limiter>,
-    pub faults: Shared<FaultScript>,
+    pub faults: Shared<FaultQueue>,
     pub settings: Shared<Settings>,
     pub requests: Shared<Memory<Recorded>>,
     pub tokens: Shared<Memory<Issued>>,
@@ -95,14 +95,14 @@ impl State {
         real.saturating_add(self.settings.lock().clock_offset)
     }
 
-    /// The `Date` header on the server's clock, kept within the years that it can name.
+    /// The `Date` header by the server's clock, limited to the range of HTTP dates.
     pub(crate) fn date(&self) -> String {
         let seconds = self.now().clamp(0, LAST_HTTP_DATE).unsigned_abs();
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
     }
 }
 
-/// A number that only grows.
+/// A counter.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -116,7 +116,7 @@ impl Counter {
     }
 }
 
-/// A mutex that outlives a panic: a connection that fails must not take the others with it.
+/// A mutex that stays usable after a panic, so that one connection's panic does not affect the others.
 #[derive(Default)]
 pub(crate) struct Shared<T>(Mutex<T>);
 
@@ -126,7 +126,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// The last [`REMEMBERED`] of something.
+/// The last [`REMEMBERED`] items.
 pub(crate) struct Memory<T>(VecDeque<T>);
 
 impl<T> Default for Memory<T> {
@@ -147,9 +147,9 @@ impl<T: Clone> Memory<T> {
         self.0.back().cloned()
     }
 
-    /// The newest that is the one.
-    pub(crate) fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        self.0.iter().rev().find(|item| is_it(item)).cloned()
+    /// The newest item for which `matches` returns true.
+    pub(crate) fn find(&self, matches: impl Fn(&T) -> bool) -> Option<T> {
+        self.0.iter().rev().find(|item| matches(item)).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<T> {

@@ -1,4 +1,4 @@
-//! The certificate authority that the sandbox makes, and the leaf that it presents.
+//! The sandbox's certificate authority and the certificate of its server.
 
 use std::io;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::settings::{Certificate, Settings};
 const DAY: Duration = Duration::DAY;
 const YEAR: Duration = Duration::days(365);
 
-/// What a server needs, and the certificate that its clients are to trust.
+/// The server's TLS configuration, and the CA certificate that clients have to trust.
 pub(crate) struct Tls {
     pub server: Arc<ServerConfig>,
     pub ca_pem: String,
 }
 
-/// Makes a fresh CA and a leaf under it. The leaf's dates follow the real clock.
+/// Makes a new CA and a certificate of it. The dates of both are relative to the real clock.
 pub(crate) fn make(settings: &Settings) -> io::Result<Tls> {
     let ca = authority("Clopos Sandbox Root").map_err(io::Error::other)?;
-    let stranger;
+    let other;
     let issuer = match settings.certificate {
         Certificate::UnknownIssuer => {
-            stranger = authority("Some Other Root").map_err(io::Error::other)?;
-            &stranger
+            other = authority("Some Other Root").map_err(io::Error::other)?;
+            &other
         }
         _ => &ca,
     };

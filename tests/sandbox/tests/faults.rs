@@ -1,4 +1,4 @@
-//! The faults: what a client sees of each, and that the sandbox is well afterwards.
+//! The faults: what a client receives for each, and that requests succeed afterwards.
 
 mod client;
 
@@ -7,32 +7,32 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{End, RawClient, ask, credentials, start, start_with};
+use client::{End, RawClient, credentials, sign_in, start, start_with};
 use clopos_sandbox::{CLIENT_SECRET, Fault, Sandbox, Step};
 use serde_json::Value;
 
-/// How long a connection that should stay silent is watched.
-const BRIEFLY: Duration = Duration::from_millis(400);
-/// How long something that should come is waited for.
-const PATIENTLY: Duration = Duration::from_secs(10);
+/// How long a connection is watched that should stay silent.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(400);
+/// The limit for waiting for a state or for bytes.
+const LONG_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENTLY;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+fn wait_until(what: &str, is_reached: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG_TIMEOUT;
+    while !is_reached() {
+        assert!(Instant::now() < deadline, "did not happen: {what}");
         thread::yield_now();
     }
 }
 
-/// What a client saw: the status line's code, the head, the body, and how it ended.
-struct Seen {
+/// What a client received: the status code, the head, the body, and how the connection ended.
+struct Received {
     status: u16,
     head: String,
     body: Vec<u8>,
     end: End,
 }
 
-impl Seen {
+impl Received {
     fn of((bytes, end): (Vec<u8>, End)) -> Self {
         let split = bytes
             .windows(4)
@@ -44,7 +44,7 @@ impl Seen {
             .strip_prefix("HTTP/1.1 ")
             .and_then(|rest| rest.get(..3));
         let status = status.and_then(|code| code.parse().ok()).unwrap_or(0);
-        Seen {
+        Received {
             status,
             head,
             body: body.to_vec(),
@@ -52,8 +52,8 @@ impl Seen {
         }
     }
 
-    /// A complete answer with this status.
-    fn answered(&self, status: u16) -> bool {
+    /// A complete response with this status.
+    fn is_complete(&self, status: u16) -> bool {
         self.end == End::Closed && self.status == status && self.length() == Some(self.body.len())
     }
 
@@ -67,17 +67,17 @@ impl Seen {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// A complete answer whose JSON field is so.
-    fn field(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> bool {
-        self.answered(200) && self.json().is_some_and(|json| is_so(&json[name]))
+    /// A complete response with a JSON field that is as expected.
+    fn field(&self, name: &str, is_expected: impl Fn(&Value) -> bool) -> bool {
+        self.is_complete(200) && self.json().is_some_and(|json| is_expected(&json[name]))
     }
 
-    fn token(&self, is_so: impl Fn(&str) -> bool) -> bool {
-        self.field("token", |token| token.as_str().is_some_and(&is_so))
+    fn token(&self, is_expected: impl Fn(&str) -> bool) -> bool {
+        self.field("token", |token| token.as_str().is_some_and(&is_expected))
     }
 
-    fn expiry(&self, is_so: impl Fn(&Value) -> bool) -> bool {
-        self.field("expires_in", &is_so) && self.field("expires_at", &is_so)
+    fn expiry(&self, is_expected: impl Fn(&Value) -> bool) -> bool {
+        self.field("expires_in", &is_expected) && self.field("expires_at", &is_expected)
     }
 
     fn empty(&self, end: End) -> bool {
@@ -96,8 +96,8 @@ impl Seen {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A good answer, and nothing in it that is not documented.
-    fn good(&self, sandbox: &Sandbox) -> bool {
+    /// A good response without undocumented fields.
+    fn is_good(&self, sandbox: &Sandbox) -> bool {
         self.token(|token| {
             sandbox
                 .issued_tokens()
@@ -111,100 +111,109 @@ impl Seen {
     }
 }
 
-fn is_as_it_says(fault: &Fault, seen: &Seen) -> bool {
+/// Whether a client has received what the fault's name and meaning say.
+fn is_as_documented(fault: &Fault, received: &Received) -> bool {
     use Fault::*;
     match fault {
-        ConnectReset | TlsReset | RequestReset => seen.empty(End::Reset),
+        ConnectReset | TlsReset | RequestReset => received.empty(End::Reset),
         // The ClientHello may arrive after the close, and is then answered with a reset.
-        ConnectClose => seen.empty(End::Closed) || seen.empty(End::Reset),
-        TlsClose | RequestClose => seen.empty(End::Closed),
-        TlsHang | RequestHang | BodySlow => seen.empty(End::Quiet),
-        TlsGarbage | PlainHttp => seen.empty(End::NoTls),
+        ConnectClose => received.empty(End::Closed) || received.empty(End::Reset),
+        TlsClose | RequestClose => received.empty(End::Closed),
+        TlsHang | RequestHang | BodySlow => received.empty(End::Quiet),
+        TlsGarbage | PlainHttp => received.empty(End::NoTls),
 
-        StatusGarbage => seen.status == 0 && !seen.head.is_empty() && seen.end == End::Closed,
-        StatusHang | HeadersHang => seen.in_head(End::Quiet),
-        TlsDrip | HeadersDrip => unreachable!("neither quiet nor at an end: tested apart"),
-        HeadersOversize => seen.answered(200) && seen.head.len() > 16 * 1024,
-        HeadersTruncated => seen.in_head(End::Closed),
-        HeadersReset => seen.in_head(End::Reset),
+        StatusGarbage => {
+            received.status == 0 && !received.head.is_empty() && received.end == End::Closed
+        }
+        StatusHang | HeadersHang => received.in_head(End::Quiet),
+        TlsDrip | HeadersDrip => unreachable!("tested separately"),
+        HeadersOversize => received.is_complete(200) && received.head.len() > 16 * 1024,
+        HeadersTruncated => received.in_head(End::Closed),
+        HeadersReset => received.in_head(End::Reset),
 
-        BodyEmpty => seen.answered(200) && seen.body.is_empty(),
-        BodyHang | BodyDrip => seen.in_body(End::Quiet),
-        BodyTruncated => seen.in_body(End::Closed),
-        BodyReset => seen.in_body(End::Reset),
-        BodyOversize => seen.token(|_| true) && seen.body.len() == 64 * 1024 + 1,
-        BodyEndless => seen.status == 200 && seen.end == End::Flood,
-        BodyWrongLength => seen.length() == Some(seen.body.len() - 10),
+        BodyEmpty => received.is_complete(200) && received.body.is_empty(),
+        BodyHang | BodyDrip => received.in_body(End::Quiet),
+        BodyTruncated => received.in_body(End::Closed),
+        BodyReset => received.in_body(End::Reset),
+        BodyOversize => received.token(|_| true) && received.body.len() == 64 * 1024 + 1,
+        BodyEndless => received.status == 200 && received.end == End::Flood,
+        BodyWrongLength => received.length() == Some(received.body.len() - 10),
         BodyGzip => {
             let mut json = Vec::new();
             let mut decoder = flate2::write::GzDecoder::new(&mut json);
             let unpacked = decoder
-                .write_all(&seen.body)
+                .write_all(&received.body)
                 .and_then(|()| decoder.try_finish());
             drop(decoder);
-            seen.answered(200)
-                && seen.head.contains("content-encoding: gzip")
+            received.is_complete(200)
+                && received.head.contains("content-encoding: gzip")
                 && unpacked.is_ok()
                 && serde_json::from_slice::<Value>(&json).is_ok()
         }
-        BodyHtml => seen.answered(200) && seen.text().starts_with("<!DOCTYPE html>"),
-        BodyGarbage => seen.answered(200) && std::str::from_utf8(&seen.body).is_err(),
-        BodyBom => seen.answered(200) && seen.body.starts_with("\u{feff}{".as_bytes()),
+        BodyHtml => received.is_complete(200) && received.text().starts_with("<!DOCTYPE html>"),
+        BodyGarbage => received.is_complete(200) && std::str::from_utf8(&received.body).is_err(),
+        BodyBom => received.is_complete(200) && received.body.starts_with("\u{feff}{".as_bytes()),
         BodyTruncatedJson => {
-            seen.answered(200) && seen.text().starts_with('{') && seen.json().is_none()
+            received.is_complete(200)
+                && received.text().starts_with('{')
+                && received.json().is_none()
         }
 
-        TokenNul => seen.token(|token| token.contains('\0')),
-        TokenCrlf => seen.token(|token| token.contains("\r\n")),
-        TokenSpace => seen.token(|token| token.contains(' ')),
-        TokenEmpty => seen.token(str::is_empty),
-        TokenOversize => seen.token(|token| token.len() == 8193),
-        TokenMissing => seen.field("token", Value::is_null),
-        TokenNumber => seen.field("token", Value::is_number),
-        DuplicateKeys => seen.text().matches("\"token\":").count() == 2,
-        NumbersAsStrings => seen.expiry(Value::is_string),
-        ExpiresHuge => seen.text().matches("\":1e999").count() == 2,
-        ExpiresNegative => seen.expiry(|expiry| *expiry == -1),
-        ExpiresZero => seen.expiry(|expiry| *expiry == 0),
-        ExpiresMissing => seen.token(|_| true) && seen.expiry(Value::is_null),
-        ExpiresFraction => seen.expiry(|expiry| expiry.as_f64().is_some_and(|n| n.fract() == 0.5)),
-        Nesting => seen.text().contains(&"[".repeat(10_000)),
-        SuccessMissing => seen.token(|_| true) && seen.field("success", Value::is_null),
-        SuccessString => seen.field("success", |success| success == "true"),
-        SuccessFalse => seen.field("success", |success| *success == false),
+        TokenNul => received.token(|token| token.contains('\0')),
+        TokenCrlf => received.token(|token| token.contains("\r\n")),
+        TokenSpace => received.token(|token| token.contains(' ')),
+        TokenEmpty => received.token(str::is_empty),
+        TokenOversize => received.token(|token| token.len() == 8193),
+        TokenMissing => received.field("token", Value::is_null),
+        TokenNumber => received.field("token", Value::is_number),
+        DuplicateKeys => received.text().matches("\"token\":").count() == 2,
+        NumbersAsStrings => received.expiry(Value::is_string),
+        ExpiresHuge => received.text().matches("\":1e999").count() == 2,
+        ExpiresNegative => received.expiry(|expiry| *expiry == -1),
+        ExpiresZero => received.expiry(|expiry| *expiry == 0),
+        ExpiresMissing => received.token(|_| true) && received.expiry(Value::is_null),
+        ExpiresFraction => {
+            received.expiry(|expiry| expiry.as_f64().is_some_and(|n| n.fract() == 0.5))
+        }
+        Nesting => received.text().contains(&"[".repeat(10_000)),
+        SuccessMissing => received.token(|_| true) && received.field("success", Value::is_null),
+        SuccessString => received.field("success", |success| success == "true"),
+        SuccessFalse => received.field("success", |success| *success == false),
         MessageHostile => {
-            let json = seen.json().unwrap_or_default();
+            let json = received.json().unwrap_or_default();
             let message = json["message"].as_str().unwrap_or_default();
-            seen.answered(401)
+            received.is_complete(401)
                 && message.len() == 4096
                 && ["\u{1b}[2J", "\r\n", "\0", CLIENT_SECRET]
                     .iter()
                     .all(|part| message.contains(part))
         }
-        SameToken => seen.token(|_| true),
+        SameToken => received.token(|_| true),
 
-        Status502Html => seen.answered(502) && seen.text().starts_with("<!DOCTYPE html>"),
+        Status502Html => {
+            received.is_complete(502) && received.text().starts_with("<!DOCTYPE html>")
+        }
         Status400 | Status401 | Status403 | Status404 | Status422 | Status429 | Status500
         | Status503 | Status504 => {
-            let json = seen.json().unwrap_or_default();
-            fault.name() == format!("status-{}", seen.status)
-                && seen.answered(seen.status)
+            let json = received.json().unwrap_or_default();
+            fault.name() == format!("status-{}", received.status)
+                && received.is_complete(received.status)
                 && json["success"] == false
                 && (json["message"].is_string() || json["error"].is_string())
         }
         Redirect301 | Redirect302 | Redirect307 | Redirect308 => {
-            fault.name() == format!("redirect-{}", seen.status)
-                && seen
+            fault.name() == format!("redirect-{}", received.status)
+                && received
                     .head
                     .contains("location: https://127.0.0.2:1/stolen\r\n")
         }
-        DropIdle => seen.token(|_| true),
+        DropIdle => received.token(|_| true),
         Connection(_) | Request(_) | Raw(_) | Response { .. } => unreachable!("they have no name"),
     }
 }
 
 #[test]
-fn every_fault_does_what_its_name_says_and_the_next_request_after_healing_succeeds() {
+fn every_fault_does_what_its_name_says_and_after_heal_requests_succeed() {
     let sandbox = start_with(|settings| settings.requests_per_minute = 0);
     let client = RawClient::new(&sandbox);
     let drips = [Fault::TlsDrip, Fault::HeadersDrip];
@@ -212,20 +221,20 @@ fn every_fault_does_what_its_name_says_and_the_next_request_after_healing_succee
         sandbox.fail(fault.clone());
         let silent =
             fault.name().ends_with("-hang") || matches!(fault, Fault::BodyDrip | Fault::BodySlow);
-        let patience = if silent { BRIEFLY } else { PATIENTLY };
-        let seen = Seen::of(client.see(&sandbox, "close", patience));
+        let timeout = if silent { SHORT_TIMEOUT } else { LONG_TIMEOUT };
+        let received = Received::of(client.send_request(&sandbox, "close", timeout));
         assert!(
-            is_as_it_says(fault, &seen),
+            is_as_documented(fault, &received),
             "{}: {:?} after {}{}",
             fault.name(),
-            seen.end,
-            seen.head,
-            seen.text(),
+            received.end,
+            received.head,
+            received.text(),
         );
         sandbox.heal();
-        let healthy = Seen::of(client.see(&sandbox, "close", PATIENTLY));
+        let healthy = Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT));
         assert!(
-            healthy.good(&sandbox),
+            healthy.is_good(&sandbox),
             "after {}: {}",
             fault.name(),
             healthy.text()
@@ -234,10 +243,10 @@ fn every_fault_does_what_its_name_says_and_the_next_request_after_healing_succee
 }
 
 #[test]
-fn drips_come_one_byte_every_100_ms() {
+fn drips_send_one_byte_every_100_ms() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
-    let connect = || client.connect(&sandbox, PATIENTLY).expect("connected");
+    let connect = || client.connect(&sandbox, LONG_TIMEOUT).expect("connected");
     let assert_drips = |from: &mut dyn Read, expected: &[u8]| {
         let before = Instant::now();
         let mut start = vec![0; expected.len()];
@@ -253,7 +262,7 @@ fn drips_come_one_byte_every_100_ms() {
     sandbox.fail_times(Fault::TlsDrip, 1);
     let mut tls = connect();
     tls.conn.write_tls(&mut tls.sock).expect("sent");
-    // The beginning of any ServerHello: a handshake record.
+    // The start of every ServerHello: a handshake record.
     assert_drips(&mut tls.sock, &[0x16, 0x03, 0x03, 0x00]);
 
     sandbox.fail_times(Fault::HeadersDrip, 1);
@@ -266,19 +275,19 @@ fn drips_come_one_byte_every_100_ms() {
 fn drop_idle_closes_a_kept_connection_that_a_healthy_service_leaves_open() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
-    let (_, end) = client.see(&sandbox, "keep-alive", BRIEFLY);
+    let (_, end) = client.send_request(&sandbox, "keep-alive", SHORT_TIMEOUT);
     assert_eq!(end, End::Quiet);
     sandbox.fail(Fault::DropIdle);
-    let seen = Seen::of(client.see(&sandbox, "keep-alive", PATIENTLY));
-    assert!(seen.answered(200), "{}", seen.head);
+    let received = Received::of(client.send_request(&sandbox, "keep-alive", LONG_TIMEOUT));
+    assert!(received.is_complete(200), "{}", received.head);
 }
 
 #[test]
-fn faults_that_are_counted_are_used_up_in_order_and_then_it_is_well() {
+fn counted_faults_happen_in_order_and_then_requests_succeed() {
     let sandbox = start();
     sandbox.fail_times(Fault::Status503, 2);
     sandbox.fail_times(Fault::Status401, 1);
-    let status = || ask(&sandbox, &credentials()).status().as_u16();
+    let status = || sign_in(&sandbox, &credentials()).status().as_u16();
     assert_eq!(
         [status(), status(), status(), status()],
         [503, 503, 401, 200]
@@ -286,23 +295,26 @@ fn faults_that_are_counted_are_used_up_in_order_and_then_it_is_well() {
 }
 
 #[test]
-fn a_counted_connection_fault_strikes_only_that_many_connections() {
+fn a_counted_connection_fault_affects_only_that_many_connections() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
     sandbox.fail_times(Fault::TlsReset, 1);
-    assert_eq!(client.see(&sandbox, "close", PATIENTLY).1, End::Reset);
-    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).good(&sandbox));
+    assert_eq!(
+        client.send_request(&sandbox, "close", LONG_TIMEOUT).1,
+        End::Reset
+    );
+    assert!(Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT)).is_good(&sandbox));
     assert_eq!(sandbox.auth_requests(), 1);
     assert_eq!(sandbox.connections(), 2);
 }
 
 #[test]
-fn the_same_token_comes_with_what_is_left_of_its_life() {
+fn the_same_token_has_its_remaining_lifetime() {
     let sandbox = start();
-    let first = ask(&sandbox, &credentials());
+    let first = sign_in(&sandbox, &credentials());
     sandbox.fail(Fault::SameToken);
     sandbox.update(|settings| settings.clock_offset = 600);
-    let second = ask(&sandbox, &credentials());
+    let second = sign_in(&sandbox, &credentials());
     assert_eq!(first.body()["token"], second.body()["token"]);
     assert_eq!(first.body()["expires_at"], second.body()["expires_at"]);
     let left = second.body()["expires_in"].as_i64().expect("a number");
@@ -315,8 +327,8 @@ fn raw_bytes_and_whole_responses_are_sent_as_given() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
     sandbox.fail_times(Fault::Raw(b"HTTP/0.9 nonsense\n\x00".to_vec()), 1);
-    let seen = client.see(&sandbox, "close", PATIENTLY);
-    assert_eq!(seen, (b"HTTP/0.9 nonsense\n\x00".to_vec(), End::Closed));
+    let received = client.send_request(&sandbox, "close", LONG_TIMEOUT);
+    assert_eq!(received, (b"HTTP/0.9 nonsense\n\x00".to_vec(), End::Closed));
     sandbox.fail_times(
         Fault::Response {
             status: 418,
@@ -325,13 +337,13 @@ fn raw_bytes_and_whole_responses_are_sent_as_given() {
         },
         1,
     );
-    let seen = Seen::of(client.see(&sandbox, "close", PATIENTLY));
+    let received = Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT));
     assert!(
-        seen.answered(418) && seen.head.contains("x-pot: tea\r\n"),
+        received.is_complete(418) && received.head.contains("x-pot: tea\r\n"),
         "{}",
-        seen.head
+        received.head
     );
-    assert_eq!(seen.text(), "short and stout");
+    assert_eq!(received.text(), "short and stout");
 }
 
 #[test]
@@ -340,27 +352,29 @@ fn a_script_is_played_on_a_connection_or_after_a_request() {
     let client = RawClient::new(&sandbox);
     let steps = vec![Step::Sleep(Duration::from_millis(30)), Step::Proceed];
     sandbox.fail_times(Fault::Connection(steps), 1);
-    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).good(&sandbox));
+    assert!(Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT)).is_good(&sandbox));
     assert_eq!(sandbox.scripts_ended(), 1);
 
     sandbox.fail_times(Fault::Request(vec![Step::Grant, Step::Close]), 1);
-    assert!(Seen::of(client.see(&sandbox, "keep-alive", PATIENTLY)).good(&sandbox));
+    assert!(
+        Received::of(client.send_request(&sandbox, "keep-alive", LONG_TIMEOUT)).is_good(&sandbox)
+    );
     wait_until("the script ended", || sandbox.scripts_ended() == 2);
 
-    // Half of a handshake, and bytes that no TLS can read.
+    // Half of a handshake, and bytes that are no TLS.
     let half = vec![Step::Handshake(Duration::ZERO, 50), Step::Close];
     sandbox.fail_times(Fault::Connection(half), 1);
-    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).empty(End::Closed));
+    assert!(Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT)).empty(End::Closed));
     let below = vec![Step::SendBelow(vec![0xFF; 100]), Step::Hang];
     sandbox.fail_times(Fault::Request(below), 1);
-    assert!(Seen::of(client.see(&sandbox, "close", PATIENTLY)).empty(End::NoTls));
+    assert!(Received::of(client.send_request(&sandbox, "close", LONG_TIMEOUT)).empty(End::NoTls));
 }
 
 #[test]
-fn a_429_on_command_carries_the_rate_limit_headers() {
+fn an_injected_429_has_the_rate_limit_headers() {
     let sandbox = start_with(|settings| settings.retry_after = Some("3".into()));
     sandbox.fail(Fault::Status429);
-    let refused = ask(&sandbox, &credentials());
+    let refused = sign_in(&sandbox, &credentials());
     let names = ["ratelimit-limit", "ratelimit-remaining", "retry-after"];
     assert_eq!(
         names.map(|name| client::header(&refused, name)),
@@ -369,12 +383,12 @@ fn a_429_on_command_carries_the_rate_limit_headers() {
 }
 
 #[test]
-fn dropping_it_ends_connections_that_hang_within_a_second() {
+fn dropping_the_sandbox_ends_hanging_connections_within_a_second() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
     sandbox.fail_times(Fault::RequestHang, 1);
     sandbox.fail_times(Fault::TlsHang, 1);
-    let mut hanging = client.connect(&sandbox, PATIENTLY).expect("connected");
+    let mut hanging = client.connect(&sandbox, LONG_TIMEOUT).expect("connected");
     hanging.write_all(&client::request("close")).expect("sent");
     wait_until("the request arrives", || sandbox.auth_requests() == 1);
     let _in_handshake = TcpStream::connect(("127.0.0.1", sandbox.port())).expect("connected");

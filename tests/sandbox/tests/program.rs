@@ -1,4 +1,4 @@
-//! The program: what it prints, writes and obeys.
+//! The program: its options, its output, and the signals that end it.
 #![cfg(unix)]
 
 mod client;
@@ -18,7 +18,7 @@ fn output(arguments: &[&str]) -> Output {
     program().args(arguments).output().expect("it runs")
 }
 
-/// Kills the program if a test fails before it has ended by itself.
+/// Kills the program if a test fails before it has ended.
 struct Running(Child);
 
 impl Drop for Running {
@@ -63,7 +63,7 @@ fn a_fault_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn it_serves_with_the_ca_it_wrote_logs_no_secret_and_ends_cleanly_when_told() {
+fn the_program_serves_with_the_ca_that_it_wrote_logs_no_secret_and_ends_on_a_signal() {
     for end in ["-TERM", "-INT"] {
         let ca_file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ca{end}.pem"));
         let mut command = program();
@@ -91,10 +91,10 @@ fn it_serves_with_the_ca_it_wrote_logs_no_secret_and_ends_cleanly_when_told() {
         assert!(control.starts_with("control on http://127.0.0.1:"));
 
         let agent = agent(&std::fs::read_to_string(&ca_file).expect("the CA was written"));
-        let ask = || read(agent.post(&url).send(credentials().to_string()));
-        assert_eq!(ask().status(), 503);
-        let answer = ask();
-        let token = answer.body()["token"].as_str().expect("a token");
+        let sign_in = || read(agent.post(&url).send(credentials().to_string()));
+        assert_eq!(sign_in().status(), 503);
+        let response = sign_in();
+        let token = response.body()["token"].as_str().expect("a token");
 
         signal(&running.0, end);
         assert!(running.0.wait().expect("it ends").success());

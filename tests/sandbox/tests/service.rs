@@ -1,10 +1,10 @@
-//! The healthy service: the documented answers, and what tests read from it.
+//! The service without faults: the documented responses, the settings, the counters and the control port.
 
 mod client;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use client::{RawClient, agent, ask, credentials, header, read, start, start_with};
+use client::{RawClient, agent, credentials, header, read, sign_in, start, start_with};
 use clopos_sandbox::*;
 use jsonwebtoken::dangerous::insecure_decode;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn unix_now() -> i64 {
 const MISSING: &str = "Missing client_id, client_secret, brand, or integrator_id";
 const MISMATCH: &str = "Integrator is in test mode. But brand is not in test mode";
 
-/// Refused with no `error`.
+/// Checks a rejection that has only a `message`.
 #[track_caller]
 fn assert_wrong_credentials(response: &Response<Value>) {
     assert_eq!(response.status(), 401);
@@ -54,10 +54,10 @@ fn assert_failure(response: &Response<Value>, status: u16, error: &str) {
 }
 
 #[test]
-fn good_credentials_get_exactly_the_documented_answer() {
+fn good_credentials_get_exactly_the_documented_response() {
     let sandbox = start();
     let before = unix_now();
-    let response = ask(&sandbox, &credentials());
+    let response = sign_in(&sandbox, &credentials());
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "content-type"), "application/json");
     let body = response.body().as_object().expect("an object");
@@ -98,15 +98,15 @@ fn good_credentials_get_exactly_the_documented_answer() {
 fn each_brand_works_with_an_integrator_of_its_environment() {
     let sandbox = start();
     assert_eq!(
-        ask(&sandbox, &with("brand", UNICODE_BRAND)).body()["success"],
+        sign_in(&sandbox, &with("brand", UNICODE_BRAND)).body()["success"],
         true
     );
     let mut production = with("brand", PRODUCTION_BRAND);
-    assert_failure(&ask(&sandbox, &production), 200, MISMATCH);
+    assert_failure(&sign_in(&sandbox, &production), 200, MISMATCH);
     production["integrator_id"] = PRODUCTION_INTEGRATOR.into();
-    assert_eq!(ask(&sandbox, &production).body()["success"], true);
+    assert_eq!(sign_in(&sandbox, &production).body()["success"], true);
     let mixed = with("integrator_id", PRODUCTION_INTEGRATOR);
-    assert_failure(&ask(&sandbox, &mixed), 200, MISMATCH);
+    assert_failure(&sign_in(&sandbox, &mixed), 200, MISMATCH);
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn a_missing_empty_or_wrongly_typed_field_is_refused() {
     let sandbox = start();
     for name in ["client_id", "client_secret", "brand", "integrator_id"] {
         for value in [Value::Null, json!(""), json!(7)] {
-            assert_failure(&ask(&sandbox, &with(name, value)), 400, MISSING);
+            assert_failure(&sign_in(&sandbox, &with(name, value)), 400, MISSING);
         }
     }
-    assert_failure(&ask(&sandbox, &json!([])), 400, MISSING);
+    assert_failure(&sign_in(&sandbox, &json!([])), 400, MISSING);
     let url = sandbox.url() + AUTH_PATH;
     let response = read(agent(sandbox.ca_pem()).post(url).send("no JSON"));
     assert_failure(&response, 400, MISSING);
@@ -126,7 +126,7 @@ fn a_missing_empty_or_wrongly_typed_field_is_refused() {
 #[test]
 fn unknown_and_disabled_integrators_and_wrong_credentials_are_refused() {
     let sandbox = start();
-    let refused = |field, value| ask(&sandbox, &with(field, value));
+    let refused = |field, value| sign_in(&sandbox, &with(field, value));
     for integrator in ["unknown", DISABLED_INTEGRATOR] {
         assert_failure(
             &refused("integrator_id", integrator),
@@ -145,12 +145,15 @@ fn unknown_and_disabled_integrators_and_wrong_credentials_are_refused() {
 }
 
 #[test]
-fn a_venue_id_left_over_from_v1_does_no_harm() {
-    assert_eq!(ask(&start(), &with("venue_id", 1)).body()["success"], true);
+fn a_venue_id_of_version_1_is_ignored() {
+    assert_eq!(
+        sign_in(&start(), &with("venue_id", 1)).body()["success"],
+        true
+    );
 }
 
 #[test]
-fn other_paths_and_methods_are_refused_with_the_failure_body() {
+fn other_paths_and_methods_are_refused_with_a_json_error() {
     let sandbox = start();
     let agent = agent(sandbox.ca_pem());
     let response = read(agent.get(sandbox.url() + "/open-api/v2/orders").call());
@@ -160,9 +163,9 @@ fn other_paths_and_methods_are_refused_with_the_failure_body() {
 }
 
 #[test]
-fn sign_ins_are_taken_at_another_path_if_asked_and_only_there() {
+fn sign_ins_are_accepted_only_at_the_configured_path() {
     let sandbox = start_with(|settings| settings.auth_path = "/v3/sign-in".into());
-    assert_failure(&ask(&sandbox, &credentials()), 404, "not_found");
+    assert_failure(&sign_in(&sandbox, &credentials()), 404, "not_found");
     assert_eq!(sandbox.auth_requests(), 0);
     let agent = agent(sandbox.ca_pem());
     let post = agent.post(sandbox.url() + "/v3/sign-in");
@@ -180,14 +183,14 @@ fn sign_ins_are_taken_at_another_path_if_asked_and_only_there() {
 
 #[test]
 fn a_body_over_64_kib_is_refused() {
-    let response = ask(&start(), &with("brand", "x".repeat(64 * 1024)));
+    let response = sign_in(&start(), &with("brand", "x".repeat(64 * 1024)));
     assert_failure(&response, 413, "validation_error");
 }
 
 #[test]
-fn venues_takes_a_good_token_and_refuses_others() {
+fn venues_accepts_a_valid_token_and_refuses_others() {
     let sandbox = start();
-    let response = ask(&sandbox, &credentials());
+    let response = sign_in(&sandbox, &credentials());
     let token = response.body()["token"].as_str().expect("a token");
     assert_eq!(venues(&sandbox, token).body()["data"][0]["id"], 1);
     let url = sandbox.url() + VENUES_PATH;
@@ -204,11 +207,11 @@ fn venues_takes_a_good_token_and_refuses_others() {
 }
 
 #[test]
-fn venues_answers_as_it_is_told_once_for_each_time() {
+fn venues_gives_each_configured_response_once() {
     let sandbox = start();
     let elsewhere = sandbox.url() + VENUES_PATH + "?elsewhere";
     sandbox.update(|settings| settings.venues = vec!["Invalid integrator_id".into(), elsewhere]);
-    let response = ask(&sandbox, &credentials());
+    let response = sign_in(&sandbox, &credentials());
     let token = response.body()["token"].as_str().expect("a token");
     assert_failure(&venues(&sandbox, token), 401, "Invalid integrator_id");
     assert_eq!(venues(&sandbox, token).status(), 200);
@@ -219,7 +222,7 @@ fn venues_answers_as_it_is_told_once_for_each_time() {
 #[test]
 fn venues_refuses_a_token_that_expired_on_the_servers_clock() {
     let sandbox = start();
-    let response = ask(&sandbox, &credentials());
+    let response = sign_in(&sandbox, &credentials());
     let token = response.body()["token"].as_str().expect("a token");
     sandbox.update(|settings| settings.clock_offset = 3590);
     assert_eq!(venues(&sandbox, token).status(), 200);
@@ -243,12 +246,12 @@ fn the_rate_limit_is_announced_and_enforced() {
         let names = ["ratelimit-limit", "ratelimit-remaining", "retry-after"];
         names.map(|name| header(response, name).to_owned())
     };
-    assert_eq!(limits(&ask(&sandbox, &credentials())), ["2", "1", ""]);
+    assert_eq!(limits(&sign_in(&sandbox, &credentials())), ["2", "1", ""]);
     assert_eq!(
-        limits(&ask(&sandbox, &with("client_secret", "other"))),
+        limits(&sign_in(&sandbox, &with("client_secret", "other"))),
         ["2", "0", ""]
     );
-    let refused = ask(&sandbox, &credentials());
+    let refused = sign_in(&sandbox, &credentials());
     assert_failure(&refused, 429, "rate_limit_exceeded");
     assert_eq!(limits(&refused), ["2", "0", "7"]);
     let reset: u64 = header(&refused, "ratelimit-reset")
@@ -258,13 +261,13 @@ fn the_rate_limit_is_announced_and_enforced() {
 
     sandbox.update(|settings| settings.rate_limit_reset = Some("12".into()));
     assert_eq!(
-        header(&ask(&sandbox, &credentials()), "ratelimit-reset"),
+        header(&sign_in(&sandbox, &credentials()), "ratelimit-reset"),
         "12"
     );
     sandbox.update(|settings| settings.rate_limit_headers = false);
-    assert_eq!(limits(&ask(&sandbox, &credentials())), ["", "", "7"]);
+    assert_eq!(limits(&sign_in(&sandbox, &credentials())), ["", "", "7"]);
     sandbox.update(|settings| settings.requests_per_minute = 0);
-    let free = ask(&sandbox, &credentials());
+    let free = sign_in(&sandbox, &credentials());
     assert_eq!(
         (free.status().as_u16(), limits(&free)),
         (200, ["", "", ""].map(String::from))
@@ -276,7 +279,7 @@ fn the_clock_offset_moves_expiry_and_the_date_header() {
     let day = 86_400;
     for offset in [-30 * day, 400 * day] {
         let sandbox = start_with(|settings| settings.clock_offset = offset);
-        let response = ask(&sandbox, &credentials());
+        let response = sign_in(&sandbox, &credentials());
         let server_now = unix_now() + offset;
         let expires_at = response.body()["expires_at"].as_i64().expect("a number");
         assert!((server_now + 3590..=server_now + 3600).contains(&expires_at));
@@ -290,10 +293,10 @@ fn the_clock_offset_moves_expiry_and_the_date_header() {
 }
 
 #[test]
-fn a_clock_beyond_what_an_http_date_can_name_is_no_crash() {
+fn a_clock_beyond_the_range_of_http_dates_is_accepted() {
     for offset in [i64::MIN, i64::MAX] {
         let sandbox = start_with(|settings| settings.clock_offset = offset);
-        assert_eq!(ask(&sandbox, &credentials()).status(), 200);
+        assert_eq!(sign_in(&sandbox, &credentials()).status(), 200);
     }
 }
 
@@ -306,18 +309,21 @@ fn lifetime_latency_and_the_expiry_fields_are_settable_while_it_runs() {
         settings.expires_at = Some(StandIn::Omit);
     });
     let before = Instant::now();
-    let response = ask(&sandbox, &credentials());
+    let response = sign_in(&sandbox, &credentials());
     assert!(before.elapsed() >= Duration::from_millis(80));
     assert_eq!(response.body()["expires_in"], 5);
     assert!(response.body().get("expires_at").is_none());
     sandbox.update(|settings| settings.expires_in = Some(StandIn::Value(json!("soon"))));
-    assert_eq!(ask(&sandbox, &credentials()).body()["expires_in"], "soon");
+    assert_eq!(
+        sign_in(&sandbox, &credentials()).body()["expires_in"],
+        "soon"
+    );
 }
 
 #[test]
 fn requests_are_recorded_and_counted() {
     let sandbox = start();
-    ask(&sandbox, &credentials());
+    sign_in(&sandbox, &credentials());
     let recorded = sandbox.last_request().expect("a request");
     assert_eq!(
         (recorded.method.as_str(), recorded.path.as_str()),
@@ -333,12 +339,12 @@ fn requests_are_recorded_and_counted() {
 }
 
 #[test]
-fn both_tls_versions_work_and_resume() {
+fn both_tls_versions_work_and_resume_sessions() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let sandbox = start();
         let client = RawClient::with_versions(&sandbox, &[version]);
         for _ in 0..2 {
-            let (bytes, _) = client.see(&sandbox, "close", Duration::from_secs(5));
+            let (bytes, _) = client.send_request(&sandbox, "close", Duration::from_secs(5));
             assert!(bytes.starts_with(b"HTTP/1.1 200"));
         }
         let handshakes = (sandbox.handshakes_full(), sandbox.handshakes_resumed());
@@ -378,7 +384,7 @@ fn without_tls_it_serves_plain_http() {
 }
 
 #[test]
-fn the_control_port_does_what_the_library_does() {
+fn the_control_port_changes_faults_and_settings_and_reports_counters() {
     let sandbox = start();
     let control = |path: &str| sandbox.control_url() + path;
     let post = |path: &str, body: Value| {
@@ -390,7 +396,7 @@ fn the_control_port_does_what_the_library_does() {
     };
     let status = |sent: Result<Response<ureq::Body>, ureq::Error>| sent.expect("sent").status();
 
-    // A connection fault does not strike the port that could heal it.
+    // A connection fault does not affect the control port.
     assert_eq!(
         status(post("/sandbox/faults", json!({ "name": "connect-reset" }))),
         204
@@ -398,7 +404,7 @@ fn the_control_port_does_what_the_library_does() {
     assert_eq!(status(ureq::delete(control("/sandbox/faults")).call()), 204);
     let twice = json!({ "name": "status-503", "times": 1 });
     assert_eq!(status(post("/sandbox/faults", twice)), 204);
-    assert_eq!(ask(&sandbox, &credentials()).status(), 503);
+    assert_eq!(sign_in(&sandbox, &credentials()).status(), 503);
     assert_eq!(
         status(post("/sandbox/faults", json!({ "name": "unknown" }))),
         400
@@ -408,7 +414,7 @@ fn the_control_port_does_what_the_library_does() {
         status(post("/sandbox/settings", json!({ "lifetime": 60 }))),
         204
     );
-    assert_eq!(ask(&sandbox, &credentials()).body()["expires_in"], 60);
+    assert_eq!(sign_in(&sandbox, &credentials()).body()["expires_in"], 60);
     assert_eq!(
         status(post("/sandbox/settings", json!({ "lifetimes": 60 }))),
         422
@@ -419,7 +425,7 @@ fn the_control_port_does_what_the_library_does() {
     assert_eq!(stats.body()["tokens_issued"], 1);
     let ca = ureq::get(control("/sandbox/ca.pem"))
         .call()
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(
         ca.into_body().read_to_string().expect("text"),
         sandbox.ca_pem()
@@ -427,7 +433,7 @@ fn the_control_port_does_what_the_library_does() {
 }
 
 #[test]
-fn commands_on_the_services_own_port_are_neither_struck_nor_counted() {
+fn commands_on_the_services_own_port_have_no_faults_and_are_not_counted() {
     let sandbox = start();
     sandbox.fail(Fault::RequestReset);
     let stats = read(

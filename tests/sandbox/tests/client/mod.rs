@@ -1,4 +1,4 @@
-//! Clients for the tests: a usual one, and one that sees every byte.
+//! Clients for the tests: an HTTP client, and one that returns every byte.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{self, Read, Write};
@@ -36,7 +36,7 @@ pub fn credentials() -> Value {
     })
 }
 
-/// A usual client that trusts only this CA.
+/// An HTTP client that trusts only this CA.
 pub fn agent(ca_pem: &str) -> ureq::Agent {
     let ca = Certificate::from_pem(ca_pem.as_bytes()).expect("a PEM certificate");
     let tls = TlsConfig::builder()
@@ -51,8 +51,8 @@ pub fn agent(ca_pem: &str) -> ureq::Agent {
     config.new_agent()
 }
 
-/// Asks for a token and reads the JSON answer.
-pub fn ask(sandbox: &Sandbox, body: &Value) -> Response<Value> {
+/// Requests a token and reads the JSON response.
+pub fn sign_in(sandbox: &Sandbox, body: &Value) -> Response<Value> {
     let url = sandbox.url() + AUTH_PATH;
     read(
         agent(sandbox.ca_pem())
@@ -63,7 +63,7 @@ pub fn ask(sandbox: &Sandbox, body: &Value) -> Response<Value> {
 }
 
 pub fn read(sent: Result<Response<ureq::Body>, ureq::Error>) -> Response<Value> {
-    let (parts, mut body) = sent.expect("an answer").into_parts();
+    let (parts, mut body) = sent.expect("a response").into_parts();
     let text = body.read_to_string().expect("a body");
     Response::from_parts(parts, serde_json::from_str(&text).expect("a JSON body"))
 }
@@ -75,7 +75,7 @@ pub fn header<'a>(response: &'a Response<Value>, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().expect("visible ASCII"))
 }
 
-/// A TLS client below HTTP.
+/// A TLS client without HTTP.
 pub struct RawClient(Arc<ClientConfig>);
 
 /// How a connection ended.
@@ -85,11 +85,11 @@ pub enum End {
     Closed,
     /// Reset by the server.
     Reset,
-    /// Open, but nothing came any more.
+    /// Open, and no more bytes came.
     Quiet,
-    /// Open, and more came than any client should read.
+    /// Open, and more bytes came than a client should read.
     Flood,
-    /// What came was no TLS.
+    /// The bytes were no TLS.
     NoTls,
 }
 
@@ -117,43 +117,43 @@ impl RawClient {
     pub fn connect(
         &self,
         sandbox: &Sandbox,
-        patience: Duration,
+        timeout: Duration,
     ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let tcp = TcpStream::connect(("127.0.0.1", sandbox.port()))?;
-        tcp.set_read_timeout(Some(patience))?;
+        tcp.set_read_timeout(Some(timeout))?;
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
         Ok(StreamOwned::new(tls, tcp))
     }
 
-    /// Asks for a token and returns all that came until the connection ended, and how it ended.
-    /// The connection is quiet once nothing comes for `patience`.
-    pub fn see(&self, sandbox: &Sandbox, keep: &str, patience: Duration) -> (Vec<u8>, End) {
-        let mut seen = Vec::new();
-        let end = match self.try_see(sandbox, keep, patience, &mut seen) {
-            Ok(()) if seen.len() as u64 == FLOOD => End::Flood,
+    /// Requests a token and returns the bytes until the connection ended, and how it ended. It is quiet if no byte
+    /// comes for `timeout`.
+    pub fn send_request(&self, sandbox: &Sandbox, keep: &str, timeout: Duration) -> (Vec<u8>, End) {
+        let mut received = Vec::new();
+        let end = match self.try_send_request(sandbox, keep, timeout, &mut received) {
+            Ok(()) if received.len() as u64 == FLOOD => End::Flood,
             Ok(()) => End::Closed,
             Err(error) => match error.kind() {
                 io::ErrorKind::UnexpectedEof => End::Closed,
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => End::Quiet,
                 io::ErrorKind::InvalidData => End::NoTls,
-                _ => panic!("unforeseen end: {error}"),
+                _ => panic!("unexpected end: {error}"),
             },
         };
-        (seen, end)
+        (received, end)
     }
 
-    fn try_see(
+    fn try_send_request(
         &self,
         sandbox: &Sandbox,
         keep: &str,
-        patience: Duration,
-        seen: &mut Vec<u8>,
+        timeout: Duration,
+        received: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let mut stream = self.connect(sandbox, patience)?;
+        let mut stream = self.connect(sandbox, timeout)?;
         stream.write_all(&request(keep))?;
-        stream.take(FLOOD).read_to_end(seen)?;
+        stream.take(FLOOD).read_to_end(received)?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! One auth request and the documented answers to it: who is known, what is granted, what fails.
+//! An auth request and the documented responses to it: the known credentials, the token, the errors.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -27,13 +27,13 @@ pub const PRODUCTION_BRAND: &str = "omega";
 pub const TEST_INTEGRATOR: &str = "test_sandbox";
 /// An integrator that may use production brands.
 pub const PRODUCTION_INTEGRATOR: &str = "live_sandbox";
-/// An integrator that is known but switched off: refused like one that is unknown.
+/// An integrator that is switched off: refused like an unknown one.
 pub const DISABLED_INTEGRATOR: &str = "disabled_sandbox";
 
 /// A client whose restaurant has switched its access off.
 pub const DISABLED_CLIENT: &str = "disabled_client";
 
-/// A century: no clock that this machine has gets so far.
+/// A century. A longer lifetime could overflow the clock.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,26 +50,26 @@ fn stage_of_brand(brand: &str) -> Option<Stage> {
     }
 }
 
-/// An auth request with what it needs to be answered.
-pub(crate) struct Exchange<'a> {
+/// An auth request, and the state and settings for its response.
+pub(crate) struct AuthRequest<'a> {
     pub state: &'a State,
     pub settings: Settings,
     body: Value,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> AuthRequest<'a> {
     pub(crate) fn new(state: &'a State, settings: Settings, body: &[u8]) -> Self {
-        // What is not JSON has no fields, and is answered so.
+        // A body that is not JSON has no fields.
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-        Exchange {
+        AuthRequest {
             state,
             settings,
             body,
         }
     }
 
-    /// The documented answer, with the documented words.
-    pub(crate) fn answer(&self) -> Response {
+    /// The documented response.
+    pub(crate) fn respond(&self) -> Response {
         let fields = ["client_id", "client_secret", "brand", "integrator_id"];
         if fields.iter().any(|name| self.field(name).is_empty()) {
             return missing_field();
@@ -80,7 +80,7 @@ impl<'a> Exchange<'a> {
         let integrator_stage = match self.field("integrator_id") {
             TEST_INTEGRATOR => Stage::Test,
             PRODUCTION_INTEGRATOR => Stage::Production,
-            // DISABLED_INTEGRATOR, too.
+            // Also DISABLED_INTEGRATOR.
             _ => return failure(StatusCode::BAD_REQUEST, Some("Invalid integrator_id"), None),
         };
         if self.field("client_id") == DISABLED_CLIENT {
@@ -98,7 +98,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// A string of the request's body, empty where there is none.
+    /// A string of the request's body, empty if there is none.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.body
             .get(name)
@@ -135,7 +135,7 @@ impl<'a> Exchange<'a> {
         Ok(self.grant_of(issued, now))
     }
 
-    /// Answers the last token again, with what is left of its life.
+    /// Grants the last token again, with its remaining lifetime.
     pub(crate) fn grant_again(&self) -> io::Result<Grant> {
         let last = self.state.tokens.lock().last();
         last.map_or_else(
@@ -145,8 +145,8 @@ impl<'a> Exchange<'a> {
     }
 
     fn grant_of(&self, issued: Issued, now: i64) -> Grant {
-        let sent = |stand_in: &Option<StandIn>, truth: i64| match stand_in {
-            None => Some(Value::from(truth)),
+        let sent = |stand_in: &Option<StandIn>, correct: i64| match stand_in {
+            None => Some(Value::from(correct)),
             Some(StandIn::Omit) => None,
             Some(StandIn::Value(value)) => Some(value.clone()),
         };
@@ -162,7 +162,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// The successful answer. A field that is `None` is left out.
+/// The successful response. A field that is `None` is left out.
 #[derive(Clone, Serialize)]
 pub(crate) struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ pub(crate) struct Grant {
 
 impl Grant {
     pub(crate) fn text(&self) -> String {
-        // Strings, numbers and string keys: serializing them cannot fail.
+        // Serializing strings, numbers and string keys cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -214,18 +214,18 @@ pub(crate) fn wrong_credentials() -> Response {
     failure(StatusCode::UNAUTHORIZED, None, Some("Invalid credentials"))
 }
 
-/// With which HTTP status is not documented.
+/// The HTTP status of this error is not documented.
 pub(crate) fn disabled_client() -> Response {
     failure(StatusCode::FORBIDDEN, Some("Client is disabled"), None)
 }
 
-/// Documented for a test integrator and a production brand; said to be the same the other way round.
+/// Documented for a test integrator and a production brand, and said to be the same for the opposite case.
 pub(crate) fn wrong_environment() -> Response {
     let error = "Integrator is in test mode. But brand is not in test mode";
     failure(StatusCode::OK, Some(error), None)
 }
 
-/// No token could be made: the sandbox's own failure, not one that it plays.
+/// The sandbox itself failed and made no token. This is no injected fault.
 pub(crate) fn internal_error(error: &io::Error) -> Response {
     failure(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -242,7 +242,7 @@ pub(crate) fn too_many_requests() -> Response {
     )
 }
 
-/// Sets a header whose text came from outside; what cannot be a header is left out and logged.
+/// Sets a header. An invalid one is left out and logged.
 pub(crate) fn set_header(response: &mut Response, name: &str, value: &str) {
     match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         (Ok(name), Ok(value)) => {
