@@ -1,4 +1,5 @@
-//! The pure policies, row by row: when the next request may leave, and when a token is refreshed.
+//! The pure policies: when the next request may be sent (`Pace`), and when a token is refreshed and expires
+//! (`freshness`).
 
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ const MINUTE: u64 = 60_000;
 /// The default of `requests_per_minute`.
 const LIMIT: u32 = 12;
 
-/// A token that proved itself long ago.
-const OLD: Instant = Instant::from_nanos(0);
+/// When a token has proven itself, long ago.
+const LONG_AGO: Instant = Instant::from_nanos(0);
 
-/// A point on the lifetime clock of a device that has been up for a day.
+/// A time on the lifetime clock of a device that started a day ago.
 fn at(millis: u64) -> Instant {
     Instant::from_nanos((86_400_000 + millis) * 1_000_000)
 }
@@ -32,8 +33,8 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The wait after a failure of a kind that came `before` times already, for the least and the largest random
-/// number.
+/// The shortest and the longest wait after a failure of a kind that has already happened `before` times. The
+/// smallest and the largest random number give them.
 fn bounds(kind: FailureKind, before: u32, hint: Option<Duration>) -> [f64; 2] {
     [0, u32::MAX].map(|random| {
         let mut pace = Pace::new(LIMIT);
@@ -51,15 +52,15 @@ fn assert_bounds(kind: FailureKind, before: u32, hint: Option<Duration>, expecte
     for (measured, expected) in measured.into_iter().zip(expected) {
         assert!(
             (measured - expected).abs() < 1e-6,
-            "{kind:?}, {before} before, asked for {hint:?}: {measured} s, not {expected} s"
+            "{kind:?}, {before} before, hint {hint:?}: {measured} s, not {expected} s"
         );
     }
 }
 
-// ---- The pace: one failure after the other. ----
+// ---- Pace: failures. ----
 
 #[test]
-fn each_kind_of_failure_has_its_own_waits_that_grow_to_a_cap() {
+fn each_kind_of_failure_has_its_own_waits_that_grow_to_a_limit() {
     use FailureKind::*;
     let table = [
         (Service, 0, [0.25, 0.5]),
@@ -99,11 +100,11 @@ fn each_kind_of_failure_has_its_own_waits_that_grow_to_a_cap() {
 }
 
 #[test]
-fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
+fn a_wait_that_the_server_requests_is_kept_within_limits() {
     use FailureKind::*;
     let forever = u64::MAX;
     let table = [
-        // A limit: the server knows best, within 1 s and ten minutes.
+        // Rate limits: the requested wait, from 1 s to ten minutes.
         (RateLimited, 0, [1.0, 1.25]),
         (RateLimited, 1, [1.0, 1.25]),
         (RateLimited, 7, [7.0, 8.75]),
@@ -111,30 +112,30 @@ fn what_the_server_asks_for_is_never_cut_short_and_never_absurd() {
         (RateLimited, 600, [600.0, 750.0]),
         (RateLimited, 1_767_852_332, [600.0, 750.0]),
         (RateLimited, forever, [600.0, 750.0]),
-        // A failure: the larger of that and the backoff, within a minute.
+        // Failures of the service: the longer of the requested wait and the backoff, up to a minute.
         (Service, 0, [0.25, 0.5]),
         (Service, 7, [7.0, 8.75]),
         (Service, 60, [60.0, 75.0]),
         (Service, 3600, [60.0, 75.0]),
         (Service, forever, [60.0, 75.0]),
-        // A lock-out.
+        // Rejections: the longer of both, up to ten minutes.
         (Rejected, 0, [5.0, 6.25]),
         (Rejected, 120, [120.0, 150.0]),
         (Rejected, forever, [600.0, 750.0]),
-        // Nobody who knows said it.
+        // For other failures a hint is ignored.
         (Unreachable, 7, [0.25, 0.5]),
         (NeedsAction, 3600, [5.0, 6.25]),
         (TokenRefused, 3600, [5.0, 6.25]),
     ];
-    for (kind, asked, expected) in table {
-        assert_bounds(kind, 0, Some(secs(asked)), expected);
+    for (kind, hint, expected) in table {
+        assert_bounds(kind, 0, Some(secs(hint)), expected);
     }
     assert_bounds(Service, 1000, Some(secs(7)), [30.0, 60.0]);
     assert_bounds(RateLimited, 1000, Some(secs(7)), [7.0, 8.75]);
 }
 
 #[test]
-fn no_wait_is_the_same_for_everybody() {
+fn every_wait_is_randomised() {
     for kind in KINDS {
         for hint in [None, Some(secs(30))] {
             let [least, most] = bounds(kind, 2, hint);
@@ -160,7 +161,7 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
             kind.is_transient(),
             "{kind:?}"
         );
-        pace.succeeded(OLD);
+        pace.succeeded(LONG_AGO);
         assert!(pace.next(at(0)) <= at(0), "{kind:?}");
         assert!(pace.is_worth_waiting(at(0)), "{kind:?}");
 
@@ -171,12 +172,12 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
     let mut pace = Pace::new(2);
     pace.sent(at(0));
     pace.sent(at(1));
-    pace.succeeded(OLD);
+    pace.succeeded(LONG_AGO);
     assert_eq!(pace.next(at(0)), at(MINUTE));
 }
 
 #[test]
-fn waiting_is_worth_it_unless_somebody_has_to_mend_something() {
+fn waiting_is_worthwhile_unless_the_failure_needs_action() {
     assert!(Pace::new(LIMIT).is_worth_waiting(at(0)));
     for (kind, expected) in KINDS
         .into_iter()
@@ -208,11 +209,11 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
     }
 }
 
-// ---- The pace: tokens that are refused. ----
+// ---- Pace: refused tokens. ----
 
-/// A sign-in at `issued`, whose token is refused `lived` later. How long the next one has to wait.
-fn refused(pace: &mut Pace, issued: u64, lived: u64) -> Option<f64> {
-    let (now, proven_at) = (at(issued + lived), at(issued + MINUTE));
+/// A sign-in at `issued`, whose token is refused after `age`. Returns the wait before the next sign-in.
+fn refused(pace: &mut Pace, issued: u64, age: u64) -> Option<f64> {
+    let (now, proven_at) = (at(issued + age), at(issued + MINUTE));
     assert!(pace.next(at(issued)) <= at(issued), "{issued}: not yet");
     pace.sent(at(issued));
     pace.succeeded(proven_at);
@@ -223,12 +224,12 @@ fn refused(pace: &mut Pace, issued: u64, lived: u64) -> Option<f64> {
 }
 
 #[test]
-fn sign_ins_wait_longer_for_each_token_that_is_refused_within_a_minute_until_one_has_lived() {
+fn sign_ins_wait_longer_for_each_refused_token_until_one_has_proven_itself() {
     let mut pace = Pace::new(LIMIT);
-    // When it is issued and how long it lives, in milliseconds; how long the next one waits, in seconds.
+    // When the token is issued and its age when it is refused, in milliseconds; the wait in seconds.
     let table = [
         (0, 0, Some(5.0)),
-        // The second: ten seconds, but no third one in the same minute.
+        // The wait of 10 s is extended, so that there is no third sign-in within a minute.
         (5_000, 1_000, Some(54.0)),
         (60_000, 0, Some(20.0)),
         (80_000, 59_999, Some(40.0)),
@@ -236,26 +237,26 @@ fn sign_ins_wait_longer_for_each_token_that_is_refused_within_a_minute_until_one
         (300_000, 0, Some(160.0)),
         (500_000, 0, Some(225.0)),
         (800_000, 0, Some(225.0)),
-        // This one has lived: it was revoked.
+        // Refused after it has proven itself: it was revoked.
         (1_100_000, MINUTE, None),
         (1_200_000, 0, Some(5.0)),
         (1_300_000, 0, Some(10.0)),
     ];
-    for (issued, lived, wait) in table {
-        assert_eq!(refused(&mut pace, issued, lived), wait, "{issued}");
+    for (issued, age, wait) in table {
+        assert_eq!(refused(&mut pace, issued, age), wait, "{issued}");
     }
-    // This one was not refused, so it has lived, too.
+    // This token was not refused, so it has proven itself.
     pace.sent(at(1_400_000));
     pace.succeeded(at(1_460_000));
     assert_eq!(refused(&mut pace, 1_460_000, 0), Some(5.0));
-    // This one was replaced before its minute was over.
+    // This token was replaced before its minute was over.
     pace.sent(at(1_600_000));
     pace.succeeded(at(1_660_000));
     assert_eq!(refused(&mut pace, 1_659_999, 0), Some(10.0));
 }
 
 #[test]
-fn a_client_whose_last_token_has_lived_may_send_as_often_as_ever() {
+fn after_a_proven_token_requests_are_limited_as_before() {
     let mut pace = Pace::new(LIMIT);
     refused(&mut pace, 0, 0);
     pace.sent(at(5_000));
@@ -269,10 +270,10 @@ fn a_client_whose_last_token_has_lived_may_send_as_often_as_ever() {
 }
 
 #[test]
-fn a_client_whose_next_token_has_not_lived_yet_says_why_it_may_not_send() {
+fn before_the_next_token_has_proven_itself_requests_are_refused_with_the_reason() {
     let mut pace = Pace::new(LIMIT);
     refused(&mut pace, 0, 0);
-    // A token of 20 s has lived after ten of them.
+    // A token that is valid for 20 s has proven itself after ten.
     pace.sent(at(5_000));
     pace.succeeded(at(15_000));
     for now in [5_000, 14_999] {
@@ -285,7 +286,7 @@ fn a_client_whose_next_token_has_not_lived_yet_says_why_it_may_not_send() {
 }
 
 #[test]
-fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
+fn a_refused_token_shortens_no_wait_that_the_service_requested() {
     let mut pace = Pace::new(LIMIT);
     pace.succeeded(at(MINUTE));
     pace.failed(at(0), FailureKind::RateLimited, Some(secs(300)), 0);
@@ -294,16 +295,16 @@ fn a_refused_token_shortens_no_wait_that_the_service_asked_for() {
     assert_eq!(pace.next(at(0)), at(300_000));
 }
 
-// ---- The pace: the window. ----
+// ---- Pace: the limit of requests per minute. ----
 
 #[test]
-fn the_limit_opens_again_when_the_oldest_request_is_a_minute_old() {
+fn at_the_limit_the_next_request_waits_until_the_oldest_is_a_minute_old() {
     for limit in [1, 2, 12, 60] {
         let mut pace = Pace::new(limit);
         for request in 0..u64::from(limit) {
             assert!(pace.next(at(0)) <= at(request), "{limit}");
             pace.sent(at(request));
-            pace.succeeded(OLD);
+            pace.succeeded(LONG_AGO);
         }
         assert_eq!(pace.next(at(0)), at(MINUTE), "{limit}");
         pace.sent(at(MINUTE));
@@ -334,18 +335,18 @@ fn the_longer_of_backoff_and_window_counts() {
 }
 
 #[test]
-fn a_limit_of_zero_is_one_and_not_an_endless_loop() {
+fn a_limit_of_zero_counts_as_one() {
     let mut pace = Pace::new(0);
     assert!(pace.next(at(0)) <= at(0));
     pace.sent(at(0));
     assert_eq!(pace.next(at(0)), at(MINUTE));
 }
 
-// ---- The pace: hostile callers. ----
+// ---- Pace: calls without a pause. ----
 
-/// The requests in the first and in the tenth minute of callers who ask without a pause, when every
-/// answer is `kind` and comes at once.
-fn hammered(kind: Option<FailureKind>, hint: Option<Duration>, random: u32) -> [u32; 2] {
+/// Calls for ten minutes without a pause, with an immediate failure of `kind` for every request. Returns the
+/// requests in the first and in the tenth minute.
+fn requests_without_pause(kind: FailureKind, hint: Option<Duration>, random: u32) -> [u32; 2] {
     let mut pace = Pace::new(LIMIT);
     let mut requests = [0; 10];
     for now in 0..10 * MINUTE {
@@ -354,55 +355,35 @@ fn hammered(kind: Option<FailureKind>, hint: Option<Duration>, random: u32) -> [
         }
         requests[(now / MINUTE) as usize] += 1;
         pace.sent(at(now));
-        match kind {
-            Some(kind) => pace.failed(at(now), kind, hint, random),
-            None => pace.succeeded(OLD),
-        }
+        pace.failed(at(now), kind, hint, random);
     }
     [requests[0], requests[9]]
 }
 
 #[test]
-fn a_hostile_caller_sends_at_most_eight_requests_a_minute_with_wrong_credentials() {
+fn wrong_credentials_allow_four_requests_in_the_first_minute_and_one_in_the_tenth_at_most() {
     for random in [0, u32::MAX / 2, u32::MAX] {
-        let [first, tenth] = hammered(Some(FailureKind::Rejected), None, random);
+        let [first, tenth] = requests_without_pause(FailureKind::Rejected, None, random);
         assert!((1..=4).contains(&first), "{first}");
         assert!(tenth <= 1, "{tenth}");
     }
 }
 
 #[test]
-fn a_hostile_caller_sends_at_most_twelve_requests_a_minute_to_a_failing_service() {
+fn a_failing_service_gets_six_requests_in_the_first_minute_and_two_in_the_tenth_at_most() {
     for random in [0, u32::MAX / 2, u32::MAX] {
         for hint in [None, Some(Duration::ZERO), Some(secs(1))] {
-            let [first, tenth] = hammered(Some(FailureKind::Service), hint, random);
+            let [first, tenth] = requests_without_pause(FailureKind::Service, hint, random);
             assert!((1..=6).contains(&first), "{first}");
             assert!(tenth <= 2, "{tenth}");
         }
     }
 }
 
-#[test]
-fn a_hostile_caller_never_sends_more_than_the_limit_of_requests_that_the_service_sees() {
-    for kind in [
-        None,
-        Some(FailureKind::Service),
-        Some(FailureKind::RateLimited),
-        Some(FailureKind::NeedsAction),
-        Some(FailureKind::Rejected),
-    ] {
-        for hint in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
-            let requests = hammered(kind, hint, 0);
-            assert!(requests.iter().all(|&n| n <= LIMIT), "{kind:?} {hint:?}");
-        }
-    }
-    assert_eq!(hammered(None, None, 0), [LIMIT, LIMIT]);
-}
-
-// ---- Clocks that jump. ----
+// ---- Sleep, start, and the end of the clock. ----
 
 #[test]
-fn a_device_that_slept_may_send_at_once() {
+fn a_device_that_slept_may_send_immediately() {
     let mut pace = Pace::new(1);
     pace.sent(at(0));
     pace.failed(at(0), FailureKind::Rejected, Some(Duration::MAX), u32::MAX);
@@ -411,12 +392,12 @@ fn a_device_that_slept_may_send_at_once() {
 }
 
 #[test]
-fn a_device_that_has_just_started_may_send_at_once() {
+fn a_device_that_has_just_started_may_send_immediately() {
     assert_eq!(Pace::new(1).next(at(0)), Instant::from_nanos(0));
 }
 
 #[test]
-fn the_end_of_the_clock_is_not_a_panic() {
+fn the_end_of_the_clock_causes_no_overflow() {
     let end = Instant::NEVER;
     for kind in KINDS {
         let mut pace = Pace::new(1);
@@ -431,9 +412,9 @@ fn the_end_of_the_clock_is_not_a_panic() {
 // ---- Freshness. ----
 
 #[test]
-fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_margin() {
+fn each_lifetime_has_its_times_for_proof_refresh_staleness_and_expiry() {
     const DAY: u64 = 86_400_000;
-    // Life, the refresh at the earliest and at the latest by origin, fresh until: milliseconds.
+    // Lifetime; earliest and latest refresh with the narrow and the wide spread; fresh until. In milliseconds.
     let table = [
         (1_000, [700, 800], [50, 800], 900),
         (30_000, [21_000, 24_000], [1_500, 24_000], 27_000),
@@ -451,9 +432,8 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
             30 * DAY - 60_000,
         ),
     ];
-    for (life, refreshed, scrambled, fresh_until) in table {
-        for (origin, [earliest, latest]) in [(Spread::Narrow, refreshed), (Spread::Wide, scrambled)]
-        {
+    for (life, narrow, wide, fresh_until) in table {
+        for (spread, [earliest, latest]) in [(Spread::Narrow, narrow), (Spread::Wide, wide)] {
             for (random, refresh_at) in [(0, latest), (u32::MAX, earliest)] {
                 let expected = freshness::Lifetime {
                     proven_at: at((life / 2).min(MINUTE)),
@@ -461,24 +441,24 @@ fn short_and_long_tokens_prove_themselves_first_and_are_refreshed_before_their_m
                     fresh_until: at(fresh_until),
                     ends: at(life),
                 };
-                let planned = freshness::plan(at(0), Duration::from_millis(life), origin, random);
-                assert_eq!(planned, expected, "{life} ms, {origin:?}, {random}");
+                let planned = freshness::plan(at(0), Duration::from_millis(life), spread, random);
+                assert_eq!(planned, expected, "{life} ms, {spread:?}, {random}");
             }
         }
     }
 }
 
 #[test]
-fn a_token_that_lives_for_no_time_is_dead_from_the_start() {
+fn a_token_without_a_lifetime_has_expired_from_the_start() {
     let lifetime = freshness::plan(at(0), Duration::ZERO, Spread::Wide, u32::MAX / 2);
     assert_eq!(lifetime.refresh_at, at(0));
     assert_eq!(lifetime.fresh_until, at(0));
     assert_eq!(lifetime.ends, at(0));
 }
 
-// ---- Whatever comes. ----
+// ---- Properties for random inputs. ----
 
-fn any_trouble() -> impl Strategy<Value = FailureKind> {
+fn any_kind() -> impl Strategy<Value = FailureKind> {
     prop::sample::select(KINDS.to_vec())
 }
 
@@ -489,14 +469,14 @@ fn any_duration() -> impl Strategy<Value = Duration> {
 
 proptest! {
     #[test]
-    fn a_token_is_always_refreshed_first_then_stale_then_dead(
+    fn a_token_is_due_for_refresh_then_stale_then_expired(
         sent in any::<u64>(),
         expires_in in any_duration(),
-        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
+        spread in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
         random in any::<u32>(),
     ) {
         let sent = Instant::from_nanos(sent);
-        let lifetime = freshness::plan(sent, expires_in, origin, random);
+        let lifetime = freshness::plan(sent, expires_in, spread, random);
         prop_assert!(sent <= lifetime.refresh_at);
         prop_assert!(lifetime.refresh_at <= lifetime.fresh_until);
         prop_assert!(lifetime.fresh_until <= lifetime.ends);
@@ -504,11 +484,11 @@ proptest! {
     }
 
     #[test]
-    fn no_failure_keeps_a_client_away_for_more_than_thirteen_minutes(
+    fn no_failure_delays_a_client_for_more_than_750_s(
         limit in 1..=60_u32,
         now in any::<u64>(),
         failures in prop::collection::vec(
-            (any_trouble(), prop::option::of(any_duration()), any::<u32>()),
+            (any_kind(), prop::option::of(any_duration()), any::<u32>()),
             1..50,
         ),
     ) {
@@ -523,38 +503,39 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_answered_no_sixty_seconds_see_more_requests_than_the_limit(
+    fn no_sixty_seconds_have_more_requests_than_the_limit(
         limit in 1..=60_u32,
-        answers in prop::collection::vec(
-            (prop::option::of(any_trouble()), prop::option::of(0..120_u64), any::<u32>(), 0..3000_u64),
+        results in prop::collection::vec(
+            (prop::option::of(any_kind()), prop::option::of(0..120_u64), any::<u32>(), 0..3000_u64),
             1..300,
         ),
     ) {
         let mut pace = Pace::new(limit);
         let mut now = at(0);
-        let mut seen = Vec::new();
-        for (answer, hint, random, latency) in answers {
+        let mut counted = Vec::new();
+        for (failure, hint, random, latency) in results {
             now = now.max(pace.next(now));
             pace.sent(now);
-            if answer != Some(FailureKind::Unreachable) {
-                seen.push(now);
+            // A request that did not reach the service does not count.
+            if failure != Some(FailureKind::Unreachable) {
+                counted.push(now);
             }
             now = now + Duration::from_millis(latency);
-            match answer {
+            match failure {
                 Some(kind) => pace.failed(now, kind, hint.map(secs), random),
-                None => pace.succeeded(OLD),
+                None => pace.succeeded(LONG_AGO),
             }
         }
-        for window in seen.windows(limit as usize + 1) {
+        for window in counted.windows(limit as usize + 1) {
             prop_assert!(window[limit as usize].since(window[0]) >= secs(60));
         }
     }
 
     #[test]
-    fn a_success_opens_the_way_again_whatever_came_before(
+    fn a_success_ends_every_earlier_wait(
         limit in 2..=60_u32,
         failures in prop::collection::vec(
-            (any_trouble(), prop::option::of(any_duration()), any::<u32>()),
+            (any_kind(), prop::option::of(any_duration()), any::<u32>()),
             0..50,
         ),
     ) {
@@ -569,24 +550,24 @@ proptest! {
     }
 
     #[test]
-    fn a_wait_that_the_server_asks_for_is_kept_up_to_its_cap(
+    fn a_wait_that_the_server_requests_is_never_shortened_below_its_limit(
         kind in prop::sample::select(vec![FailureKind::RateLimited, FailureKind::Service, FailureKind::Rejected]),
         before in 0..20_u32,
-        asked in any_duration(),
+        hint in any_duration(),
         random in any::<u32>(),
     ) {
-        let cap = if kind == FailureKind::Service { secs(60) } else { secs(600) };
+        let limit = if kind == FailureKind::Service { secs(60) } else { secs(600) };
         let mut pace = Pace::new(LIMIT);
         for _ in 0..before {
             pace.failed(at(0), kind, None, u32::MAX / 2);
         }
-        pace.failed(at(0), kind, Some(asked), random);
-        prop_assert!(pace.next(at(0)).since(at(0)) >= asked.min(cap));
+        pace.failed(at(0), kind, Some(hint), random);
+        prop_assert!(pace.next(at(0)).since(at(0)) >= hint.min(limit));
     }
 
     #[test]
-    fn more_of_the_same_trouble_never_shortens_the_wait(
-        kind in any_trouble(),
+    fn more_failures_of_one_kind_never_shorten_the_wait(
+        kind in any_kind(),
         before in 0..40_u32,
         random in any::<u32>(),
     ) {
@@ -602,29 +583,29 @@ proptest! {
     }
 
     #[test]
-    fn a_token_is_served_for_nine_tenths_of_its_life_and_refreshed_with_time_to_spare(
+    fn a_token_is_fresh_for_nine_tenths_of_its_lifetime_and_its_refresh_has_time_left(
         expires_in in 1..=864_000_u64,
-        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
+        spread in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
         random in any::<u32>(),
     ) {
         let life = secs(expires_in);
-        let lifetime = freshness::plan(at(0), life, origin, random);
+        let lifetime = freshness::plan(at(0), life, spread, random);
         prop_assert!(lifetime.fresh_until.since(at(0)) >= life * 9 / 10);
         prop_assert!(lifetime.ends.since(lifetime.refresh_at) >= secs(300).min(life / 5));
-        if origin == Spread::Narrow {
-            // One that was refreshed in time is not refreshed more often than needed.
+        if spread == Spread::Narrow {
+            // A token that was refreshed in time is not refreshed more often than necessary.
             prop_assert!(lifetime.refresh_at.since(at(0)) >= life * 7 / 10);
         }
     }
 
     #[test]
-    fn a_larger_draw_never_refreshes_later(
+    fn a_larger_random_number_never_delays_the_refresh(
         expires_in in any_duration(),
-        origin in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
-        draws in (any::<u32>(), any::<u32>()),
+        spread in prop::sample::select(vec![Spread::Narrow, Spread::Wide]),
+        numbers in (any::<u32>(), any::<u32>()),
     ) {
-        let refresh_at = |random| freshness::plan(at(0), expires_in, origin, random).refresh_at;
-        let (less, more) = (draws.0.min(draws.1), draws.0.max(draws.1));
+        let refresh_at = |random| freshness::plan(at(0), expires_in, spread, random).refresh_at;
+        let (less, more) = (numbers.0.min(numbers.1), numbers.0.max(numbers.1));
         prop_assert!(refresh_at(more) <= refresh_at(less));
     }
 }
