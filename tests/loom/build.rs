@@ -1,4 +1,4 @@
-//! Tells `flight.rs` which locks to take.
+//! Sets `cfg(clopos_loom)`, with which `flight.rs` and `gate.rs` use loom's locks.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(clopos_loom)");

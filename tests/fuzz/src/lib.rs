@@ -4,28 +4,28 @@
 use clopos_auth::Error;
 use clopos_auth::testing::fuzz::Response;
 
-/// No text that a caller gets may hold it.
+/// No text that a caller gets may contain it.
 pub const SECRET: &str = "hunter2";
 
 /// A time on the device's clock: 8 January 2026.
 pub const NOW: i64 = 1_767_852_332;
 
-/// Reads an input: the HTTP status, one `name: value` in a line, an empty line, the body. What is not
-/// like that is left out, so that every input is a response.
+/// Parses an input: a line with the HTTP status, lines `name: value`, an empty line, the body. Other lines are
+/// ignored, so that every input is a response.
 pub fn response(input: &[u8]) -> Response<'_> {
     let mut response = Response::default();
     let mut rest = input;
     let mut first = true;
     loop {
-        let (line, behind) = match rest.iter().position(|&byte| byte == b'\n') {
+        let (line, after) = match rest.iter().position(|&byte| byte == b'\n') {
             Some(end) => (&rest[..end], &rest[end + 1..]),
             None => (rest, &[][..]),
         };
-        rest = behind;
+        rest = after;
         if line.is_empty() {
             break;
         }
-        // Like the HTTP library, which takes no other bytes for text.
+        // As in the HTTP library, where only ASCII is text.
         let line = if line.is_ascii() {
             str::from_utf8(line).unwrap_or("")
         } else {
@@ -50,11 +50,11 @@ pub fn response(input: &[u8]) -> Response<'_> {
     response
 }
 
-/// What holds of every error, whatever caused it.
+/// Checks the texts of an error.
 pub fn check_error(error: &Error) {
     let texts = [Some(error.message()), error.server_code()];
     for text in texts.into_iter().flatten() {
-        assert!(!text.contains(SECRET), "the secret came out: {text:?}");
+        assert!(!text.contains(SECRET), "the secret leaked: {text:?}");
         assert!(
             !text.chars().any(char::is_control),
             "not one line: {text:?}"

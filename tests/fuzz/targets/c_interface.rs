@@ -1,6 +1,6 @@
-//! Calls the C interface: any functions, in any order, with any handles and texts. Addresses that C
-//! promises to pass only once (tokens, errors) are passed once; everything else is as it comes. The
-//! service is a small server inside this process, good, bad or not there, as the base URL says.
+//! Calls functions of the C interface in any order, with any handles and texts. Only tokens and errors are valid
+//! pointers and are freed once, as the header demands. The base URL selects one of two small servers in this
+//! process (one accepts, one rejects) or a port without a server.
 #![no_main]
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -17,7 +17,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     let mut script = Script { rest: input };
     let mut world = World::default();
-    // Enough to get anywhere, and the slowest input stays fast.
+    // Enough to reach every state, and few enough for the slowest input to be fast.
     for _ in 0..32 {
         let Some(call) = script.byte() else { break };
         world.call(call, &mut script);
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     world.end();
 });
 
-/// An input, taken byte for byte.
+/// An input, read byte by byte.
 struct Script<'a> {
     rest: &'a [u8],
 }
@@ -52,9 +52,9 @@ impl<'a> Script<'a> {
         bytes
     }
 
-    /// A text for an argument, of which no byte behind the NUL can be read: NULL, one that is fine, one
-    /// that is too long, or anything.
-    fn text(&mut self, fine: &[&str]) -> Option<CString> {
+    /// A text for an argument: NULL, a valid one, one that is too long, or any bytes. Its allocation ends with the
+    /// NUL, so that a read beyond it is detected.
+    fn text(&mut self, valid: &[&str]) -> Option<CString> {
         match self.number() {
             0 => None,
             1 => Some(CString::new("x".repeat(9000)).expect("it has no NUL")),
@@ -66,7 +66,7 @@ impl<'a> Script<'a> {
                     .unwrap_or(bytes.len());
                 CString::new(&bytes[..end]).ok()
             }
-            n => CString::new(fine[usize::from(n) % fine.len()]).ok(),
+            n => CString::new(valid[usize::from(n) % valid.len()]).ok(),
         }
     }
 }
@@ -79,11 +79,11 @@ struct World {
     errors: Vec<*mut clopos_auth_error>,
 }
 
-/// What the functions promise of their outputs.
+/// Checks the error output of a function.
 fn check(status: Status, err: *mut clopos_auth_error) -> *mut clopos_auth_error {
     assert_eq!(status == Status::Ok, err.is_null(), "{status:?}");
     assert_ne!(status, Status::Internal);
-    // SAFETY: an error that came out of a call lives until it is freed, and has a message.
+    // SAFETY: an error that a call has returned is valid until it is freed, and has a message.
     if let Some(error) = unsafe { err.as_ref() } {
         assert_eq!(error.status, status);
         // SAFETY: as above.
@@ -101,7 +101,7 @@ fn pointer(text: &Option<CString>) -> *const c_char {
 
 extern "C" fn log(level: i32, line: *const c_char, _: *mut c_void) {
     assert!((1..=4).contains(&level));
-    // SAFETY: a line is a text that lives during the call.
+    // SAFETY: a line is a text that is valid during the call.
     let line = unsafe { CStr::from_ptr(line) };
     assert!(!line.to_string_lossy().contains(SECRET));
 }
@@ -111,8 +111,7 @@ extern "C" fn changed(status: i32, _: *mut c_void) {
 }
 
 impl World {
-    /// A handle of any kind: one that lives, one that was freed, one of the other kind, one that was
-    /// made up.
+    /// Any handle: a valid one, one that was freed, one of the other type, one that was made up.
     fn handle(&self, script: &mut Script) -> usize {
         let of = |n: usize| match (self.clients.len(), self.configs.len()) {
             (0, 0) => 0,
@@ -146,8 +145,8 @@ impl World {
     fn call(&mut self, call: u8, script: &mut Script) {
         let mut err = null_mut();
         let timeout = if script.number() < 128 { 0 } else { 50 };
-        // SAFETY: texts end with a NUL, other pointers are NULL or of a local variable, tokens and
-        // errors are freed once; what handles are is up to the library.
+        // SAFETY: texts end with a NUL, other pointers are NULL or of a local variable, tokens and errors are
+        // freed once. Handles may be any numbers.
         let status = unsafe {
             match call % 27 {
                 0 => {
@@ -220,7 +219,7 @@ impl World {
                     status
                 }
                 12..=13 => {
-                    // Exactly as large as it is said to be.
+                    // Exactly as large as the size that is passed.
                     let mut buf = vec![1_u8; usize::from(script.number())];
                     let (mut needed, mut end) = (1, 1);
                     let client = self.client(script);
@@ -253,7 +252,7 @@ impl World {
                     return;
                 }
                 16 => {
-                    let urls = [good(), bad(), REFUSED, "http://example.com"];
+                    let urls = [accepting(), rejecting(), REFUSED, "http://example.com"];
                     let text = script.text(&urls);
                     let config = self.config(script);
                     clopos_auth_config_set_base_url(config, pointer(&text), &mut err)
@@ -345,7 +344,7 @@ impl World {
         }
     }
 
-    /// For clients: never one that would leave this machine.
+    /// A config for a client, which never connects to another machine.
     fn usable_config(&mut self, script: &mut Script) -> *const clopos_auth_config {
         let config = self.config(script);
         if !self.configs.contains(&config) && !self.clients.contains(&config.cast()) {
@@ -355,9 +354,9 @@ impl World {
                 config
             };
         }
-        let urls = [good(), good(), bad(), REFUSED];
+        let urls = [accepting(), accepting(), rejecting(), REFUSED];
         let url = CString::new(urls[usize::from(script.number()) % 4]).expect("it has no NUL");
-        // SAFETY: the text has a NUL; the handle may be anything.
+        // SAFETY: the text ends with a NUL; the handle may be any number.
         unsafe {
             clopos_auth_config_set_base_url(config, url.as_ptr(), null_mut());
             clopos_auth_config_set_proxy(config, c"none".as_ptr(), null_mut());
@@ -372,7 +371,7 @@ impl World {
         for config in self.configs {
             clopos_auth_config_free(config);
         }
-        // SAFETY: each came out of a call and was not freed yet.
+        // SAFETY: a call has returned each of them, and none was freed yet.
         unsafe {
             self.tokens
                 .into_iter()
@@ -385,25 +384,25 @@ impl World {
 }
 
 const TOKEN: &str = "head.body.tail";
-/// Nobody listens there.
+/// No program listens on this port.
 const REFUSED: &str = "http://127.0.0.1:1";
 
-const GOOD: &str =
+const ACCEPTED: &str =
     r#"{"success":true,"token":"head.body.tail","token_type":"Bearer","expires_in":3600}"#;
-const BAD: &str = r#"{"success":false,"message":"wrong","error":"authentication_failed"}"#;
+const REJECTED: &str = r#"{"success":false,"message":"wrong","error":"authentication_failed"}"#;
 
 static SERVERS: LazyLock<[String; 2]> =
-    LazyLock::new(|| [("200 OK", GOOD), ("401 No", BAD)].map(serve));
+    LazyLock::new(|| [("200 OK", ACCEPTED), ("401 No", REJECTED)].map(serve));
 
-fn good() -> &'static str {
+fn accepting() -> &'static str {
     &SERVERS[0]
 }
 
-fn bad() -> &'static str {
+fn rejecting() -> &'static str {
     &SERVERS[1]
 }
 
-/// Answers every request with the same; its URL.
+/// Starts a server that sends the same response to every request, and returns its URL.
 fn serve((status, body): (&'static str, &'static str)) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!(
@@ -413,7 +412,7 @@ fn serve((status, body): (&'static str, &'static str)) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
-            // The request is shorter than that, and its last byte the body's last.
+            // The request is shorter than this and ends with the body's last byte.
             let mut request = [0; 16 * 1024];
             let mut length = 0;
             while !request[..length].ends_with(b"}") && length < request.len() {
@@ -422,11 +421,11 @@ fn serve((status, body): (&'static str, &'static str)) -> String {
                     _ => break,
                 }
             }
-            let answer = format!(
+            let response = format!(
                 "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             );
-            let _ = stream.write_all(answer.as_bytes());
+            let _ = stream.write_all(response.as_bytes());
         }
     });
     url

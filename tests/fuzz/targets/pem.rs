@@ -1,4 +1,4 @@
-//! Adds certificates: all that are inside, or an error and none.
+//! Adds certificates from PEM: either all of them, or none and an error.
 #![no_main]
 
 use clopos_auth::{Client, Config, Credentials, Roots, Status};
@@ -14,8 +14,8 @@ fuzz_target!(|pem: &[u8]| {
         assert_eq!(error.status(), Status::InvalidArgument);
         assert!(error.message().contains("pem"));
     }
-    // With no root at all, there is no client.
-    let credentials = Credentials::new("a", "b", "c", "d").expect("they are fine");
-    let client = Client::new(credentials, config.set_proxy("none").expect("it is known"));
+    // Without any root a client is refused.
+    let credentials = Credentials::new("a", "b", "c", "d").expect("they are valid");
+    let client = Client::new(credentials, config.set_proxy("none").expect("it is valid"));
     assert_eq!(client.is_ok(), added.is_ok());
 });

@@ -1,4 +1,4 @@
-//! Reads responses: a token that can go into a header, or an error that says no secret.
+//! Parses responses: each gives a token that can be sent in a header, or an error without the secret.
 #![no_main]
 
 use std::time::Duration;

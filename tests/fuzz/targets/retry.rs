@@ -1,4 +1,4 @@
-//! Reads the headers that say how long to stay away, and does what they say.
+//! Parses the headers `Retry-After` and `RateLimit-Reset`, and checks the pause that results.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,19 +19,19 @@ fuzz_target!(|input: &[u8]| {
         is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
     };
     let largest = |texts: &[&str]| texts.iter().filter_map(|text| number(text)).max();
-    let asked = largest(&response.retry_after);
+    let retry_after = largest(&response.retry_after);
     let reset = largest(&response.rate_limit_reset).filter(|_| response.http_status == 429);
-    // A number is taken by its word; what has no digit says nothing.
+    // A number counts as it is; a text without a digit is ignored.
     assert!(
-        hint >= asked && hint >= reset,
-        "{hint:?} {asked:?} {reset:?}"
+        hint >= retry_after && hint >= reset,
+        "{hint:?} {retry_after:?} {reset:?}"
     );
     let mut texts = response
         .retry_after
         .iter()
         .chain(&response.rate_limit_reset);
     if texts.all(|text| number(text).is_some() || !text.contains(|c: char| c.is_ascii_digit())) {
-        assert_eq!(hint, asked.max(reset));
+        assert_eq!(hint, retry_after.max(reset));
     }
 
     if let Some(seconds) = response.date.and_then(unix_seconds) {
@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(unix_seconds(&httpdate::fmt_http_date(time)), Some(seconds));
     }
 
-    // Nothing that a server says puts a till out of order.
+    // No value of a server disables a till.
     let now = Instant::from_nanos(86_400_000_000_000);
     for kind in [
         FailureKind::Service,

@@ -1,5 +1,5 @@
-//! Sets texts: the base URL, the proxy, the user agent and the path, one in a line, and makes a client with what
-//! was accepted.
+//! Sets the base URL, the proxy, the user agent and the path, one per line, and makes a client with the accepted
+//! ones.
 #![no_main]
 
 use clopos_auth::{Client, Config, Credentials, Error, Status};
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(!accepted || !url.contains(['#', '?']), "{url}");
     let accepted = check(&config.set_proxy(proxy).map(drop));
     if !accepted {
-        config.set_proxy("none").expect("it is known");
+        config.set_proxy("none").expect("it is valid");
     }
     // A password in a proxy's URL is a secret; its host's name is not.
     let is_password = proxy
@@ -33,9 +33,9 @@ fuzz_target!(|input: &[u8]| {
     let accepted = check(&config.set_auth_path(path).map(drop));
     assert!(!accepted || path.starts_with('/') && !path.starts_with("//"));
 
-    let credentials = Credentials::new("a", "b", "c", "d").expect("they are fine");
+    let credentials = Credentials::new("a", "b", "c", "d").expect("they are valid");
     config.set_allow_plain_http(true);
-    Client::new(credentials, &config).expect("what was accepted makes a client");
+    Client::new(credentials, &config).expect("accepted settings make a client");
 });
 
 fn check(result: &Result<(), Error>) -> bool {

@@ -1,4 +1,4 @@
-//! The library's `flight.rs` and `gate.rs`, with loom's locks and threads, in the interleavings of its threads:
+//! Runs the library's `flight.rs` and `gate.rs` with loom's locks and threads, in many interleavings:
 //! `cargo test --manifest-path tests/loom/Cargo.toml`
 #![cfg(test)]
 #![allow(dead_code, reason = "the library uses the rest")]

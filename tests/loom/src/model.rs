@@ -1,5 +1,5 @@
-//! Loom finds every lost wake-up as a deadlock, because its `wait_timeout` never times out. So no
-//! model has a deadline that passes by itself: where time passes, a thread moves the clock on.
+//! Models of callers, sign-ins, cancels and closes. Loom reports every lost wake-up as a deadlock, because its
+//! `wait_timeout` never times out. So no deadline passes by itself: a thread of the model moves the clock.
 
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicU64 as Count, AtomicUsize};
@@ -14,11 +14,11 @@ use crate::gate::Gate;
 const LATER: Instant = Instant::from_nanos(10);
 const MUCH_LATER: Instant = Instant::from_nanos(20);
 
-/// A clock that stands until somebody moves it. Like all bookkeeping here it is invisible to
-/// loom, which has enough to do with what the client itself shares.
-struct Hand(Count);
+/// A clock that stands still until a thread moves it. Loom does not see its atomic, so that it explores only the
+/// interleavings of what a client shares.
+struct TestTime(Count);
 
-impl TimeSource for Hand {
+impl TimeSource for TestTime {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.load(Ordering::SeqCst))
     }
@@ -28,9 +28,9 @@ impl TimeSource for Hand {
     }
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
-enum Came {
+enum CallResult {
     Token(u64),
     Error,
     Delayed,
@@ -40,24 +40,24 @@ enum Came {
 
 type Outcome = Result<u64, ()>;
 
-/// What surrounds the flights in a client: a cache, a sign-in, the host's change function behind its gate.
+/// What a client has besides its flights: a cache, a sign-in, and the host's change function with its gate.
 struct Client {
     flights: Flights<Outcome, ()>,
     gate: Gate,
     /// The token; 0 for none.
     cache: AtomicU64,
     running: AtomicUsize,
-    /// How many sign-ins there were: the n-th brings the token n.
+    /// The number of sign-ins. The n-th returns the token n.
     sign_ins: AtomicUsize,
-    /// What the change function does. Without one there is nothing for the gate to do.
+    /// The change function. Without one the gate is not used.
     on_change: Option<Box<dyn Fn(&Client) + Send + Sync>>,
-    hand: StdArc<Hand>,
+    time: StdArc<TestTime>,
     clock: Clock,
 }
 
 impl Client {
     fn new() -> Client {
-        let hand = StdArc::new(Hand(Count::new(0)));
+        let time = StdArc::new(TestTime(Count::new(0)));
         Client {
             flights: Flights::new(),
             gate: Gate::new(),
@@ -65,8 +65,8 @@ impl Client {
             running: AtomicUsize::new(0),
             sign_ins: AtomicUsize::new(0),
             on_change: None,
-            clock: Clock::Injected(hand.clone()),
-            hand,
+            clock: Clock::Injected(time.clone()),
+            time,
         }
     }
 
@@ -77,31 +77,31 @@ impl Client {
         }
     }
 
-    /// Moves the clock on. Nobody is woken by that alone, as with a real clock.
+    /// Moves the clock. As with a real clock, this wakes no thread.
     fn move_to(&self, time: Instant) {
-        self.hand.0.store(time.as_nanos(), Ordering::SeqCst);
+        self.time.0.store(time.as_nanos(), Ordering::SeqCst);
     }
 
-    /// `get_token`; `succeeds`: whether a sign-in that this caller starts does.
-    fn get_token(&self, succeeds: bool) -> Came {
+    /// `get_token`. `succeeds`: whether a sign-in that this call starts succeeds.
+    fn get_token(&self, succeeds: bool) -> CallResult {
         let ticket = self.flights.ticket();
         match self.cache.load(Ordering::SeqCst) {
             0 => self.new_token(&ticket, || self.sign_in(succeeds)),
-            token => Came::Token(token),
+            token => CallResult::Token(token),
         }
     }
 
-    /// The thread of the sign-in is the caller's.
-    fn new_token(&self, ticket: &Ticket<Outcome>, sign_in: impl FnOnce() -> Outcome) -> Came {
+    /// The sign-in runs on the calling thread.
+    fn new_token(&self, ticket: &Ticket<Outcome>, sign_in: impl FnOnce() -> Outcome) -> CallResult {
         match self.flights.start_or_join(ticket, || Ok(())) {
             Ok(Boarded::Started) => self.complete(sign_in()),
             Ok(Boarded::Running | Boarded::Completed) => {}
-            Err(_) => return Came::Cancelled,
+            Err(_) => return CallResult::Cancelled,
         }
         self.wait(ticket, Instant::NEVER)
     }
 
-    /// A flight that this thread runs, and tickets for it.
+    /// Starts a flight that this thread has to complete, and returns tickets for it.
     fn start<const N: usize>(&self) -> [Ticket<Outcome>; N] {
         let tickets = [(); N].map(|()| self.flights.ticket());
         let started = self
@@ -112,19 +112,19 @@ impl Client {
         tickets
     }
 
-    fn wait(&self, ticket: &Ticket<Outcome>, deadline: Instant) -> Came {
+    fn wait(&self, ticket: &Ticket<Outcome>, deadline: Instant) -> CallResult {
         match self.flights.wait(ticket, deadline, &self.clock) {
-            Waited::Completed(Ok(token)) => Came::Token(token),
-            Waited::Completed(Err(())) => Came::Error,
-            Waited::Delayed(..) => Came::Delayed,
-            Waited::Cancelled => Came::Cancelled,
-            Waited::TimedOut => Came::TimedOut,
+            Waited::Completed(Ok(token)) => CallResult::Token(token),
+            Waited::Completed(Err(())) => CallResult::Error,
+            Waited::Delayed(..) => CallResult::Delayed,
+            Waited::Cancelled => CallResult::Cancelled,
+            Waited::TimedOut => CallResult::TimedOut,
         }
     }
 
     fn sign_in(&self, succeeds: bool) -> Outcome {
         let others = self.running.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(others, 0, "two flights are running");
+        assert_eq!(others, 0, "two sign-ins are running");
         let number = self.sign_ins.fetch_add(1, Ordering::SeqCst) as u64 + 1;
         if succeeds { Ok(number) } else { Err(()) }
     }
@@ -161,12 +161,12 @@ impl Client {
         self.sign_ins.load(Ordering::SeqCst)
     }
 
-    /// What holds when every thread is gone.
-    fn check_at_rest(&self) {
+    /// Checks the state after all threads have ended.
+    fn check_at_end(&self) {
         assert_eq!(self.running.load(Ordering::SeqCst), 0);
         let state = self.flights.lock();
-        assert!(!state.is_running, "a flight was left behind");
-        assert!(state.delayed.is_none(), "a delay was left behind");
+        assert!(!state.is_running, "a flight is still running");
+        assert!(state.delayed.is_none(), "a flight is still delayed");
     }
 }
 
@@ -178,12 +178,12 @@ fn start<R: 'static>(
     thread::spawn(move || body(&client))
 }
 
-/// Runs a model and prints how many interleavings there were.
+/// Explores all interleavings of a model, and prints their number.
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     explore_with(None, name, model);
 }
 
-/// The same, with a limit to how often a thread is interrupted where it could go on. For models of which all
+/// The same with a limit: how often a thread is interrupted although it could continue. For models whose
 /// interleavings would take minutes or longer.
 fn explore_with(preemptions: Option<usize>, name: &str, model: impl Fn() + Sync + Send + 'static) {
     let count = StdArc::new(Count::new(0));
@@ -204,90 +204,95 @@ fn explore_with(preemptions: Option<usize>, name: &str, model: impl Fn() + Sync 
 }
 
 #[test]
-fn three_callers_on_a_cold_client_cause_one_sign_in_and_get_its_token() {
-    // All of their interleavings would take a day; those of two are in the models with a third
-    // thread of another kind.
+fn three_callers_of_a_new_client_cause_one_sign_in_and_get_its_token() {
+    // All interleavings would take a day. Those of two callers are in the models with another third thread.
     explore_with(Some(3), "three callers", || {
         let client = Arc::new(Client::new());
         let others = [(), ()].map(|()| start(&client, |client| client.get_token(true)));
-        assert_eq!(client.get_token(true), Came::Token(1));
+        assert_eq!(client.get_token(true), CallResult::Token(1));
         for other in others {
-            assert_eq!(other.join().unwrap(), Came::Token(1));
+            assert_eq!(other.join().unwrap(), CallResult::Token(1));
         }
         assert_eq!(client.sign_ins(), 1);
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn three_who_hold_tickets_share_one_sign_in() {
+fn three_ticket_holders_share_one_sign_in() {
     explore_with(Some(5), "three tickets", || {
         let client = Arc::new(Client::new());
         let tickets = [(); 3].map(|()| client.flights.ticket());
         let call = |client: &Client, ticket| client.new_token(&ticket, || client.sign_in(true));
         let [mine, others @ ..] = tickets;
         let others = others.map(|ticket| start(&client, move |client| call(client, ticket)));
-        assert_eq!(call(&client, mine), Came::Token(1));
+        assert_eq!(call(&client, mine), CallResult::Token(1));
         for other in others {
-            assert_eq!(other.join().unwrap(), Came::Token(1));
+            assert_eq!(other.join().unwrap(), CallResult::Token(1));
         }
         assert_eq!(client.sign_ins(), 1);
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn a_caller_among_a_cancel_and_a_close_is_never_stranded() {
+fn a_cancel_and_a_close_leave_no_caller_waiting() {
     explore("cancel and close", || {
         let client = Arc::new(Client::new());
         let canceller = start(&client, |client| client.flights.cancel());
         let closer = start(&client, Client::close);
-        let came = client.get_token(true);
-        assert!(matches!(came, Came::Token(1) | Came::Cancelled), "{came:?}");
+        let result = client.get_token(true);
+        assert!(
+            matches!(result, CallResult::Token(1) | CallResult::Cancelled),
+            "{result:?}"
+        );
         canceller.join().unwrap();
         closer.join().unwrap();
-        assert_eq!(client.get_token(true), Came::Cancelled);
-        client.check_at_rest();
+        assert_eq!(client.get_token(true), CallResult::Cancelled);
+        client.check_at_end();
     });
 }
 
 #[test]
-fn callers_who_were_there_together_all_get_the_error_of_one_flight() {
+fn callers_that_began_before_a_flight_all_get_its_error() {
     explore_with(Some(3), "callers of a failure", || {
         let client = Arc::new(Client::new());
         // All three calls began before any flight.
         let call = |client: &Client, ticket| client.new_token(&ticket, || client.sign_in(false));
         let [mine, others @ ..] = [(); 3].map(|()| client.flights.ticket());
         let others = others.map(|ticket| start(&client, move |client| call(client, ticket)));
-        assert_eq!(call(&client, mine), Came::Error);
+        assert_eq!(call(&client, mine), CallResult::Error);
         for other in others {
-            assert_eq!(other.join().unwrap(), Came::Error);
+            assert_eq!(other.join().unwrap(), CallResult::Error);
         }
         assert_eq!(client.sign_ins(), 1);
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn a_cancel_among_callers_strands_nobody_and_leaves_the_client_usable() {
+fn a_cancel_leaves_no_caller_waiting_and_the_client_usable() {
     explore_with(Some(5), "cancel", || {
         let client = Arc::new(Client::new());
         let caller = start(&client, |client| client.get_token(true));
         let canceller = start(&client, |client| client.flights.cancel());
         let mine = client.get_token(true);
-        let came = [mine, caller.join().unwrap()];
+        let result = [mine, caller.join().unwrap()];
         canceller.join().unwrap();
-        for came in came {
-            assert!(matches!(came, Came::Token(1) | Came::Cancelled), "{came:?}");
+        for result in result {
+            assert!(
+                matches!(result, CallResult::Token(1) | CallResult::Cancelled),
+                "{result:?}"
+            );
         }
-        assert_eq!(client.get_token(true), Came::Token(1));
+        assert_eq!(client.get_token(true), CallResult::Token(1));
         assert_eq!(client.sign_ins(), 1);
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn a_close_among_callers_strands_nobody_and_nothing_is_kept_after_it() {
+fn a_close_leaves_no_caller_waiting_and_no_token() {
     explore_with(Some(5), "close", || {
         let client = Arc::new(Client::new());
         let caller = start(&client, |client| client.get_token(true));
@@ -296,23 +301,26 @@ fn a_close_among_callers_strands_nobody_and_nothing_is_kept_after_it() {
             assert_eq!(client.cache.load(Ordering::SeqCst), 0);
         });
         let mine = client.get_token(true);
-        let came = [mine, caller.join().unwrap()];
+        let result = [mine, caller.join().unwrap()];
         closer.join().unwrap();
-        for came in came {
-            assert!(matches!(came, Came::Token(1) | Came::Cancelled), "{came:?}");
+        for result in result {
+            assert!(
+                matches!(result, CallResult::Token(1) | CallResult::Cancelled),
+                "{result:?}"
+            );
         }
-        assert_eq!(client.get_token(true), Came::Cancelled);
+        assert_eq!(client.get_token(true), CallResult::Cancelled);
         assert_eq!(
             client.cache.load(Ordering::SeqCst),
             0,
             "kept after the close"
         );
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn cancel_and_close_wake_a_waiter_whose_flight_never_ends() {
+fn cancel_and_close_wake_the_waiters_of_a_flight_that_never_completes() {
     for close in [false, true] {
         explore(
             if close {
@@ -332,67 +340,67 @@ fn cancel_and_close_wake_a_waiter_whose_flight_never_ends() {
                     client.flights.cancel();
                 }
                 for waiter in waiters {
-                    assert_eq!(waiter.join().unwrap(), Came::Cancelled);
+                    assert_eq!(waiter.join().unwrap(), CallResult::Cancelled);
                 }
                 client.complete(Err(()));
-                client.check_at_rest();
+                client.check_at_end();
             },
         );
     }
 }
 
 #[test]
-fn a_delay_sends_away_who_cannot_wait_and_keeps_who_can() {
+fn a_delay_ends_the_calls_whose_deadline_is_earlier_and_no_others() {
     explore_with(Some(5), "delay", || {
         let client = Arc::new(Client::new());
-        let [hasty, patient] = client.start();
-        // Time passes only when the one who cannot wait has gone, which the delay has to bring
-        // about; the cancel is what wakes the flight then.
-        let hasty = start(&client, move |client| {
-            let came = client.wait(&hasty, LATER);
+        let [short, long] = client.start();
+        // Time passes only after the first waiter has returned, because of the delay. Then the cancel wakes the
+        // flight.
+        let short = start(&client, move |client| {
+            let result = client.wait(&short, LATER);
             client.move_to(LATER);
             client.flights.cancel();
-            came
+            result
         });
-        let patient = start(&client, move |client| client.wait(&patient, MUCH_LATER));
+        let long = start(&client, move |client| client.wait(&long, MUCH_LATER));
         assert!(client.flights.delay(LATER, (), &client.clock, || {}));
         assert!(client.flights.lock().delayed.is_none());
         client.complete(Ok(1));
-        assert_eq!(hasty.join().unwrap(), Came::Delayed);
-        let patient = patient.join().unwrap();
+        assert_eq!(short.join().unwrap(), CallResult::Delayed);
+        let long = long.join().unwrap();
         assert!(
-            matches!(patient, Came::Token(1) | Came::Cancelled),
-            "{patient:?}"
+            matches!(long, CallResult::Token(1) | CallResult::Cancelled),
+            "{long:?}"
         );
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn a_close_ends_a_delay_and_all_who_wait_for_its_end() {
+fn a_close_ends_a_delay_and_its_waiters() {
     explore("close in a delay", || {
         let client = Arc::new(Client::new());
         let [waiter] = client.start();
         let waiter = start(&client, move |client| client.wait(&waiter, MUCH_LATER));
         let closer = start(&client, Client::close);
         assert!(!client.flights.delay(LATER, (), &client.clock, || {}));
-        assert_eq!(waiter.join().unwrap(), Came::Cancelled);
+        assert_eq!(waiter.join().unwrap(), CallResult::Cancelled);
         closer.join().unwrap();
         client.running.fetch_sub(1, Ordering::SeqCst);
         let is_open = client
             .flights
             .complete(Ok(1), || panic!("kept after the close"));
         assert!(!is_open);
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
 #[test]
-fn a_refresh_and_callers_share_one_sign_in_and_the_next_gets_what_it_brought() {
+fn refreshes_and_a_caller_never_run_two_sign_ins_and_the_newest_token_is_kept() {
     explore_with(Some(5), "refresh ahead", || {
         let client = Arc::new(Client::new());
         client.cache.store(100, Ordering::SeqCst);
-        // Two who noticed that the token wants a refresh, and one who insists on a new one.
+        // Two calls for which a refresh is due, and one `authenticate`.
         let refresh = |client: &Client| {
             let ticket = client.flights.ticket();
             if client.cache.load(Ordering::SeqCst) != 100 {
@@ -404,20 +412,20 @@ fn a_refresh_and_callers_share_one_sign_in_and_the_next_gets_what_it_brought() {
         };
         let refreshers = [(), ()].map(|()| start(&client, refresh));
         let ticket = client.flights.ticket();
-        let insisted = client.new_token(&ticket, || client.sign_in(true));
+        let new = client.new_token(&ticket, || client.sign_in(true));
         for refresher in refreshers {
             refresher.join().unwrap();
         }
         let token = client.cache.load(Ordering::SeqCst);
         assert_eq!(token, client.sign_ins() as u64, "the newest token is kept");
-        assert!(insisted == Came::Token(1) || insisted == Came::Token(2));
-        client.check_at_rest();
+        assert!(new == CallResult::Token(1) || new == CallResult::Token(2));
+        client.check_at_end();
     });
 }
 
-/// An event loop: calls that never wait, and after WOULD_WAIT nothing but the announcement of a change.
+/// An event loop never waits in a call. After WOULD_WAIT it calls again when a change is announced.
 #[test]
-fn an_event_loop_that_was_told_to_wait_is_woken_by_what_it_waits_for() {
+fn an_event_loop_that_got_would_wait_is_woken_by_a_change() {
     explore("event loop", || {
         let (post, events) = loom::sync::mpsc::channel();
         let client = Arc::new(Client::with_on_change(move |_| post.send(()).unwrap()));
@@ -435,20 +443,20 @@ fn an_event_loop_that_was_told_to_wait_is_woken_by_what_it_waits_for() {
         while client.cache.load(Ordering::SeqCst) == 0 {
             let ticket = client.flights.ticket();
             match client.wait(&ticket, Instant::from_nanos(0)) {
-                // Time passes only when the loop knows of the delay. The cancel is what wakes the flight then.
-                Came::Delayed if !moved => {
+                // Time passes only after the loop has seen the delay. Then the cancel wakes the flight.
+                CallResult::Delayed if !moved => {
                     moved = true;
                     client.move_to(LATER);
                     client.flights.cancel();
                 }
-                // Loom finds a loop that nobody wakes as a deadlock.
-                Came::TimedOut | Came::Delayed => events.recv().unwrap(),
-                Came::Token(1) => break,
-                came => panic!("{came:?}"),
+                // Loom reports a loop that is never woken as a deadlock.
+                CallResult::TimedOut | CallResult::Delayed => events.recv().unwrap(),
+                CallResult::Token(1) => break,
+                result => panic!("{result:?}"),
             }
         }
         sign_in.join().unwrap();
-        client.check_at_rest();
+        client.check_at_end();
     });
 }
 
@@ -456,23 +464,25 @@ fn an_event_loop_that_was_told_to_wait_is_woken_by_what_it_waits_for() {
 fn no_change_is_announced_after_a_close_has_returned() {
     explore("close and a change", || {
         let closed = Arc::new(AtomicBool::new(false));
-        let seen = closed.clone();
+        let has_closed = closed.clone();
         let client = Arc::new(Client::with_on_change(move |_| {
-            assert!(!seen.load(Ordering::SeqCst), "after the close");
+            assert!(!has_closed.load(Ordering::SeqCst), "after the close");
         }));
         let caller = start(&client, |client| client.get_token(true));
         client.close();
         closed.store(true, Ordering::SeqCst);
-        let came = caller.join().unwrap();
-        assert!(matches!(came, Came::Token(1) | Came::Cancelled), "{came:?}");
-        client.check_at_rest();
+        let result = caller.join().unwrap();
+        assert!(
+            matches!(result, CallResult::Token(1) | CallResult::Cancelled),
+            "{result:?}"
+        );
+        client.check_at_end();
     });
 }
 
-/// Nobody waits for a function that waits for him.
+/// A close does not wait for a host function that itself waits for a close.
 #[test]
-fn a_change_function_that_closes_its_client_meets_a_close_from_outside_and_a_log_function_that_closes()
- {
+fn three_simultaneous_closes_two_of_them_in_host_functions_do_not_deadlock() {
     explore_with(Some(3), "three closes", || {
         let client = Arc::new(Client::with_on_change(Client::close));
         let log = start(&client, |client| {
@@ -483,8 +493,11 @@ fn a_change_function_that_closes_its_client_meets_a_close_from_outside_and_a_log
         let caller = start(&client, |client| client.get_token(true));
         client.close();
         log.join().unwrap();
-        let came = caller.join().unwrap();
-        assert!(matches!(came, Came::Token(1) | Came::Cancelled), "{came:?}");
-        client.check_at_rest();
+        let result = caller.join().unwrap();
+        assert!(
+            matches!(result, CallResult::Token(1) | CallResult::Cancelled),
+            "{result:?}"
+        );
+        client.check_at_end();
     });
 }
