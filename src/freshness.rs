@@ -11,7 +11,7 @@
 //!                                       <----- 60 s ------>    of a token that lives for an hour
 //! ```
 //!
-//! What the spread of `refresh_at` does to the service is measured in `tests/simulation.rs`.
+//! What the spread of `refresh_at` does to the service is measured in `tests/simulation`.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub enum Spread {
 /// The narrow spread, half of `AHEAD`, would repeat the peak of two million terminals whose power returned
 /// together every hour. So the wide spread is as long as the mean time between two refreshes: the peak is
 /// spread over all of it, without gap or overlap, and then the narrow spread keeps it flat at no cost.
-/// Tokens of an hour, busiest minute against the mean (`tests/simulation.rs`):
+/// Tokens of an hour, busiest minute against the mean (`tests/simulation`):
 ///
 /// | rule | 2nd hour | 6th hour | 12th hour | requests in the end |
 /// |---|---|---|---|---|

@@ -1,18 +1,18 @@
-//! Compiles the C programs in `tests/c` against the library and runs each of their tests in a process
-//! of its own, with a sandbox of its own. The C side of it is described in `tests/c/harness.h`.
+//! Compiles the C programs in `tests/c`, links them with the library, and runs each of their tests in its own
+//! process with its own sandbox. The C part is described in `tests/c/harness.h`.
 //!
-//! Each C test is a test of this program, once for each build of it: one alone is run by
-//! `cargo test --test c c99_shared::NAME`. The tests that are ignored by default need a tool, or the library
-//! that ships: parts of `tests/run.sh` run them.
+//! Each C test is a test of this program, once for each way to build it. `cargo test --test c c99_shared::NAME`
+//! runs one. The tests that are ignored by default need a tool or the optimised library; parts of `tests/run.sh`
+//! run them.
 //!
-//! What is compiled and how it is run can be changed from outside:
+//! Environment variables change what is compiled and how it is run:
 //!
-//! - `CLOPOS_TEST_LIBRARIES`: the directory of the library to link, instead of this build's own;
+//! - `CLOPOS_TEST_LIBRARIES`: the directory of the library to link, instead of that of this build;
 //! - `CLOPOS_TEST_CFLAGS`: more options for the C compiler, such as `-fsanitize=address`;
 //! - `CLOPOS_TEST_UNDER`: a command that runs the programs, such as `valgrind --quiet`;
 //! - `CLOPOS_TEST_DEADLINE_S`: how long one C test may take;
-//! - `CLOPOS_TEST_TRANSCRIPT`: the directory for every log line and error text that is seen;
-//! - `CLOPOS_TEST_SECRETS`: the file that gets every secret and token that must not be in there.
+//! - `CLOPOS_TEST_TRANSCRIPT`: the directory of the transcript, which has every log line and error message;
+//! - `CLOPOS_TEST_SECRETS`: the file of the secrets and tokens that must not occur in the transcript.
 
 #[cfg(target_os = "linux")]
 #[path = "c/examples.rs"]

@@ -1,5 +1,5 @@
-//! A call ends when its time is over, wherever the request is stuck. In real time, so this is a program of
-//! its own: cargo runs no other beside it.
+//! Calls keep their deadlines at whichever stage the request hangs. Measured in real time, so this is a program
+//! of its own: cargo runs no other at the same time.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -17,9 +17,9 @@ use support::*;
 
 const DEADLINE: Duration = Duration::from_millis(250);
 
-/// Whatever is wrong with the service: calls keep their deadlines, 0 does not wait, and waiting calls
-/// can be cancelled and their client closed.
-fn keeps_its_deadlines(client: Client) {
+/// While a request hangs: calls keep their deadlines, a call with timeout 0 does not wait, and cancel and close
+/// wake waiting calls.
+fn assert_calls_keep_deadlines(client: Client) {
     let client = Arc::new(client);
     assert_eq!(
         returns_after(Duration::ZERO, || status(
@@ -27,7 +27,7 @@ fn keeps_its_deadlines(client: Client) {
         )),
         Status::WouldWait
     );
-    // Behind the flight of the call before.
+    // These join the request of the first call.
     assert_eq!(
         returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
         Status::Timeout
@@ -55,8 +55,8 @@ fn keeps_its_deadlines(client: Client) {
     }
 }
 
-/// The call that starts the flight keeps its deadline, too.
-fn first_call_keeps_its_deadline(client: &Client) {
+/// The call that starts the request also keeps its deadline.
+fn assert_first_call_keeps_deadline(client: &Client) {
     assert_eq!(
         returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
         Status::Timeout
@@ -65,7 +65,7 @@ fn first_call_keeps_its_deadline(client: &Client) {
 }
 
 #[test]
-fn deadlines_hold_while_the_header_or_the_body_stalls_or_drips() {
+fn calls_keep_their_deadlines_while_headers_or_body_stall_or_drip() {
     for fault in [
         Fault::RequestHang,
         Fault::StatusHang,
@@ -74,42 +74,42 @@ fn deadlines_hold_while_the_header_or_the_body_stalls_or_drips() {
         Fault::BodyHang,
         Fault::BodyDrip,
     ] {
-        let bench = Bench::start();
-        bench.sandbox.fail(fault);
-        first_call_keeps_its_deadline(&bench.client(&bench.config()));
-        keeps_its_deadlines(bench.client(&bench.config()));
+        let fixture = Fixture::start();
+        fixture.sandbox.fail(fault);
+        assert_first_call_keeps_deadline(&fixture.client(&fixture.config()));
+        assert_calls_keep_deadlines(fixture.client(&fixture.config()));
     }
 }
 
 #[test]
-fn deadlines_hold_while_the_handshake_stalls_or_drips() {
+fn calls_keep_their_deadlines_while_the_handshake_stalls_or_drips() {
     for fault in [Fault::TlsHang, Fault::TlsDrip, Fault::RequestHang] {
-        let bench = Bench::with_tls();
-        bench.sandbox.fail(fault);
-        first_call_keeps_its_deadline(&bench.client(&bench.config()));
-        keeps_its_deadlines(bench.client(&bench.config()));
+        let fixture = Fixture::with_tls();
+        fixture.sandbox.fail(fault);
+        assert_first_call_keeps_deadline(&fixture.client(&fixture.config()));
+        assert_calls_keep_deadlines(fixture.client(&fixture.config()));
     }
 }
 
 #[test]
-fn deadlines_hold_while_the_connection_stalls() {
+fn calls_keep_their_deadlines_while_the_connection_stalls() {
     let (address, _full) = full_listener();
     let mut config = Config::new();
     config
         .set_base_url(&format!("http://{address}"))
         .and_then(|config| config.set_proxy("none"))
         .unwrap();
-    first_call_keeps_its_deadline(&Client::new(credentials(), &config).unwrap());
-    keeps_its_deadlines(Client::new(credentials(), &config).unwrap());
+    assert_first_call_keeps_deadline(&Client::new(credentials(), &config).unwrap());
+    assert_calls_keep_deadlines(Client::new(credentials(), &config).unwrap());
 }
 
 #[test]
-fn deadlines_hold_while_the_name_service_stalls() {
+fn calls_keep_their_deadlines_while_the_name_server_is_silent() {
     const INSIDE: &str = "CLOPOS_TEST_INSIDE_NETWORK_NAMESPACE";
     if std::env::var_os(INSIDE).is_none() {
         run_under(
             &["unshare", "--user", "--map-root-user", "--net", "--mount"],
-            "deadlines_hold_while_the_name_service_stalls",
+            calls_keep_their_deadlines_while_the_name_server_is_silent,
             INSIDE,
         );
         return;
@@ -120,32 +120,32 @@ fn deadlines_hold_while_the_name_service_stalls() {
         .set_base_url("https://a-till.example")
         .and_then(|config| config.set_proxy("none"))
         .unwrap();
-    first_call_keeps_its_deadline(&Client::new(credentials(), &config).unwrap());
-    keeps_its_deadlines(Client::new(credentials(), &config).unwrap());
+    assert_first_call_keeps_deadline(&Client::new(credentials(), &config).unwrap());
+    assert_calls_keep_deadlines(Client::new(credentials(), &config).unwrap());
 }
 
 #[test]
-fn the_configured_deadline_holds_where_a_call_gives_none() {
-    let bench = Bench::start();
-    bench.sandbox.fail(Fault::RequestHang);
-    let mut config = bench.config();
+fn a_call_without_a_timeout_uses_the_configured_one() {
+    let fixture = Fixture::start();
+    fixture.sandbox.fail(Fault::RequestHang);
+    let mut config = fixture.config();
     config.set_timeout(DEADLINE).unwrap();
-    let client = bench.client(&config);
+    let client = fixture.client(&config);
     let call = || status(client.get_token(None));
     assert_eq!(returns_after(DEADLINE, call), Status::Timeout);
 }
 
 #[test]
-fn a_patient_callers_flight_does_not_hold_an_impatient_one() {
-    let bench = Bench::start();
-    bench.sandbox.fail(Fault::RequestHang);
-    let client = Arc::new(bench.client(&bench.config()));
-    let patient = waiters(1, {
+fn a_call_with_a_short_timeout_does_not_wait_for_a_request_that_a_longer_call_started() {
+    let fixture = Fixture::start();
+    fixture.sandbox.fail(Fault::RequestHang);
+    let client = Arc::new(fixture.client(&fixture.config()));
+    let long_call = waiters(1, {
         let client = client.clone();
         move || status(client.get_token(None))
     });
-    bench.until_requests(1);
-    let impatient: Vec<_> = [50, 150, 300]
+    fixture.until_requests(1);
+    let short_calls: Vec<_> = [50, 150, 300]
         .into_iter()
         .map(|deadline| {
             let client = client.clone();
@@ -155,28 +155,28 @@ fn a_patient_callers_flight_does_not_hold_an_impatient_one() {
             })
         })
         .collect();
-    for caller in impatient {
-        assert_eq!(caller.join().unwrap(), Status::Timeout);
+    for call in short_calls {
+        assert_eq!(call.join().unwrap(), Status::Timeout);
     }
-    assert_eq!(bench.requests(), 1);
+    assert_eq!(fixture.requests(), 1);
     client.close();
-    for caller in patient.results() {
-        assert_eq!(caller, Status::Cancelled);
+    for status in long_call.results() {
+        assert_eq!(status, Status::Cancelled);
     }
 }
 
 #[test]
-fn an_attempt_that_hangs_is_given_up_in_its_time_and_the_next_one_succeeds() {
-    let bench = Bench::start();
-    bench.sandbox.fail_times(Fault::BodyDrip, 1);
-    let mut config = bench.config();
+fn an_attempt_that_hangs_ends_at_the_attempt_timeout_and_the_next_one_succeeds() {
+    let fixture = Fixture::start();
+    fixture.sandbox.fail_times(Fault::BodyDrip, 1);
+    let mut config = fixture.config();
     config.set_attempt_timeout(DEADLINE).unwrap();
-    let client = bench.client(&config);
-    let (came, took) = timed(|| status(client.get_token(None)));
-    assert_eq!(came, Status::Ok);
-    // The attempt, and a pause of up to half a second.
+    let client = fixture.client(&config);
+    let (result, took) = timed(|| status(client.get_token(None)));
+    assert_eq!(result, Status::Ok);
+    // The attempt, a pause of up to half a second, and the second attempt.
     assert!(took < DEADLINE + 700 * MS, "{took:?}");
-    assert_eq!(bench.requests(), 2);
+    assert_eq!(fixture.requests(), 2);
 }
 
 /// An address at which connections are neither accepted nor refused.
@@ -192,7 +192,7 @@ fn full_listener() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
     (address, (listener, queue))
 }
 
-/// Makes a socket that never answers the only name server of this namespace.
+/// Makes a socket that never responds the only name server of this namespace.
 fn silent_name_server() -> UdpSocket {
     // SAFETY: plain system calls with valid, NUL-terminated arguments that live long enough.
     unsafe {
@@ -218,8 +218,8 @@ fn silent_name_server() -> UdpSocket {
             "{}",
             std::io::Error::last_os_error()
         );
-        // The mount keeps it.
+        // The mount keeps the file.
         std::fs::remove_file(path).unwrap();
     }
-    UdpSocket::bind("127.0.0.1:53").expect("this namespace has no name server")
+    UdpSocket::bind("127.0.0.1:53").expect("port 53 is free in this namespace")
 }

@@ -1,6 +1,5 @@
-//! Children made by `fork`, and processes that can start no thread. The children never return: they
-//! write what they found to a pipe and exit, or are killed by their alarm. Forking from many threads at
-//! once is in `fork_storm.rs`.
+//! Clients in forked children, and in processes without threads, random numbers or descriptors. A child writes
+//! its result to a pipe and exits, or is killed by its alarm. Forks on many threads are in `fork_storm.rs`.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -20,19 +19,20 @@ use support::*;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-fn assert_is_own(bench: &Bench, child: &str, parent: &str) {
+/// Checks that `child` is a token that the sandbox has issued, and not the parent's.
+fn assert_is_own(fixture: &Fixture, child: &str, parent: &str) {
     assert!(!child.starts_with('!'), "{child}");
     assert_ne!(child, parent, "the child used its parent's token");
-    let issued = bench.sandbox.issued_tokens();
+    let issued = fixture.sandbox.issued_tokens();
     assert!(issued.iter().any(|token| token == child));
 }
 
 #[test]
-fn a_child_of_a_used_client_gets_a_token_of_its_own_on_a_connection_of_its_own() {
-    for bench in [Bench::start(), Bench::with_tls()] {
-        let client = bench.client(&bench.config());
+fn a_child_gets_its_own_token_on_its_own_connection() {
+    for fixture in [Fixture::start(), Fixture::with_tls()] {
+        let client = fixture.client(&fixture.config());
         let parents = value(client.get_token(None));
-        assert_eq!(bench.sandbox.connections(), 1);
+        assert_eq!(fixture.sandbox.connections(), 1);
         let child = Child::fork(|| {
             let first = text_of(client.get_token(None));
             let second = text_of(client.get_token(NOW));
@@ -43,50 +43,50 @@ fn a_child_of_a_used_client_gets_a_token_of_its_own_on_a_connection_of_its_own()
             drop(client.get_token(None));
             first
         });
-        assert_is_own(&bench, &child.found(), &parents);
-        assert_eq!(bench.requests(), 2);
-        assert_eq!(bench.sandbox.connections(), 2);
+        assert_is_own(&fixture, &child.found(), &parents);
+        assert_eq!(fixture.requests(), 2);
+        assert_eq!(fixture.sandbox.connections(), 2);
 
-        // The parent has its token still, and its connection, which nobody wrote to.
+        // The parent still has its token and its connection, which the child did not use.
         assert_eq!(value(client.get_token(NOW)), parents);
         assert_ne!(value(client.authenticate(None)), parents);
-        assert_eq!(bench.sandbox.connections(), 2);
+        assert_eq!(fixture.sandbox.connections(), 2);
     }
 }
 
 #[test]
-fn a_child_forked_while_a_flight_is_in_the_air_gets_a_token_of_its_own() {
-    let bench = Bench::start();
-    bench.set_latency(300 * MS);
-    let client = Arc::new(bench.client(&bench.config()));
+fn a_child_forked_during_a_request_gets_its_own_token() {
+    let fixture = Fixture::start();
+    fixture.set_latency(300 * MS);
+    let client = Arc::new(fixture.client(&fixture.config()));
     let callers = waiters(3, {
         let client = client.clone();
         move || value(client.get_token(None))
     });
-    bench.until_requests(1);
+    fixture.until_requests(1);
     callers.until_asleep();
     let child = Child::fork(|| text_of(client.get_token(None)));
     let child = child.found();
     for caller in callers.results() {
-        assert_is_own(&bench, &child, &caller);
+        assert_is_own(&fixture, &child, &caller);
     }
-    assert_eq!(bench.requests(), 2);
+    assert_eq!(fixture.requests(), 2);
 }
 
 #[test]
 fn a_child_does_not_inherit_the_wait_for_the_next_attempt() {
-    let bench = Bench::start();
-    bench.sandbox.fail_times(Fault::Status401, 1);
-    let client = bench.client(&bench.config());
+    let fixture = Fixture::start();
+    fixture.sandbox.fail_times(Fault::Status401, 1);
+    let client = fixture.client(&fixture.config());
     assert!(client.get_token(None).is_err());
     let child = Child::fork(|| text_of(client.get_token(None)));
-    assert_is_own(&bench, &child.found(), "");
+    assert_is_own(&fixture, &child.found(), "");
 }
 
 #[test]
 fn the_state_of_a_child_is_its_own() {
-    let bench = Bench::start();
-    let client = bench.client(&bench.config());
+    let fixture = Fixture::start();
+    let client = fixture.client(&fixture.config());
     let parents = client.get_token(None).unwrap().serial();
     let child = Child::fork(|| {
         let (before, own) = (client.state(), client.get_token(None));
@@ -105,11 +105,11 @@ fn the_state_of_a_child_is_its_own() {
 
 #[test]
 fn grandchildren_get_their_own_tokens_too() {
-    let bench = Bench::start();
-    let client = bench.client(&bench.config());
+    let fixture = Fixture::start();
+    let client = fixture.client(&fixture.config());
     let parents = value(client.get_token(None));
     let child = Child::fork(|| {
-        // The child itself has not used the client.
+        // The child itself has not used the client yet.
         let grandchild = Child::fork(|| text_of(client.get_token(None)));
         let grandchild = grandchild.found();
         let own = text_of(client.get_token(None));
@@ -123,15 +123,15 @@ fn grandchildren_get_their_own_tokens_too() {
             second
         }
     });
-    assert_is_own(&bench, &child.found(), &parents);
-    assert_eq!(bench.requests(), 4);
+    assert_is_own(&fixture, &child.found(), &parents);
+    assert_eq!(fixture.requests(), 4);
     assert_eq!(value(client.get_token(NOW)), parents);
 }
 
 #[test]
-fn a_child_may_free_what_its_parent_goes_on_using() {
-    let bench = Bench::with_tls();
-    let client = Arc::new(bench.client(&bench.config()));
+fn a_client_closed_in_a_child_stays_usable_in_the_parent() {
+    let fixture = Fixture::with_tls();
+    let client = Arc::new(fixture.client(&fixture.config()));
     let parents = value(client.get_token(None));
     let in_child = client.clone();
     let child = Child::fork(move || {
@@ -144,13 +144,13 @@ fn a_child_may_free_what_its_parent_goes_on_using() {
     assert_eq!(child.found(), "CANCELLED");
     assert_eq!(value(client.get_token(NOW)), parents);
     assert_ne!(value(client.authenticate(None)), parents);
-    assert_eq!(bench.sandbox.connections(), 1);
+    assert_eq!(fixture.sandbox.connections(), 1);
 }
 
 // ---------------------------------------------------------------------------------------------
-// No thread to be had
+// Without threads
 
-/// Makes this process unable to start a thread. Says whether it worked.
+/// Makes this process unable to start a thread. Returns whether that succeeded.
 fn forbid_threads() -> bool {
     const NOBODY: u32 = 65_534;
     let none = libc::rlimit {
@@ -159,7 +159,7 @@ fn forbid_threads() -> bool {
     };
     // SAFETY: plain system calls; `none` lives long enough.
     unsafe {
-        // The limit does not bind root, who can be root again afterwards.
+        // The limit does not apply to root. The saved user id permits to be root again.
         if libc::geteuid() == 0 && libc::setresuid(NOBODY, NOBODY, 0) != 0 {
             return false;
         }
@@ -167,7 +167,7 @@ fn forbid_threads() -> bool {
     }
 }
 
-/// Runs `body` in a child that can start no thread.
+/// Runs `body` in a child that cannot start a thread.
 fn without_threads(body: impl FnOnce() -> String) -> String {
     Child::fork(|| {
         let body = body;
@@ -175,7 +175,7 @@ fn without_threads(body: impl FnOnce() -> String) -> String {
             return "!threads can still be started".into();
         }
         let found = body();
-        // SAFETY: takes no pointers; fails, and changes nothing, for who was not root.
+        // SAFETY: takes no pointers. It fails, and changes nothing, if the process was not root.
         unsafe { libc::seteuid(0) };
         found
     })
@@ -183,9 +183,9 @@ fn without_threads(body: impl FnOnce() -> String) -> String {
 }
 
 #[test]
-fn where_no_thread_can_be_started_calls_work_on_the_callers() {
-    for bench in [Bench::start(), Bench::with_tls()] {
-        let client = bench.client(&bench.config());
+fn without_threads_requests_run_on_the_calling_thread() {
+    for fixture in [Fixture::start(), Fixture::with_tls()] {
+        let client = fixture.client(&fixture.config());
         let found = without_threads(|| {
             let first = text_of(client.get_token(None));
             let second = text_of(client.authenticate(None));
@@ -194,26 +194,26 @@ fn where_no_thread_can_be_started_calls_work_on_the_callers() {
             }
             second
         });
-        assert_is_own(&bench, &found, "");
-        assert_eq!(bench.requests(), 2);
+        assert_is_own(&fixture, &found, "");
+        assert_eq!(fixture.requests(), 2);
     }
 }
 
 #[test]
-fn where_no_thread_can_be_started_a_call_that_may_not_wait_says_so() {
-    let bench = Bench::start();
-    let client = bench.client(&bench.config());
+fn without_threads_a_call_that_may_not_wait_returns_internal() {
+    let fixture = Fixture::start();
+    let client = fixture.client(&fixture.config());
     let found = without_threads(|| text_of(client.get_token(NOW)));
     assert_eq!(found, "!INTERNAL: cannot start a thread for the request");
-    assert_eq!(bench.requests(), 0);
+    assert_eq!(fixture.requests(), 0);
 }
 
-/// It is announced on the thread of the call. A program that calls again at each change gets the error
-/// with a time to wait, and does not call for ever.
+/// The change is announced on the calling thread. A program that calls again at each change gets the error with
+/// a time to wait, so it does not call endlessly.
 #[test]
-fn where_no_thread_can_be_started_a_call_that_may_not_wait_is_a_failed_attempt() {
-    let bench = Bench::start();
-    let mut config = bench.config();
+fn without_threads_a_call_that_may_not_wait_counts_as_a_failed_attempt() {
+    let fixture = Fixture::start();
+    let mut config = fixture.config();
     let called = Arc::new(AtomicUsize::new(0));
     let calls = called.clone();
     let found: Arc<OnceLock<Client>> = Arc::default();
@@ -224,7 +224,7 @@ fn where_no_thread_can_be_started_a_call_that_may_not_wait_is_a_failed_attempt()
             calls.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let client = found.get_or_init(|| bench.client(&config));
+    let client = found.get_or_init(|| fixture.client(&config));
     let found = without_threads(|| {
         let error = client.get_token(NOW).unwrap_err();
         let state = client.state();
@@ -240,44 +240,46 @@ fn where_no_thread_can_be_started_a_call_that_may_not_wait_is_a_failed_attempt()
         )
     });
     assert_eq!(found, "1 true 1 1 false");
-    assert_eq!(bench.requests(), 1);
+    assert_eq!(fixture.requests(), 1);
 }
 
 #[test]
-fn where_no_thread_can_be_started_a_call_retries_and_keeps_its_deadline() {
-    let bench = Bench::start();
-    let client = bench.client(&bench.config());
-    bench.sandbox.fail_times(Fault::Status503, 1);
+fn without_threads_a_call_retries_and_keeps_its_deadline() {
+    let fixture = Fixture::start();
+    let client = fixture.client(&fixture.config());
+    fixture.sandbox.fail_times(Fault::Status503, 1);
     let found = without_threads(|| text_of(client.get_token(None)));
-    assert_is_own(&bench, &found, "");
-    assert_eq!(bench.requests(), 2);
+    assert_is_own(&fixture, &found, "");
+    assert_eq!(fixture.requests(), 2);
 
-    bench.sandbox.fail(Fault::RequestHang);
+    fixture.sandbox.fail(Fault::RequestHang);
     let found = without_threads(|| {
-        let (came, took) = timed(|| text_of(client.get_token(Some(200 * MS))));
-        format!("{} {came}", took.as_millis())
+        let (result, took) = timed(|| text_of(client.get_token(Some(200 * MS))));
+        format!("{} {result}", took.as_millis())
     });
-    let (took, came) = found.split_once(' ').unwrap();
-    assert!(came.starts_with("!TIMEOUT"), "{found}");
+    let (took, result) = found.split_once(' ').unwrap();
+    assert!(result.starts_with("!TIMEOUT"), "{found}");
     assert!(
         (199..=300).contains(&took.parse::<u32>().unwrap()),
         "{found}"
     );
 }
 
-/// Makes a call whose request hangs, in a child that can start no thread; `wake` runs there on another
-/// thread once the request has arrived.
+/// Makes a call whose request hangs, in a child that cannot start a thread. When the request has arrived, `wake`
+/// runs on another thread of the child.
 fn hangs_without_threads(timeout: Duration, wake: impl Fn(&Client) + Send + 'static) -> String {
-    let bench = Bench::start();
-    bench.sandbox.fail(Fault::RequestHang);
-    let client = Arc::new(bench.client(&bench.config()));
-    let (mut arrived, mut tell) = std::io::pipe().unwrap();
+    let fixture = Fixture::start();
+    fixture.sandbox.fail(Fault::RequestHang);
+    let client = Arc::new(fixture.client(&fixture.config()));
+    let (mut arrived, mut arrival) = std::io::pipe().unwrap();
     let child = Child::fork(|| {
         let woken = Arc::new(AtomicBool::new(false));
         let _waker = thread::spawn({
             let (client, woken) = (client.clone(), woken.clone());
             move || {
-                arrived.read_exact(&mut [0]).expect("the parent says so");
+                arrived
+                    .read_exact(&mut [0])
+                    .expect("the parent writes a byte");
                 wake(&client);
                 woken.store(true, Ordering::SeqCst);
             }
@@ -285,18 +287,17 @@ fn hangs_without_threads(timeout: Duration, wake: impl Fn(&Client) + Send + 'sta
         if !forbid_threads() {
             return "!threads can still be started".into();
         }
-        let came = text_of(client.get_token(Some(timeout)));
+        let result = text_of(client.get_token(Some(timeout)));
         until("the other thread is done", || woken.load(Ordering::SeqCst));
-        came
+        result
     });
-    bench.until_requests(1);
-    tell.write_all(&[0]).unwrap();
+    fixture.until_requests(1);
+    arrival.write_all(&[0]).unwrap();
     child.found()
 }
 
-/// As the header says.
 #[test]
-fn where_no_thread_can_be_started_cancel_does_not_end_the_call_that_sends_but_a_close_does() {
+fn without_threads_a_close_ends_the_call_that_sends_and_a_cancel_does_not() {
     let cancelled = hangs_without_threads(2 * SECOND, Client::cancel);
     assert!(cancelled.starts_with("!TIMEOUT"), "{cancelled}");
     let closed = hangs_without_threads(HOUR, Client::close);
@@ -304,38 +305,42 @@ fn where_no_thread_can_be_started_cancel_does_not_end_the_call_that_sends_but_a_
 }
 
 #[test]
-fn where_no_thread_can_be_started_a_refresh_ahead_waits_until_it_is_needed() {
-    let bench = Bench::start();
+fn without_threads_a_token_is_refreshed_only_after_it_expired() {
+    let fixture = Fixture::start();
     let clock = ManualClock::new();
-    let client = bench.client(&bench.config_at(&clock));
+    let client = fixture.client(&fixture.config_at(&clock));
     let found = without_threads(|| {
         let old = text_of(client.get_token(None));
         clock.advance(HOUR - 300 * SECOND);
         for _ in 0..3 {
             if text_of(client.get_token(None)) != old {
-                return "!not the old one".into();
+                return "!not the old token".into();
             }
             clock.advance(SECOND);
         }
         clock.advance(HOUR);
         let new = text_of(client.get_token(None));
-        if new == old { "!dead".into() } else { new }
+        if new == old {
+            "!the expired token".into()
+        } else {
+            new
+        }
     });
-    assert_is_own(&bench, &found, "");
-    assert_eq!(bench.requests(), 2);
+    assert_is_own(&fixture, &found, "");
+    assert_eq!(fixture.requests(), 2);
 }
 
 // ---------------------------------------------------------------------------------------------
-// No randomness to be had
+// Without random numbers
 
-/// Takes the system's random numbers from this process, which has one thread: its root directory is
-/// empty, and `getrandom` is a system call that it does not have. Says whether it worked.
+/// Makes the system's random numbers unavailable to this process, which has one thread: its root directory
+/// becomes empty, and the system call `getrandom` fails. Returns whether that succeeded.
 fn forbid_randomness() -> bool {
     let directory = std::env::temp_dir().join(format!("clopos-empty-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     let path = std::ffi::CString::new(directory.to_str().unwrap()).unwrap();
     let filter = [
-        // Of the system call's data, the number.
+        // Loads the number of the system call.
         (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         (
             libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
@@ -377,16 +382,16 @@ fn forbid_randomness() -> bool {
 
 const SKIPPED: &str = "SKIPPED: this process may not change its root directory";
 
-/// What clients with these settings come to, made before and after the system's randomness was lost.
-fn without_randomness(bench: &Bench, address: &str) -> String {
-    // No name, and no log, which opens a file: there are none in an empty directory.
+/// The results of two clients, one made before random numbers become unavailable and one after.
+fn without_randomness(fixture: &Fixture, address: &str) -> String {
+    // The empty root directory has no files, so there is no name to resolve and no log.
     let mut config = Config::new();
     config.set_base_url(address).unwrap();
     config.set_proxy("none").unwrap();
     config.set_max_attempts(1).unwrap();
-    if !bench.sandbox.ca_pem().is_empty() {
+    if !fixture.sandbox.ca_pem().is_empty() {
         config
-            .add_ca_pem(bench.sandbox.ca_pem().as_bytes())
+            .add_ca_pem(fixture.sandbox.ca_pem().as_bytes())
             .unwrap();
     }
     let before = Client::new(credentials(), &config).unwrap();
@@ -396,38 +401,38 @@ fn without_randomness(bench: &Bench, address: &str) -> String {
             return SKIPPED.into();
         }
         let after = Client::new(credentials(), &config).unwrap();
-        let came = [before.get_token(None), after.get_token(None)];
-        // The transcript is a file, and what was covered is written to one.
-        // SAFETY: plain system calls with an open descriptor and a text that lives for ever.
+        let result = [before.get_token(None), after.get_token(None)];
+        // The transcript and the coverage data are files.
+        // SAFETY: plain system calls with an open descriptor and a static string.
         unsafe {
             libc::fchdir(root.as_raw_fd());
             libc::chroot(c".".as_ptr());
         }
-        came.map(text_of).join("\n")
+        result.map(text_of).join("\n")
     })
     .found()
 }
 
 #[test]
-fn where_there_is_no_randomness_plain_http_works_and_tls_says_what_is_missing() {
-    let bench = Bench::start();
+fn without_random_numbers_plain_http_works_and_tls_names_what_is_missing() {
+    let fixture = Fixture::start();
     let found = without_randomness(
-        &bench,
-        &format!("http://127.0.0.1:{}", bench.sandbox.port()),
+        &fixture,
+        &format!("http://127.0.0.1:{}", fixture.sandbox.port()),
     );
     if found == SKIPPED {
         println!("{SKIPPED}");
         return;
     }
     for token in found.lines() {
-        assert_is_own(&bench, token, "");
+        assert_is_own(&fixture, token, "");
     }
-    assert_eq!(bench.requests(), 2);
+    assert_eq!(fixture.requests(), 2);
 
-    let bench = Bench::with_tls();
+    let fixture = Fixture::with_tls();
     let found = without_randomness(
-        &bench,
-        &format!("https://127.0.0.1:{}", bench.sandbox.port()),
+        &fixture,
+        &format!("https://127.0.0.1:{}", fixture.sandbox.port()),
     );
     for error in found.lines() {
         assert!(error.starts_with("!INTERNAL: "), "{error}");
@@ -437,11 +442,11 @@ fn where_there_is_no_randomness_plain_http_works_and_tls_says_what_is_missing() 
         );
     }
     assert_eq!(found.lines().count(), 2);
-    assert_eq!(bench.requests(), 0);
+    assert_eq!(fixture.requests(), 0);
 }
 
 #[test]
-fn where_no_descriptor_is_left_a_call_says_so_and_the_next_one_succeeds() {
+fn without_a_free_descriptor_a_call_says_so_and_the_next_one_succeeds() {
     fn limit(descriptors: libc::rlim_t) -> libc::rlim_t {
         let mut limit = libc::rlimit {
             rlim_cur: 0,
@@ -455,38 +460,37 @@ fn where_no_descriptor_is_left_a_call_says_so_and_the_next_one_succeeds() {
             before
         }
     }
-    let bench = Bench::with_tls();
-    // Not a name: the system's resolver needs descriptors, too. And no log, which opens a file.
-    let address = format!("https://127.0.0.1:{}", bench.sandbox.port());
+    let fixture = Fixture::with_tls();
+    // An address and no log, because the resolver and the transcript need descriptors.
+    let address = format!("https://127.0.0.1:{}", fixture.sandbox.port());
     let mut config = Config::new();
     config.set_base_url(&address).unwrap();
     config.set_proxy("none").unwrap();
-    let pem = bench.sandbox.ca_pem().as_bytes();
+    let pem = fixture.sandbox.ca_pem().as_bytes();
     config.add_ca_pem(pem).unwrap();
-    let client = bench.client(&config);
+    let client = fixture.client(&config);
     let found = Child::fork(|| {
         let before = limit(3);
-        let came = client.get_token(Some(100 * MS));
+        let result = client.get_token(Some(100 * MS));
         limit(before);
-        format!("{}\n{}", text_of(came), text_of(client.get_token(None)))
+        format!("{}\n{}", text_of(result), text_of(client.get_token(None)))
     })
     .found();
-    let (came, token) = found.split_once('\n').unwrap();
-    assert!(came.starts_with("!CONNECT: "), "{found}");
-    assert!(came.contains("127.0.0.1: Too many open files"), "{found}");
-    assert_is_own(&bench, token, "");
-    assert_eq!(bench.requests(), 1);
+    let (result, token) = found.split_once('\n').unwrap();
+    assert!(result.starts_with("!CONNECT: "), "{found}");
+    assert!(result.contains("127.0.0.1: Too many open files"), "{found}");
+    assert_is_own(&fixture, token, "");
+    assert_eq!(fixture.requests(), 1);
 }
 
-/// Not one more token than callers asked for, in all these processes.
 #[test]
-fn a_client_made_before_a_fork_and_first_used_in_many_children_asks_once_in_each() {
-    let bench = Bench::start();
-    let client: Client = bench.client(&bench.config());
+fn a_client_first_used_in_ten_children_sends_one_request_in_each() {
+    let fixture = Fixture::start();
+    let client: Client = fixture.client(&fixture.config());
     let children: Vec<_> = (0..10)
         .map(|_| Child::fork(|| text_of(client.get_token(None))))
         .collect();
     let tokens: std::collections::BTreeSet<_> = children.into_iter().map(Child::found).collect();
     assert_eq!(tokens.len(), 10);
-    assert_eq!(bench.requests(), 10);
+    assert_eq!(fixture.requests(), 10);
 }

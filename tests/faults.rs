@@ -1,5 +1,5 @@
-//! The fault matrix: every fault at every stage of an exchange, one cell for each. A cell is a client, a
-//! sandbox and a name of their own, in the network namespaces of `tests/network/lab.rs`.
+//! The fault matrix: every fault at every stage of a sign-in, one cell for each. A cell has its own client,
+//! sandbox and host name, in the network namespaces of `tests/network/lab.rs`.
 #![cfg(target_os = "linux")]
 
 #[path = "network/clock.rs"]
@@ -24,21 +24,21 @@ use clopos_sandbox::{Fault, Sandbox, Step};
 use clock::ShiftedClock;
 use dns::{DnsFault, NameServer};
 use lab::{DOMAIN, Lab, STORE_V4};
-use support::{HOUR, MS, PROMPT, SECOND, credentials, noted, until};
+use support::{HOUR, MS, PROMPT, SECOND, credentials, recorded, until};
 
-/// How long a call may take. Less than the second pause of a flight (1 s at least), more than its first
-/// (0.5 s at most): what fails at once is tried twice.
-const CALL: Duration = Duration::from_millis(900);
-/// How long an attempt may take: a call does not last to the end of one that hangs.
-const ATTEMPT: Duration = Duration::from_millis(1500);
-/// How late something is that still comes in time.
-const LATE: Duration = Duration::from_millis(400);
-/// A pause between bytes, with which nothing comes in time.
-const TICK: Duration = Duration::from_millis(100);
-/// For what works at the third time.
-const PATIENTLY: Duration = Duration::from_secs(30);
+/// The timeout of a call: longer than the first pause of a sign-in (0.5 s at most) and shorter than the second
+/// (1 s at least), so that an attempt that fails immediately is made twice.
+const CALL_TIMEOUT: Duration = Duration::from_millis(900);
+/// The attempt timeout: longer than the call's, so that a call returns before an attempt that hangs ends.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// A delay with which a response still comes in time.
+const DELAY: Duration = Duration::from_millis(400);
+/// A pause after each byte with which a response does not come in time.
+const DRIP_PAUSE: Duration = Duration::from_millis(100);
+/// The timeout of a call that succeeds at the third attempt.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many cells are tested at a time.
-const TOGETHER: usize = 8;
+const PARALLEL_CELLS: usize = 8;
 
 const STAGES: [&str; 8] = [
     "resolve",
@@ -54,25 +54,24 @@ const FAULTS: [&str; 9] = [
     "refuse", "reset", "hang", "drip", "truncate", "garbage", "oversize", "slow", "flap",
 ];
 
-/// What is wrong.
-enum Wrong {
-    /// With the name.
+/// Where a fault is injected.
+enum Injection {
+    /// The name server.
     Name(DnsFault),
-    /// With what arrives at the port: the name of a set in the firewall.
+    /// The port: the name of a set in the firewall.
     Port(&'static str),
-    /// With the service, until it is healed.
+    /// The service, until it is healed.
     Service(Fault),
-    /// With the service, so many times.
+    /// The service, this many times.
     ServiceTimes(Fault, u32),
-    /// With the connection, after an exchange that went well and before the next.
-    Idle(Vec<Step>, Then),
+    /// The connection, after a successful sign-in and before the next one.
+    Idle(Vec<Step>, AfterIdle),
 }
 
 /// What follows a fault on an idle connection.
-enum Then {
-    /// Nothing: it is over, or goes on by itself.
+enum AfterIdle {
     Nothing,
-    /// The port refuses.
+    /// The port refuses connections.
     Refused,
     /// Two requests are lost.
     LostTwice,
@@ -81,68 +80,68 @@ enum Then {
 /// When a call returns.
 #[derive(Clone, Copy, Debug)]
 enum When {
-    /// As soon as it can, and before the deadline.
+    /// At any time before the deadline.
     Early,
-    /// When so much time has passed, and before the deadline.
+    /// After this time and before the deadline.
     After(Duration),
     /// At the deadline.
     AtDeadline,
 }
 
 struct Cell {
-    wrong: Wrong,
+    injection: Injection,
     status: Status,
-    /// How many requests the server has seen when the call returns.
+    /// How many requests the server has received when the call returns.
     requests: u64,
     when: When,
-    patience: Duration,
+    timeout: Duration,
     /// How long the next call may take.
     next: Duration,
 }
 
-/// What a cell came to, for the table.
-struct Came {
+/// The result of a cell.
+struct CellResult {
     status: Status,
     requests: u64,
     connections: u64,
     took: Duration,
-    patience: Duration,
+    timeout: Duration,
     next: Duration,
     problems: Vec<String>,
 }
 
 fn cell(stage: &str, fault: &str) -> Cell {
+    use Injection::{Idle, Name, Port, Service, ServiceTimes};
     use Step::{Close, Drip, Grant, Handshake, Hang, Proceed, Read, Repeat, Reset, Send};
     use Step::{SendBelow, Sleep};
-    use Wrong::{Idle, Name, Port, Service, ServiceTimes};
 
-    let fails = |wrong, status, requests| Cell {
-        wrong,
+    let fails = |injection, status, requests| Cell {
+        injection,
         status,
         requests,
         when: When::Early,
-        patience: CALL,
+        timeout: CALL_TIMEOUT,
         next: 500 * MS,
     };
     // The next call waits for the end of the attempt, a pause, and the attempt after that.
-    let hangs = |wrong, requests| Cell {
+    let hangs = |injection, requests| Cell {
         when: When::AtDeadline,
-        next: ATTEMPT - CALL + 1000 * MS,
-        ..fails(wrong, Status::Timeout, requests)
+        next: ATTEMPT_TIMEOUT - CALL_TIMEOUT + 1000 * MS,
+        ..fails(injection, Status::Timeout, requests)
     };
-    let late = |wrong| Cell {
-        when: When::After(LATE),
-        ..fails(wrong, Status::Ok, 1)
+    let delayed = |injection| Cell {
+        when: When::After(DELAY),
+        ..fails(injection, Status::Ok, 1)
     };
-    // Fails, waits, fails, waits, works.
-    let third_time = |wrong, requests| Cell {
+    // Two attempts fail, each with a pause after it, and the third succeeds.
+    let third_time = |injection, requests| Cell {
         when: When::After(1250 * MS),
-        patience: PATIENTLY,
-        ..fails(wrong, Status::Ok, requests)
+        timeout: LONG_TIMEOUT,
+        ..fails(injection, Status::Ok, requests)
     };
-    let fine = |wrong| fails(wrong, Status::Ok, 1);
+    let succeeds = |injection| fails(injection, Status::Ok, 1);
 
-    // A good answer, in parts that a fault can come between.
+    // A good response, in parts between which a fault can be injected.
     const BODY: &[u8] = br#"{"success":true,"token":"a.b.c","expires_in":3600}"#;
     let [status, headers, rest] = [
         &b"HTTP/1.1 200 OK\r\n"[..],
@@ -154,40 +153,44 @@ fn cell(stage: &str, fault: &str) -> Cell {
     let slowly = |first: &[&[u8]], second: &[&[u8]]| {
         let steps = vec![
             Send(first.concat()),
-            Sleep(LATE),
+            Sleep(DELAY),
             Send(second.concat()),
             Close,
         ];
-        late(Service(Fault::Request(steps)))
+        delayed(Service(Fault::Request(steps)))
     };
     let connection = |steps| Service(Fault::Connection(steps));
     let request = |steps| Service(Fault::Request(steps));
-    let idle = |steps| Idle(steps, Then::Nothing);
+    let idle = |steps| Idle(steps, AfterIdle::Nothing);
     let half_a_status_line = || Send(b"HTTP/1.1 20".to_vec());
     let banner = || b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n".to_vec();
-    // The head of a TLS record that is longer than one may be.
+    // A TLS record longer than the permitted maximum.
     let record = |kind| [&[kind, 3, 3, 0xFF, 0xFF][..], &[0; 0xFFFF]].concat();
 
     match (stage, fault) {
         ("resolve", "refuse") => fails(Name(DnsFault::Code(5)), Status::Dns, 0),
         ("resolve", "reset") => fails(Name(DnsFault::ResetTcp), Status::Dns, 0),
         ("resolve", "hang") => hangs(Name(DnsFault::Silent), 0),
-        // Nobody can break off the system's resolver, which listens to the end.
+        // The system's resolver cannot be interrupted, so the next call waits for it.
         ("resolve", "drip") => Cell {
             next: 10 * SECOND,
             ..hangs(Name(DnsFault::DripTcp), 0)
         },
-        ("resolve", "truncate") => fails(Name(DnsFault::CutTcp), Status::Dns, 0),
-        // The resolver waits for another answer.
+        ("resolve", "truncate") => fails(Name(DnsFault::TruncateTcp), Status::Dns, 0),
+        // The resolver ignores the garbage and waits for another response.
         ("resolve", "garbage") => hangs(Name(DnsFault::Garbage), 0),
-        ("resolve", "oversize") => fine(Name(DnsFault::Oversize)),
-        ("resolve", "slow") => late(Name(DnsFault::Slow(LATE))),
+        ("resolve", "oversize") => succeeds(Name(DnsFault::Oversize)),
+        ("resolve", "slow") => delayed(Name(DnsFault::Slow(DELAY))),
         ("resolve", "flap") => third_time(Name(DnsFault::Flap(2)), 1),
 
         ("connect", "refuse") => fails(Port("refused"), Status::Connect, 0),
         ("connect", "reset") => fails(Service(Fault::ConnectReset), Status::Connect, 0),
         ("connect", "hang") => hangs(Port("dropped"), 0),
-        ("connect", "drip") => fails(connection(vec![Drip(banner(), TICK), Hang]), Status::Tls, 0),
+        ("connect", "drip") => fails(
+            connection(vec![Drip(banner(), DRIP_PAUSE), Hang]),
+            Status::Tls,
+            0,
+        ),
         ("connect", "truncate") => fails(Service(Fault::ConnectClose), Status::Connect, 0),
         ("connect", "garbage") => fails(connection(vec![Send(banner()), Hang]), Status::Tls, 0),
         ("connect", "oversize") => {
@@ -197,8 +200,8 @@ fn cell(stage: &str, fault: &str) -> Cell {
         // The first packet is lost; the kernel sends another after a second.
         ("connect", "slow") => Cell {
             when: When::After(950 * MS),
-            patience: 3 * SECOND,
-            ..fine(Port("halved"))
+            timeout: 3 * SECOND,
+            ..succeeds(Port("halved"))
         },
         ("connect", "flap") => third_time(ServiceTimes(Fault::ConnectReset, 2), 1),
 
@@ -219,16 +222,16 @@ fn cell(stage: &str, fault: &str) -> Cell {
             let steps = vec![Read, Send(record(22)), Hang];
             fails(connection(steps), Status::Tls, 0)
         }
-        ("TLS", "slow") => late(connection(vec![Sleep(LATE), Proceed])),
+        ("TLS", "slow") => delayed(connection(vec![Sleep(DELAY), Proceed])),
         ("TLS", "flap") => third_time(ServiceTimes(Fault::TlsReset, 2), 1),
 
         ("request", "refuse") => fails(Service(Fault::Status401), Status::Rejected, 1),
         ("request", "reset") => fails(Service(Fault::RequestReset), Status::Connect, 2),
         ("request", "hang") => hangs(Service(Fault::RequestHang), 1),
-        // "Wait": a good word every 100 ms, and never an answer.
+        // An interim response every 100 ms, and never the final one.
         ("request", "drip") => {
             let wait = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
-            hangs(request(vec![Repeat(wait, TICK)]), 1)
+            hangs(request(vec![Repeat(wait, DRIP_PAUSE)]), 1)
         }
         ("request", "truncate") => fails(Service(Fault::RequestClose), Status::Connect, 2),
         ("request", "garbage") => fails(
@@ -241,7 +244,7 @@ fn cell(stage: &str, fault: &str) -> Cell {
             Status::Connect,
             2,
         ),
-        ("request", "slow") => late(request(vec![Sleep(LATE), Grant, Close])),
+        ("request", "slow") => delayed(request(vec![Sleep(DELAY), Grant, Close])),
         ("request", "flap") => third_time(ServiceTimes(Fault::RequestReset, 2), 3),
 
         ("status line", "refuse") => fails(Service(Fault::Status503), Status::Server, 2),
@@ -251,7 +254,7 @@ fn cell(stage: &str, fault: &str) -> Cell {
             2,
         ),
         ("status line", "hang") => hangs(Service(Fault::StatusHang), 1),
-        ("status line", "drip") => hangs(request(vec![Drip(status, TICK), Hang]), 1),
+        ("status line", "drip") => hangs(request(vec![Drip(status, DRIP_PAUSE), Hang]), 1),
         ("status line", "truncate") => fails(
             request(vec![half_a_status_line(), Close]),
             Status::Connect,
@@ -291,29 +294,33 @@ fn cell(stage: &str, fault: &str) -> Cell {
         ("body", "slow") => slowly(&[&status, &headers, &rest, &BODY[..20]], &[&BODY[20..]]),
         ("body", "flap") => third_time(ServiceTimes(Fault::BodyReset, 2), 3),
 
-        ("between", "refuse") => fails(Idle(vec![Grant, Close], Then::Refused), Status::Connect, 0),
-        ("between", "reset") => fine(idle(vec![Grant, Reset])),
+        ("between", "refuse") => fails(
+            Idle(vec![Grant, Close], AfterIdle::Refused),
+            Status::Connect,
+            0,
+        ),
+        ("between", "reset") => succeeds(idle(vec![Grant, Reset])),
         ("between", "hang") => hangs(idle(vec![Grant, Hang]), 0),
-        ("between", "drip") => fine(idle(vec![Grant, Repeat(b"x".to_vec(), TICK)])),
-        ("between", "truncate") => fine(idle(vec![Grant, Close])),
-        ("between", "garbage") => fine(idle(vec![Grant, SendBelow(vec![0xFF; 100]), Hang])),
-        ("between", "oversize") => fine(idle(vec![Grant, SendBelow(vec![0; 1 << 20]), Hang])),
-        // Takes the next request and closes, without an answer and late.
-        ("between", "slow") => late(idle(vec![Grant, Read, Sleep(LATE), Close])),
-        ("between", "flap") => third_time(Idle(vec![Grant, Reset], Then::LostTwice), 3),
+        ("between", "drip") => succeeds(idle(vec![Grant, Repeat(b"x".to_vec(), DRIP_PAUSE)])),
+        ("between", "truncate") => succeeds(idle(vec![Grant, Close])),
+        ("between", "garbage") => succeeds(idle(vec![Grant, SendBelow(vec![0xFF; 100]), Hang])),
+        ("between", "oversize") => succeeds(idle(vec![Grant, SendBelow(vec![0; 1 << 20]), Hang])),
+        // Reads the next request, and closes after a delay without a response.
+        ("between", "slow") => delayed(idle(vec![Grant, Read, Sleep(DELAY), Close])),
+        ("between", "flap") => third_time(Idle(vec![Grant, Reset], AfterIdle::LostTwice), 3),
         _ => unreachable!("{stage} {fault}"),
     }
 }
 
-/// What all cells have in common.
-struct Scene<'a> {
+/// What all cells share.
+struct Matrix<'a> {
     lab: &'a Lab,
     names: NameServer,
     lateness: Lateness,
 }
 
-impl Scene<'_> {
-    fn new(lab: &Lab) -> Scene<'_> {
+impl Matrix<'_> {
+    fn new(lab: &Lab) -> Matrix<'_> {
         let syn = "tcp flags & (syn | ack) == syn tcp dport";
         lab.nft_store(&format!(
             "add table inet lab; \
@@ -326,14 +333,14 @@ impl Scene<'_> {
              add rule inet lab arriving {syn} @halved numgen inc mod 2 == 0 drop",
             chain = lab::ARRIVING
         ));
-        Scene {
+        Matrix {
             lab,
             names: NameServer::start(lab),
-            lateness: Lateness::watch(),
+            lateness: Lateness::start(),
         }
     }
 
-    fn test(&self, number: usize, cell: &Cell) -> Came {
+    fn test(&self, number: usize, cell: &Cell) -> CellResult {
         let sandbox = self.lab.sandbox(|_| ());
         let host = format!("cell-{number}.{DOMAIN}");
         let addresses = [IpAddr::V4(STORE_V4)];
@@ -341,21 +348,21 @@ impl Scene<'_> {
         let clock = ShiftedClock::new();
         let client = client(&sandbox, &host, &clock);
 
-        self.harm(cell, &sandbox, &client, &host, &addresses);
+        self.inject(cell, &sandbox, &client, &host, &addresses);
         let (requests, connections) = (sandbox.auth_requests(), sandbox.connections());
-        self.lateness.forget(number);
+        self.lateness.reset(number);
         let start = Instant::now();
-        let result = noted(client.authenticate(Some(cell.patience)));
+        let result = recorded(client.authenticate(Some(cell.timeout)));
         let took = start.elapsed();
-        let lateness = self.lateness.most(number);
+        let lateness = self.lateness.take(number);
         let requests = sandbox.auth_requests() - requests;
         let connections = sandbox.connections() - connections;
         self.heal(cell, &sandbox, &host, &addresses);
 
         let status = result.map_or_else(|error| error.status(), |_| Status::Ok);
         let mut problems = Vec::new();
-        let mut expect = |fits: bool, problem: String| {
-            if !fits {
+        let mut expect = |is_expected: bool, problem: String| {
+            if !is_expected {
                 problems.push(problem);
             }
         };
@@ -365,9 +372,9 @@ impl Scene<'_> {
             format!("not {} requests", cell.requests),
         );
         let (earliest, latest) = match cell.when {
-            When::Early => (Duration::ZERO, cell.patience),
-            When::After(time) => (time, cell.patience),
-            When::AtDeadline => (cell.patience, cell.patience + PROMPT),
+            When::Early => (Duration::ZERO, cell.timeout),
+            When::After(time) => (time, cell.timeout),
+            When::AtDeadline => (cell.timeout, cell.timeout + PROMPT),
         };
         let latest = latest + lateness;
         expect(
@@ -375,29 +382,29 @@ impl Scene<'_> {
             format!("not within {earliest:?} to {latest:?}"),
         );
 
-        // Whatever the pace made of it is over.
+        // Every pause that the failure has caused is over after an hour.
         clock.sleep(HOUR);
-        self.lateness.forget(number);
+        self.lateness.reset(number);
         let start = Instant::now();
-        let next = noted(client.authenticate(Some(20 * SECOND)));
+        let next = recorded(client.authenticate(Some(20 * SECOND)));
         let next_took = start.elapsed();
         expect(next.is_ok(), format!("next: {:?}", next.map(drop)));
         expect(
-            next_took <= cell.next + self.lateness.most(number),
+            next_took <= cell.next + self.lateness.take(number),
             format!("next: not within {:?}", cell.next),
         );
-        Came {
+        CellResult {
             status,
             requests,
             connections,
             took,
-            patience: cell.patience,
+            timeout: cell.timeout,
             next: next_took,
             problems,
         }
     }
 
-    fn harm(
+    fn inject(
         &self,
         cell: &Cell,
         sandbox: &Sandbox,
@@ -405,29 +412,29 @@ impl Scene<'_> {
         host: &str,
         addresses: &[IpAddr],
     ) {
-        match &cell.wrong {
-            Wrong::Name(trouble) => self.names.fail(host, addresses, *trouble),
-            Wrong::Port(set) => self.element("add", set, sandbox.port()),
-            Wrong::Service(fault) => sandbox.fail(fault.clone()),
-            Wrong::ServiceTimes(fault, times) => sandbox.fail_times(fault.clone(), *times),
-            Wrong::Idle(steps, then) => {
+        match &cell.injection {
+            Injection::Name(fault) => self.names.fail(host, addresses, *fault),
+            Injection::Port(set) => self.firewall("add", set, sandbox.port()),
+            Injection::Service(fault) => sandbox.fail(fault.clone()),
+            Injection::ServiceTimes(fault, times) => sandbox.fail_times(fault.clone(), *times),
+            Injection::Idle(steps, after) => {
                 sandbox.fail_times(Fault::Request(steps.clone()), 1);
-                noted(client.authenticate(None)).expect("the first exchange goes well");
+                recorded(client.authenticate(None)).expect("the first sign-in succeeds");
                 match steps[1] {
                     Step::Close | Step::Reset => {
-                        until("it was closed", || sandbox.scripts_ended() == 1);
+                        until("the connection is closed", || sandbox.scripts_ended() == 1);
                     }
                     Step::SendBelow(_) | Step::Repeat(..) => {
-                        until("what nobody asked for is here", || {
-                            !is_silent(sandbox.port())
+                        until("unexpected bytes have arrived", || {
+                            has_unread_bytes(sandbox.port())
                         });
                     }
                     _ => {}
                 }
-                match then {
-                    Then::Nothing => {}
-                    Then::Refused => self.element("add", "refused", sandbox.port()),
-                    Then::LostTwice => sandbox.fail_times(Fault::RequestReset, 2),
+                match after {
+                    AfterIdle::Nothing => {}
+                    AfterIdle::Refused => self.firewall("add", "refused", sandbox.port()),
+                    AfterIdle::LostTwice => sandbox.fail_times(Fault::RequestReset, 2),
                 }
             }
         }
@@ -436,14 +443,17 @@ impl Scene<'_> {
     fn heal(&self, cell: &Cell, sandbox: &Sandbox, host: &str, addresses: &[IpAddr]) {
         self.names.set(host, addresses);
         sandbox.heal();
-        match cell.wrong {
-            Wrong::Port(set) => self.element("delete", set, sandbox.port()),
-            Wrong::Idle(_, Then::Refused) => self.element("delete", "refused", sandbox.port()),
+        match cell.injection {
+            Injection::Port(set) => self.firewall("delete", set, sandbox.port()),
+            Injection::Idle(_, AfterIdle::Refused) => {
+                self.firewall("delete", "refused", sandbox.port())
+            }
             _ => {}
         }
     }
 
-    fn element(&self, verb: &str, set: &str, port: u16) {
+    /// Adds a port to a set of the firewall, or deletes it.
+    fn firewall(&self, verb: &str, set: &str, port: u16) {
         self.lab
             .nft_store(&format!("{verb} element inet lab {set} {{ {port} }}"));
     }
@@ -456,9 +466,9 @@ fn client(sandbox: &Sandbox, host: &str, clock: &std::sync::Arc<ShiftedClock>) -
         .unwrap()
         .set_proxy("none")
         .unwrap()
-        .set_timeout(PATIENTLY)
+        .set_timeout(LONG_TIMEOUT)
         .unwrap()
-        .set_attempt_timeout(ATTEMPT)
+        .set_attempt_timeout(ATTEMPT_TIMEOUT)
         .unwrap()
         .set_roots(Roots::None);
     config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
@@ -466,12 +476,11 @@ fn client(sandbox: &Sandbox, host: &str, clock: &std::sync::Arc<ShiftedClock>) -
     Client::new(credentials(), &config).unwrap()
 }
 
-/// Whether nothing waits to be read on an open connection of this process's to `port`, by the kernel's
-/// table.
-fn is_silent(port: u16) -> bool {
+/// Whether bytes can be read on this process's connection to `port`, by the kernel's table.
+fn has_unread_bytes(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let suffix = format!(":{port:04X}");
-    table.lines().any(|row| {
+    !table.lines().any(|row| {
         let row: Vec<&str> = row.split_whitespace().collect();
         row.len() > 4
             && row[2].ends_with(&suffix)
@@ -480,25 +489,25 @@ fn is_silent(port: u16) -> bool {
     })
 }
 
-/// How late this machine wakes threads that sleep: nobody can be held to less.
+/// Measures how late this machine wakes sleeping threads. Calls may be late by as much.
 struct Lateness {
     most: std::sync::Arc<Mutex<HashMap<usize, Duration>>>,
     stop: std::sync::Arc<AtomicBool>,
 }
 
 impl Lateness {
-    fn watch() -> Lateness {
+    fn start() -> Lateness {
         let lateness = Lateness {
             most: Default::default(),
             stop: Default::default(),
         };
         let (most, stop) = (lateness.most.clone(), lateness.stop.clone());
         thread::spawn(move || {
-            const NAP: Duration = Duration::from_millis(2);
+            const INTERVAL: Duration = Duration::from_millis(2);
             while !stop.load(Ordering::Relaxed) {
                 let start = Instant::now();
-                thread::sleep(NAP);
-                let late = start.elapsed() - NAP;
+                thread::sleep(INTERVAL);
+                let late = start.elapsed() - INTERVAL;
                 for most in most.lock().unwrap().values_mut() {
                     *most = late.max(*most);
                 }
@@ -507,12 +516,14 @@ impl Lateness {
         lateness
     }
 
-    fn forget(&self, who: usize) {
-        self.most.lock().unwrap().insert(who, Duration::ZERO);
+    /// Starts a measurement for a cell.
+    fn reset(&self, cell: usize) {
+        self.most.lock().unwrap().insert(cell, Duration::ZERO);
     }
 
-    fn most(&self, who: usize) -> Duration {
-        self.most.lock().unwrap().remove(&who).unwrap_or_default()
+    /// Ends it and returns the greatest lateness.
+    fn take(&self, cell: usize) -> Duration {
+        self.most.lock().unwrap().remove(&cell).unwrap_or_default()
     }
 }
 
@@ -527,24 +538,25 @@ fn every_fault_at_every_stage_ends_in_time_with_its_status_and_the_next_call_suc
     lab::run(
         every_fault_at_every_stage_ends_in_time_with_its_status_and_the_next_call_succeeds,
         |lab| {
-            let scene = Scene::new(lab);
+            let matrix = Matrix::new(lab);
             let cells: Vec<(&str, &str)> = STAGES
                 .iter()
                 .flat_map(|stage| FAULTS.map(|fault| (*stage, fault)))
                 .collect();
             assert!(cells.len() >= 60);
-            let came: Vec<Mutex<Option<Came>>> = cells.iter().map(|_| Mutex::default()).collect();
+            let results: Vec<Mutex<Option<CellResult>>> =
+                cells.iter().map(|_| Mutex::default()).collect();
             let next = AtomicUsize::new(0);
             thread::scope(|scope| {
-                for _ in 0..TOGETHER {
+                for _ in 0..PARALLEL_CELLS {
                     scope.spawn(|| {
                         loop {
                             let number = next.fetch_add(1, Ordering::SeqCst);
                             let Some((stage, fault)) = cells.get(number) else {
                                 return;
                             };
-                            let result = scene.test(number, &cell(stage, fault));
-                            *came[number].lock().unwrap() = Some(result);
+                            let result = matrix.test(number, &cell(stage, fault));
+                            *results[number].lock().unwrap() = Some(result);
                         }
                     });
                 }
@@ -554,19 +566,19 @@ fn every_fault_at_every_stage_ends_in_time_with_its_status_and_the_next_call_suc
                 "| {:<11} | {:<8} | {:<12} | {:>8} | {:>8} | {:>8} | {:>11} | {:>8}",
                 "stage", "fault", "status", "ms", "deadline", "requests", "connections", "next, ms"
             ));
-            for ((stage, fault), came) in cells.iter().zip(came) {
-                let came = came.into_inner().unwrap().expect("every cell was tested");
+            for ((stage, fault), result) in cells.iter().zip(results) {
+                let result = result.into_inner().unwrap().expect("every cell was tested");
                 lab::announce(format_args!(
                     "| {stage:<11} | {fault:<8} | {:<12} | {:>8} | {:>8} | {:>8} | {:>11} | {:>8}",
-                    came.status.name(),
-                    came.took.as_millis(),
-                    came.patience.as_millis(),
-                    came.requests,
-                    came.connections,
-                    came.next.as_millis(),
+                    result.status.name(),
+                    result.took.as_millis(),
+                    result.timeout.as_millis(),
+                    result.requests,
+                    result.connections,
+                    result.next.as_millis(),
                 ));
-                if !came.problems.is_empty() {
-                    bad.push(format!("{stage}, {fault}: {}", came.problems.join("; ")));
+                if !result.problems.is_empty() {
+                    bad.push(format!("{stage}, {fault}: {}", result.problems.join("; ")));
                 }
             }
             assert!(bad.is_empty(), "{}", bad.join("\n"));

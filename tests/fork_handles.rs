@@ -1,5 +1,5 @@
-//! A fork harms the handles of neither side, even before there was any client: the very first handles
-//! of a process are its settings. Alone in its program, so that nothing else has watched for forks yet.
+//! A fork while other threads make and free configs, before the process has made a client. In a program of its
+//! own, so that no other test has registered the fork handler.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -11,7 +11,7 @@ use clopos_auth::ffi::{clopos_auth_config_free, clopos_auth_config_new};
 use support::Child;
 
 #[test]
-fn a_child_makes_settings_although_its_parent_was_making_some() {
+fn a_child_can_make_a_config_while_its_parent_makes_some() {
     static OVER: AtomicBool = AtomicBool::new(false);
     let makers = [(), ()].map(|()| {
         thread::spawn(|| {

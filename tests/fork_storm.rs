@@ -1,8 +1,8 @@
-//! Forking from many threads while others call in harms neither side.
+//! Many threads fork while others call the client.
 //!
-//! A program without Rust's own `main`, as the library's hosts are: with it, every thread that starts or
-//! ends takes a lock of the standard library's for a moment (`stack_overflow::thread_info`), and a child
-//! that is forked in that moment can start no thread, whatever this library does.
+//! A program without Rust's `main`, like the hosts of the library. With it, every thread that starts or ends
+//! holds a lock of the standard library for a moment (`stack_overflow::thread_info`), and a child forked in that
+//! moment cannot start a thread.
 #![cfg_attr(target_os = "linux", no_main)]
 
 mod support;
@@ -13,23 +13,23 @@ fn main() {}
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> std::ffi::c_int {
-    const NAME: &str = "forking_from_many_threads_while_others_call_in_harms_neither_side";
-    // As far as cargo-nextest asks: the names, those of the ignored ones, and the run.
-    let asked = |word: &str| std::env::args().any(|argument| argument == word);
-    if asked("--list") {
-        if !asked("--ignored") {
+    const NAME: &str = "forks_on_many_threads_during_calls_affect_neither_parent_nor_child";
+    // The arguments that cargo-nextest uses: list the tests, list the ignored tests, run.
+    let has = |name: &str| std::env::args().any(|argument| argument == name);
+    if has("--list") {
+        if !has("--ignored") {
             println!("{NAME}: test");
         }
         return 0;
     }
-    // SAFETY: nothing else runs yet. The sandbox counts on it, as on much else that Rust's `main` does.
+    // SAFETY: no other thread runs yet. Rust's `main` would do this, and the sandbox needs it.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    let came = std::panic::catch_unwind(forking_from_many_threads);
-    let (word, passed) = match came {
+    let result = std::panic::catch_unwind(fork_on_many_threads);
+    let (word, passed) = match result {
         Ok(()) => ("ok", 1),
         Err(_) => ("FAILED", 0),
     };
-    // As `cargo test` says it.
+    // In the format of `cargo test`.
     println!("\nrunning 1 test\ntest {NAME} ... {word}\n");
     let failed = 1 - passed;
     println!(
@@ -39,7 +39,7 @@ pub extern "C" fn main() -> std::ffi::c_int {
 }
 
 #[cfg(target_os = "linux")]
-fn forking_from_many_threads() {
+fn fork_on_many_threads() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -47,16 +47,16 @@ fn forking_from_many_threads() {
 
     use support::*;
 
-    let bench = Bench::with_tls();
-    let mut config = bench.config();
-    // Not a name: the child of a process whose threads are inside the system's resolver may find it
-    // locked for ever, which no library can mend.
-    let address = format!("https://127.0.0.1:{}", bench.sandbox.port());
+    let fixture = Fixture::with_tls();
+    let mut config = fixture.config();
+    // An address, because a child that is forked while a thread is in the system's resolver may find the
+    // resolver locked indefinitely. This library cannot prevent that.
+    let address = format!("https://127.0.0.1:{}", fixture.sandbox.port());
     config.set_base_url(&address).unwrap();
     config.set_requests_per_minute(60).unwrap();
-    // The first round has a client that nobody has used: the first use of everything is under way then.
+    // In the first round, forks happen during the first use of the library.
     for _ in 0..3 {
-        let client = Arc::new(bench.client(&config));
+        let client = Arc::new(fixture.client(&config));
         let over = Arc::new(AtomicBool::new(false));
         let callers: Vec<_> = (0..3)
             .map(|_| {

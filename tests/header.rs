@@ -1,9 +1,9 @@
-//! The committed header is the one that the sources give, and the wrappers have all that is in it.
+//! The committed header matches the sources, and every wrapper has all its settings and constants.
 
 use std::{env, fs, path::Path};
 
 #[test]
-fn the_committed_header_is_the_one_that_the_sources_give() {
+fn the_committed_header_matches_the_sources() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let committed_path = root.join("include/clopos_auth.h");
     let generated = generate(root);
@@ -22,12 +22,12 @@ fn the_committed_header_is_the_one_that_the_sources_give() {
     assert_eq!(committed.len(), generated.len(), "the lengths differ");
 }
 
-/// The wrappers with sources that take the numbers from the header, and those that repeat them.
+/// Wrappers that include the header, and wrappers that repeat its numbers.
 const INCLUDING: [&str; 2] = ["include/clopos_auth.hpp", "examples/go"];
 const REPEATING: [&str; 2] = ["examples/dotnet/Clopos.Auth", "examples/python/clopos_auth"];
 
 #[test]
-fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
+fn every_wrapper_has_every_setting_status_reason_and_roots_value() {
     let header = read("include/clopos_auth.h");
     let settings: Vec<_> = settings(&header).collect();
     let constants: Vec<_> = ["status", "reason", "roots"]
@@ -50,7 +50,7 @@ fn every_wrapper_has_every_setting_status_reason_and_choice_of_roots() {
     for wrapper in REPEATING {
         let source = read(wrapper).replace("clopos_auth_", "");
         for name in &settings {
-            // Declared and called.
+            // In the declaration and in a call.
             assert!(names(&source, name) >= 2, "{wrapper} has no {name}");
         }
         for (name, number) in &constants {
@@ -139,14 +139,14 @@ fn functions(header: &str) -> impl Iterator<Item = &str> {
         .filter_map(|(at, _)| identifiers(&header[..at]).last())
 }
 
-/// Their functions, without the prefix `clopos_auth_`.
+/// The functions of the settings, without the prefix `clopos_auth_`.
 fn settings(header: &str) -> impl Iterator<Item = &str> {
     functions(header)
         .filter_map(|name| name.strip_prefix("clopos_auth_"))
         .filter(|name| name.starts_with("config_set_") || name.starts_with("config_add_"))
 }
 
-/// The names, without their prefix, and the numbers of an enum.
+/// The names (without prefix) and numbers of an enum.
 fn enumerators<'a>(header: &'a str, name: &str) -> impl Iterator<Item = (&'a str, i32)> {
     let body = header
         .split(&format!("enum clopos_auth_{name}\n"))
@@ -162,7 +162,7 @@ fn enumerators<'a>(header: &'a str, name: &str) -> impl Iterator<Item = (&'a str
     })
 }
 
-/// A file, or all files of a folder (not of those in it).
+/// The text of a file, or of all files of a folder (without its subfolders).
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if path.is_file() {
@@ -203,11 +203,11 @@ fn generate(root: &Path) -> String {
     with_calling_convention(&header)
 }
 
-/// Puts CLOPOS_AUTH_CALL before the name of each function and of each type of a function; cbindgen has
-/// no option for that place. The name of a function begins a new line, so that lines stay short.
+/// Puts CLOPOS_AUTH_CALL before the name of each function and function type. cbindgen has no option for that
+/// place. The name of a function begins a new line, so that lines stay short.
 fn with_calling_convention(header: &str) -> String {
     let mut result = String::new();
-    // How far the arguments that follow on lines of their own move to the left.
+    // By how many columns the following lines of arguments move to the left.
     let mut moved = 0;
     for line in header.lines() {
         let before = line.split_once('(').map_or("", |(before, _)| before);
@@ -229,7 +229,7 @@ fn with_calling_convention(header: &str) -> String {
     result
 }
 
-/// In the order in which a reader wants them.
+/// In the order of the header.
 const SOURCES: [&str; 8] = [
     "status.rs",
     "reason.rs",

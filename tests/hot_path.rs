@@ -1,5 +1,4 @@
-//! What a cached token costs: no allocation beyond the one that is handed out, and no system call. And
-//! what happens when that one allocation cannot be had.
+//! The allocations and system calls of getting a cached token, and the status if memory is exhausted.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -17,21 +16,21 @@ use clopos_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Settings, TEST_BRAND, TE
 
 use support::until;
 
-struct Counting;
+struct CountingAllocator;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     /// The size of the last allocation.
     static LAST_SIZE: Cell<usize> = const { Cell::new(0) };
-    /// No memory of this size is to be had.
+    /// Allocations of this size fail.
     static EXHAUSTED_SIZE: Cell<usize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 // SAFETY: passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         LAST_SIZE.set(layout.size());
@@ -48,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The key of a client that has a token.
+/// The handle of a client that has a token.
 fn client_with_token(sandbox: &Sandbox) -> usize {
     let text = |text: &str| CString::new(text).unwrap();
     let (url, pem) = (text(&sandbox.url()), sandbox.ca_pem());
@@ -81,7 +80,7 @@ fn client_with_token(sandbox: &Sandbox) -> usize {
 
 fn copy_token(client: usize, timeout_ms: u32) -> Status {
     let mut buf = [0 as c_char; CLOPOS_AUTH_TOKEN_MAX + 1];
-    // SAFETY: the buffer has the size that is told; the other outputs are not wanted.
+    // SAFETY: the buffer has the given size; the other outputs are NULL.
     unsafe {
         clopos_auth_copy_token(
             std::ptr::without_provenance_mut(client),
@@ -107,7 +106,7 @@ fn get_and_free_token(client: usize) -> Status {
 }
 
 fn current(client: usize) -> Status {
-    // SAFETY: the seconds are not wanted; a handle may be anything.
+    // SAFETY: the seconds are NULL; a handle may be any number.
     let serial = unsafe { clopos_auth_current(std::ptr::without_provenance(client), null_mut()) };
     match serial {
         0 => Status::WouldWait,
@@ -115,18 +114,19 @@ fn current(client: usize) -> Status {
     }
 }
 
-fn allocations(of: impl Fn() -> Status) -> usize {
-    // What a thread sets up at its first call.
-    assert_eq!(of(), Status::Ok);
+/// The allocations of a hundred calls.
+fn allocations(call: impl Fn() -> Status) -> usize {
+    // The first call on a thread allocates.
+    assert_eq!(call(), Status::Ok);
     let before = ALLOCATIONS.get();
     for _ in 0..100 {
-        assert_eq!(of(), Status::Ok);
+        assert_eq!(call(), Status::Ok);
     }
     ALLOCATIONS.get() - before
 }
 
 #[test]
-fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
+fn copying_a_cached_token_allocates_nothing_and_getting_it_allocates_once() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
     assert_eq!(allocations(|| copy_token(client, 0)), 0);
@@ -135,9 +135,9 @@ fn a_cached_token_is_copied_without_an_allocation_and_handed_out_with_one() {
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 
-/// The header says: about 300 bytes, and that the next new thread uses them again.
+/// The header promises about 300 bytes, which the next new thread reuses.
 #[test]
-fn a_threads_first_copy_of_a_token_takes_one_small_allocation_at_most() {
+fn the_first_copy_on_a_thread_makes_one_small_allocation_at_most() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
     let first_copy = move || {
@@ -155,18 +155,18 @@ fn a_threads_first_copy_of_a_token_takes_one_small_allocation_at_most() {
 }
 
 #[test]
-fn without_memory_for_a_token_the_status_says_so() {
+fn without_memory_for_a_token_calls_return_internal() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
     assert_eq!(get_and_free_token(client), Status::Ok);
     let size_of_a_token = LAST_SIZE.get();
-    let call = |always_asks: bool| {
+    let call = |authenticates: bool| {
         let (mut token, mut error) = (std::ptr::without_provenance_mut(8), null_mut());
         EXHAUSTED_SIZE.set(size_of_a_token);
         // SAFETY: the outputs are live values, and overwritten; the error is valid until it is freed.
         unsafe {
             let client = std::ptr::without_provenance_mut(client);
-            let status = match always_asks {
+            let status = match authenticates {
                 true => clopos_auth_authenticate(client, 10_000, &mut token, &mut error),
                 false => clopos_auth_get_token(client, 0, &mut token, &mut error),
             };
@@ -179,13 +179,13 @@ fn without_memory_for_a_token_the_status_says_so() {
     };
     assert_eq!(call(false), Status::Internal);
     assert_eq!(call(true), Status::Internal);
-    // The client is as good as before.
+    // The client is still usable.
     assert_eq!(get_and_free_token(client), Status::Ok);
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 
 #[test]
-fn without_memory_for_a_state_the_status_says_so() {
+fn without_memory_for_a_state_the_call_returns_internal() {
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
     let call = |exhausted_size| {
@@ -203,14 +203,14 @@ fn without_memory_for_a_state_the_status_says_so() {
         }
     };
     assert_eq!(call(0), Status::Ok);
-    // The state is the last thing that was allocated.
+    // The state was the last allocation.
     assert_eq!(call(LAST_SIZE.get()), Status::Internal);
     assert_eq!(call(0), Status::Ok);
     clopos_auth_client_free(std::ptr::without_provenance_mut(client));
 }
 
-/// From here on the kernel kills this thread at any system call but the one that ends it. (The older
-/// strict mode would also forbid reading the processor's clock.)
+/// From now on, the kernel kills this thread at any system call except the one that ends it. (The older strict
+/// mode would also forbid reading the processor's clock.)
 fn forbid_system_calls() {
     let statement = |code: u32, k: u32, jt: u8| libc::sock_filter {
         code: code as u16,
@@ -248,7 +248,7 @@ fn forbid_system_calls() {
 }
 
 #[test]
-fn a_cached_token_is_copied_without_a_system_call() {
+fn copying_a_cached_token_makes_no_system_call() {
     static COPIED: AtomicBool = AtomicBool::new(false);
     let sandbox = Sandbox::start(Settings::default()).unwrap();
     let client = client_with_token(&sandbox);
@@ -258,7 +258,7 @@ fn a_cached_token_is_copied_without_a_system_call() {
         let copied =
             (0..1000).all(|_| copy_token(client, 0) == Status::Ok && current(client) == Status::Ok);
         COPIED.store(copied, Ordering::Release);
-        // SAFETY: ends this thread, which nobody joins and which owns nothing.
+        // SAFETY: ends this thread, which is not joined and owns nothing.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     });
     until("a thousand copies were made", || {

@@ -1,4 +1,4 @@
-//! What the documents say is so.
+//! The documents match the project: their tables, links, names and example program.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -29,7 +29,7 @@ fn parts() -> Vec<String> {
 }
 
 #[test]
-fn every_status_stands_in_readme_and_header_with_its_number_and_whether_it_is_retryable() {
+fn readme_and_header_have_every_status_with_its_number_and_whether_it_is_retryable() {
     let (readme, header) = (read("README.md"), read("include/clopos_auth.h"));
     for status in Status::all() {
         let (name, number) = (status.name(), status as i32);
@@ -63,7 +63,7 @@ fn the_library_is_not_larger_than_the_readme_says() {
 }
 
 #[test]
-fn every_platform_stands_in_the_readme() {
+fn the_readme_has_every_platform() {
     let readme = read("README.md");
     let (built, checked) = (targets("TARGETS"), targets("CHECKED"));
     assert!(built.len() >= 8 && checked.len() >= 6);
@@ -93,7 +93,7 @@ fn every_platform_is_in_each_package_or_left_out_on_purpose() {
 }
 
 #[test]
-fn every_setting_stands_in_the_readme() {
+fn the_readme_has_every_setting() {
     let (readme, header) = (read("README.md"), read("include/clopos_auth.h"));
     let settings = header
         .split("clopos_auth_config_")
@@ -113,7 +113,7 @@ fn every_setting_stands_in_the_readme() {
     assert!(count >= 12);
 }
 
-/// Compiles the README's program as it stands there, and what else it is to be linked with.
+/// Compiles the README's program unchanged and links it with these files.
 fn readmes_program(name: &str, linked_with: &[&Path]) -> Command {
     let readme = read("README.md");
     let program = readme
@@ -144,25 +144,26 @@ fn readmes_program(name: &str, linked_with: &[&Path]) -> Command {
     command
 }
 
-/// The exit status, and what went to stdout and stderr.
+/// The exit status, and the text on stdout and stderr.
 fn outcome(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 #[test]
-fn the_readmes_program_compiles_without_a_warning_and_says_what_is_wrong() {
-    // Beside this test's own program, cargo puts the library that it was built with.
+fn the_readmes_program_compiles_without_a_warning_and_reports_missing_credentials() {
+    // In the folder of the test program, cargo puts the library of the same build.
     let test_program = env::current_exe().unwrap();
     let library = test_program.parent().unwrap().join("libclopos_auth.a");
     let mut program = readmes_program("readme", &[&library]);
     // Without credentials in the environment it sends nothing.
-    let said = String::from("INVALID_ARGUMENT: client_id is NULL\n");
-    assert_eq!(outcome(&mut program), (Some(1), said));
+    let expected = String::from("INVALID_ARGUMENT: client_id is NULL\n");
+    assert_eq!(outcome(&mut program), (Some(1), expected));
 }
 
-/// In place of the library, this plays one outcome of `get_token()`, and counts what is freed.
+/// A replacement for the library: `get_token()` has the outcome that the variable PLAY names, and objects that
+/// are not freed are counted.
 const STAND_IN: &str = r#"
 #include <clopos_auth.h>
 #include <stdio.h>
@@ -204,18 +205,18 @@ fn the_readmes_program_handles_every_outcome_and_frees_everything_once() {
     let stand_in = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand_in.c");
     fs::write(&stand_in, STAND_IN).unwrap();
     let mut program = readmes_program("readme_with_stand_in", &[&stand_in]);
-    for (play, code, said) in [
+    for (play, code, text) in [
         ("OK", 0, "x-token: a-token\nleft: 0 0 0\n"),
         ("failure", 1, "left: 0 0 0\nINTERNAL: a message\n"),
         ("no memory", 1, "left: 0 0 0\nINTERNAL: no details\n"),
     ] {
-        let expected = (Some(code), said.to_owned());
+        let expected = (Some(code), text.to_owned());
         assert_eq!(outcome(program.env("PLAY", play)), expected, "{play}");
     }
 }
 
-/// Every document of the project, as a path from its top. The links of a release's README lead into its archive:
-/// tests/release/test.sh follows them there.
+/// Every document of the project, as a path from its top folder. The links of a release's README lead into its
+/// archive; tests/release/test.sh checks them there.
 fn documents() -> Vec<String> {
     let (mut folders, mut documents) = (vec![root().to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -233,7 +234,7 @@ fn documents() -> Vec<String> {
     documents
 }
 
-/// The anchors that a reader's browser makes of the headings.
+/// The anchors of the headings, as GitHub makes them.
 fn anchors(text: &str) -> Vec<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings
@@ -285,7 +286,7 @@ fn no_document_has_a_dead_link() {
                 count += 1;
             }
         }
-        // And every part of the tests that is run by name.
+        // The parts of tests/run.sh that the document names.
         for command in quoted(&text).filter_map(|code| code.strip_prefix("tests/run.sh ")) {
             for part in command.split_whitespace() {
                 let is_known = ["all", "--list", "PART…"].contains(&part)
@@ -298,7 +299,7 @@ fn no_document_has_a_dead_link() {
 }
 
 #[test]
-fn every_defence_in_the_security_document_names_tests_that_are_there() {
+fn every_defence_in_the_security_document_names_existing_tests() {
     let document = read("SECURITY.md");
     let table = document
         .split("| against | what stands in the way |")

@@ -1,5 +1,5 @@
-//! What reaches the `log` logger of a Rust host: the crates below this library have records of their
-//! own, and the documentation of the crate says which of them show a token.
+//! The records that a Rust host's `log` logger receives. The dependencies of this library write their own; the
+//! documentation of the crate says which of them contain a token.
 
 mod support;
 
@@ -10,7 +10,7 @@ use clopos_auth::{Credentials, Status};
 use clopos_sandbox::{CLIENT_ID, Fault, TEST_BRAND, TEST_INTEGRATOR};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use support::{Bench, failed, status, value};
+use support::{Fixture, failed, status, value};
 
 /// Keeps every record.
 struct Logger(Mutex<Vec<(Level, String, String)>>);
@@ -31,11 +31,11 @@ impl Log for Logger {
 }
 
 impl Logger {
-    /// The level and target of every record that has eight bytes in a row of a text, plain or in
+    /// The level and target of every record that contains any eight consecutive bytes of `text`, plain or in
     /// hexadecimal digits.
-    fn shows(&self, text: &str) -> BTreeSet<(Level, String)> {
+    fn containing(&self, text: &str) -> BTreeSet<(Level, String)> {
         let parts: Vec<_> = text.as_bytes().windows(8).collect();
-        let shows = |record: &str| {
+        let contains = |record: &str| {
             let digits: String = record.split(' ').collect();
             parts.iter().any(|part| {
                 let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -43,7 +43,7 @@ impl Logger {
             })
         };
         let records = self.0.lock().unwrap();
-        let found = records.iter().filter(|(_, _, record)| shows(record));
+        let found = records.iter().filter(|(_, _, record)| contains(record));
         found
             .map(|(level, target, _)| (*level, target.clone()))
             .collect()
@@ -51,13 +51,13 @@ impl Logger {
 }
 
 #[test]
-fn a_rust_hosts_logger_sees_a_token_only_in_the_records_that_the_documentation_names() {
+fn a_rust_logger_receives_a_token_only_in_the_documented_records() {
     log::set_logger(&LOGGER).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let secret = "Zq7-Wx8_Yv9+Ku0";
     let mut tokens = Vec::new();
-    for bench in [Bench::start(), Bench::with_tls()] {
-        let client = bench.client(&bench.config());
+    for fixture in [Fixture::start(), Fixture::with_tls()] {
+        let client = fixture.client(&fixture.config());
         tokens.push(value(client.get_token(None)));
         tokens.push(value(client.authenticate(None)));
         assert_eq!(status(client.get_token(None)), Status::Ok);
@@ -67,21 +67,24 @@ fn a_rust_hosts_logger_sees_a_token_only_in_the_records_that_the_documentation_n
             Fault::RequestClose,
             Fault::BodyTruncated,
         ] {
-            bench.sandbox.fail(fault);
+            fixture.sandbox.fail(fault);
             let credentials = Credentials::new(CLIENT_ID, secret, TEST_BRAND, TEST_INTEGRATOR);
-            let mut config = bench.config();
+            let mut config = fixture.config();
             config.set_max_attempts(1).unwrap();
             failed(
-                bench
+                fixture
                     .client_for(credentials.unwrap(), &config)
                     .get_token(None),
             );
         }
     }
-    assert!(!LOGGER.shows("POST http").is_empty(), "no record at all");
-    assert_eq!(LOGGER.shows(secret), BTreeSet::new());
+    assert!(
+        !LOGGER.containing("POST http").is_empty(),
+        "no record at all"
+    );
+    assert_eq!(LOGGER.containing(secret), BTreeSet::new());
     let documented = BTreeSet::from([(Level::Trace, "ureq_proto::util".to_owned())]);
     for token in tokens {
-        assert_eq!(LOGGER.shows(&token), documented);
+        assert_eq!(LOGGER.containing(&token), documented);
     }
 }

@@ -1,4 +1,4 @@
-//! Links as bad as stores have them. A token still arrives within the default time-out.
+//! Slow and lossy links. A token still arrives within the default timeout.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use crate::dns::NameServer;
 use crate::lab::{self, ARRIVING, DOMAIN, Lab, STORE_V4};
 use crate::support::{SECOND, credentials, value};
 
-/// What an exchange over a good link has: a look-up, a connection, a handshake, a request.
+/// Signs in with a new client (look-up, connection, handshake, request) and returns the time that it took.
 fn sign_in(lab: &Lab, sandbox: &Sandbox, port: u16, what: &str) -> Duration {
     let names = NameServer::start(lab);
     names.set(&format!("link.{DOMAIN}"), &[IpAddr::V4(STORE_V4)]);
@@ -31,8 +31,8 @@ fn sign_in(lab: &Lab, sandbox: &Sandbox, port: u16, what: &str) -> Duration {
     took
 }
 
-/// Loses packets of these protocols, in both directions, and counts all and those. Names are asked for
-/// over UDP, of a server in the store: what that needs to know over a bad link is its own business.
+/// Drops this percentage of the packets of these protocols in both directions, and counts all and the dropped
+/// ones.
 fn lose(lab: &Lab, protocols: &str, percent: u32) {
     for nft in [Lab::nft_store, Lab::nft_till] {
         nft(lab, ARRIVING);
@@ -47,7 +47,7 @@ fn lose(lab: &Lab, protocols: &str, percent: u32) {
     }
 }
 
-/// How many packets came to where they may be lost, each way, and how many were.
+/// All packets and the dropped ones, in each direction.
 fn losses(lab: &Lab) -> [(u64, u64); 2] {
     [Lab::nft_store, Lab::nft_till].map(|nft| {
         let rules = nft(lab, "list chain inet lab arriving");
@@ -59,17 +59,17 @@ fn losses(lab: &Lab) -> [(u64, u64); 2] {
     })
 }
 
-/// Whatever luck had it, there was a link that loses.
-fn has_lost(lab: &Lab) {
+/// Checks that packets passed the rule that drops them. How many it drops is random.
+fn assert_lossy(lab: &Lab) {
     let counts = losses(lab);
     for (all, lost) in counts {
         lab::announce(format_args!("| {lost} of {all} packets lost one way"));
-        // The handshakes of TCP and of TLS, and the request or the answer.
+        // The handshakes of TCP and TLS, and the request or the response.
         assert!(all >= 3, "{counts:?}");
     }
 }
 
-/// Passes every byte on, so much later.
+/// Starts a relay that forwards every byte after `delay`, and returns its port.
 fn relay(lab: &Lab, to: SocketAddr, delay: Duration) -> u16 {
     fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
         let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
@@ -94,7 +94,7 @@ fn relay(lab: &Lab, to: SocketAddr, delay: Duration) -> u16 {
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // As long as a handshake of TCP would have taken.
+                // The time that the handshake of TCP would have taken.
                 thread::sleep(2 * delay);
                 let server = TcpStream::connect(to).unwrap();
                 for stream in [&client, &server] {
@@ -115,7 +115,7 @@ fn a_token_arrives_over_a_link_that_loses_30_percent() {
         let sandbox = lab.sandbox(|_| ());
         lose(lab, "tcp", 30);
         sign_in(lab, &sandbox, sandbox.port(), "30 % loss of TCP, each way");
-        has_lost(lab);
+        assert_lossy(lab);
     });
 }
 
@@ -137,7 +137,7 @@ fn a_token_arrives_over_a_link_of_32_kbit() {
         let sandbox = lab.sandbox(|_| ());
         lab.shape("32kbit");
         let took = sign_in(lab, &sandbox, sandbox.port(), "32 kbit/s");
-        // The first 1600 bytes pass at once.
+        // The first 1600 bytes pass without a delay.
         assert!(
             took > Duration::from_millis(50),
             "{took:?}: it was not slow"
@@ -158,7 +158,7 @@ fn a_token_arrives_over_a_link_that_is_slow_and_late_and_loses_packets() {
             lose(lab, "tcp", 10);
             let what = "10 % loss, 0.5 s of delay and 32 kbit/s at once, each way";
             sign_in(lab, &sandbox, port, what);
-            has_lost(lab);
+            assert_lossy(lab);
         },
     );
 }

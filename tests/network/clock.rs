@@ -1,5 +1,4 @@
-//! The device's clocks, shifted by what a test says: time that passes by itself, and more of it on
-//! command.
+//! The device's real clocks, shifted by an offset that a test sets.
 #![allow(dead_code)] // Every test program uses a part of it.
 
 use std::sync::Arc;
@@ -19,7 +18,7 @@ impl ShiftedClock {
         Arc::default()
     }
 
-    /// Lets the device sleep for so long; both clocks go on.
+    /// Lets the device sleep: both clocks move on by `time`.
     pub fn sleep(&self, time: Duration) {
         self.lifetime_nanos
             .fetch_add(time.as_nanos() as u64, Ordering::SeqCst);

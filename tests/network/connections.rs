@@ -1,4 +1,4 @@
-//! Connections that are kept, dropped, half-open.
+//! When a connection is reused, and what happens if the server has ended it.
 
 use std::time::{Duration, Instant};
 
@@ -7,40 +7,40 @@ use clopos_sandbox::{Fault, Step};
 
 use crate::clock::ShiftedClock;
 use crate::lab::{self, ARRIVING, STORE_V4};
-use crate::support::{Bench, HOUR, MS, SECOND, credentials, failed, until, value};
+use crate::support::{Fixture, HOUR, MS, SECOND, credentials, failed, until, value};
 
-/// A kept connection, and everything to look at it.
-struct Scene {
-    bench: Bench,
+/// A client with an idle connection, and its sandbox and clock.
+struct IdleConnection {
+    fixture: Fixture,
     clock: std::sync::Arc<ShiftedClock>,
     client: Client,
 }
 
-impl Scene {
-    /// After one sign-in.
-    fn kept() -> Scene {
-        let bench = Bench::with_tls();
+impl IdleConnection {
+    /// Makes a client and signs in once.
+    fn new() -> IdleConnection {
+        let fixture = Fixture::with_tls();
         let clock = ShiftedClock::new();
-        let mut config = bench.config();
+        let mut config = fixture.config();
         clopos_auth::testing::set_clock(&mut config, clock.clock());
-        let client = bench.client(&config);
+        let client = fixture.client(&config);
         value(client.authenticate(None));
-        Scene {
-            bench,
+        IdleConnection {
+            fixture,
             clock,
             client,
         }
     }
 
     fn connections(&self) -> u64 {
-        self.bench.sandbox.connections()
+        self.fixture.sandbox.connections()
     }
 
     fn failures(&self) -> usize {
-        self.bench.log.count(LogLevel::Warn, "") + self.bench.log.count(LogLevel::Error, "")
+        self.fixture.log.count(LogLevel::Warn, "") + self.fixture.log.count(LogLevel::Error, "")
     }
 
-    /// Signs in again, as quickly as if nothing were wrong.
+    /// Signs in again within a second and without a failed attempt.
     fn sign_in(&self) {
         let start = Instant::now();
         value(self.client.authenticate(None));
@@ -50,80 +50,80 @@ impl Scene {
 }
 
 #[test]
-fn a_connection_is_kept_for_the_next_exchange() {
-    let scene = Scene::kept();
+fn a_connection_is_reused_for_the_next_sign_in() {
+    let idle = IdleConnection::new();
     for _ in 0..3 {
-        scene.sign_in();
+        idle.sign_in();
     }
-    assert_eq!(scene.connections(), 1);
-    assert_eq!(scene.bench.requests(), 4);
+    assert_eq!(idle.connections(), 1);
+    assert_eq!(idle.fixture.requests(), 4);
 }
 
 #[test]
-fn a_connection_that_the_server_dropped_meanwhile_is_replaced_without_a_failure() {
+fn a_connection_dropped_while_idle_is_replaced_without_a_failure() {
     for end in [Step::Close, Step::Reset] {
-        let scene = Scene::kept();
+        let idle = IdleConnection::new();
         let steps = vec![Step::Grant, end];
-        scene.bench.sandbox.fail_times(Fault::Request(steps), 1);
-        scene.sign_in();
-        until("the server has dropped it", || {
-            scene.bench.sandbox.scripts_ended() == 1
+        idle.fixture.sandbox.fail_times(Fault::Request(steps), 1);
+        idle.sign_in();
+        until("the server has ended the connection", || {
+            idle.fixture.sandbox.scripts_ended() == 1
         });
-        scene.sign_in();
-        assert_eq!(scene.connections(), 2);
-        assert_eq!(scene.bench.requests(), 3);
+        idle.sign_in();
+        assert_eq!(idle.connections(), 2);
+        assert_eq!(idle.fixture.requests(), 3);
     }
 }
 
 #[test]
-fn a_request_that_meets_the_servers_good_bye_is_sent_again_at_once_without_a_failure() {
-    let waited_too_long = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n".to_vec();
-    let without_good_bye = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n".to_vec();
+fn a_request_on_a_connection_that_the_server_ends_is_sent_again_without_a_failure() {
+    let timeout = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n".to_vec();
+    let timeout_without_close =
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n".to_vec();
     for end in [
         vec![Step::Close],
         vec![Step::Reset],
         vec![],
-        vec![Step::Send(waited_too_long), Step::Close],
-        vec![Step::Send(without_good_bye), Step::Hang],
+        vec![Step::Send(timeout), Step::Close],
+        vec![Step::Send(timeout_without_close), Step::Hang],
     ] {
-        let scene = Scene::kept();
-        // Reads the request and ends the kept connection instead of answering.
-        scene
-            .bench
+        let idle = IdleConnection::new();
+        // The server reads the request and ends the connection instead of responding.
+        idle.fixture
             .sandbox
             .fail_times(Fault::Request(end.clone()), 1);
-        scene.sign_in();
-        assert_eq!(scene.connections(), 2, "{end:?}");
-        assert_eq!(scene.bench.requests(), 3, "{end:?}");
+        idle.sign_in();
+        assert_eq!(idle.connections(), 2, "{end:?}");
+        assert_eq!(idle.fixture.requests(), 3, "{end:?}");
     }
 }
 
 #[test]
-fn it_is_sent_again_once_and_then_it_is_a_failure() {
-    let scene = Scene::kept();
-    scene.bench.sandbox.fail(Fault::RequestClose);
-    // Not long enough for the attempt after the first pause.
-    let error = failed(scene.client.authenticate(Some(100 * MS)));
+fn a_request_is_sent_again_only_once() {
+    let idle = IdleConnection::new();
+    idle.fixture.sandbox.fail(Fault::RequestClose);
+    // Too short for the attempt after the first pause.
+    let error = failed(idle.client.authenticate(Some(100 * MS)));
     assert_eq!(error.status(), Status::Connect, "{error}");
-    assert_eq!(scene.bench.requests(), 3);
-    assert_eq!(scene.failures(), 1);
+    assert_eq!(idle.fixture.requests(), 3);
+    assert_eq!(idle.failures(), 1);
 }
 
 #[test]
-fn a_connection_is_not_kept_across_a_sleep() {
-    let scene = Scene::kept();
-    scene.clock.sleep(10 * SECOND);
-    scene.sign_in();
-    assert_eq!(scene.connections(), 1);
-    scene.clock.sleep(16 * SECOND);
-    scene.sign_in();
-    assert_eq!(scene.connections(), 2);
-    scene.clock.sleep(HOUR);
-    scene.sign_in();
-    assert_eq!(scene.connections(), 3);
+fn a_connection_is_not_reused_after_16_s_of_sleep() {
+    let idle = IdleConnection::new();
+    idle.clock.sleep(10 * SECOND);
+    idle.sign_in();
+    assert_eq!(idle.connections(), 1);
+    idle.clock.sleep(16 * SECOND);
+    idle.sign_in();
+    assert_eq!(idle.connections(), 2);
+    idle.clock.sleep(HOUR);
+    idle.sign_in();
+    assert_eq!(idle.connections(), 3);
 }
 
-/// Where the till's end of a connection to the store's `port` is, from the kernel's table.
+/// The local port of the connection to `port`, from the kernel's table.
 fn local_port(port: u16) -> u16 {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let suffix = format!(":{port:04X}");
@@ -138,9 +138,9 @@ fn local_port(port: u16) -> u16 {
 }
 
 #[test]
-fn a_kept_connection_whose_peer_vanished_costs_3_s_and_not_a_whole_attempt() {
+fn a_reused_connection_whose_peer_vanished_adds_less_than_4500_ms() {
     lab::run(
-        a_kept_connection_whose_peer_vanished_costs_3_s_and_not_a_whole_attempt,
+        a_reused_connection_whose_peer_vanished_adds_less_than_4500_ms,
         |lab| {
             let sandbox = lab.sandbox(|_| ());
             let clock = ShiftedClock::new();
@@ -162,7 +162,7 @@ fn a_kept_connection_whose_peer_vanished_costs_3_s_and_not_a_whole_attempt() {
                 lab.nft_store(&format!("add rule inet lab arriving tcp sport {port} drop"));
             };
 
-            // A router forgot it within seconds: the kernel notices that nothing is acknowledged.
+            // A router has forgotten the connection: the kernel notices that nothing is acknowledged.
             let client = Client::new(credentials(), &config).unwrap();
             sign_in(&client);
             vanish();
@@ -170,10 +170,10 @@ fn a_kept_connection_whose_peer_vanished_costs_3_s_and_not_a_whole_attempt() {
             lab::announce(format_args!("| peer vanished: {took:?}"));
             assert!(took < Duration::from_millis(4500), "{took:?}");
             assert_eq!(sandbox.connections(), 2);
-            // And that was nobody's failure: the next one may leave at once.
+            // This was no failed attempt: the next request may be sent immediately.
             assert!(sign_in(&client) < SECOND);
 
-            // The device slept: the connection is not even tried.
+            // After a sleep the connection is not tried.
             vanish();
             clock.sleep(HOUR);
             let took = sign_in(&client);

@@ -1,4 +1,4 @@
-//! A name server that a test controls: what each name has, and how asking for it goes wrong.
+//! A name server that a test controls: the addresses of each name, and the fault of its responses.
 #![allow(dead_code)] // Every test program uses a part of it.
 
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use crate::lab::{Lab, STORE_V4};
 const A: u16 = 1;
 const AAAA: u16 = 28;
 
-/// How a question is answered.
+/// How the name server responds. `…Tcp` and `Oversize`: the response over UDP is marked as truncated, so that the
+/// resolver asks again over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsFault {
     None,
@@ -23,17 +24,17 @@ pub enum DnsFault {
     Silent,
     /// With bytes that are no DNS.
     Garbage,
-    /// Cut off; over TCP, the connection is reset after the question.
+    /// Over TCP, the connection is reset after the question.
     ResetTcp,
-    /// Cut off; over TCP, the answer ends in the middle.
-    CutTcp,
-    /// Cut off; over TCP, a byte comes every 100 ms.
+    /// Over TCP, the response ends in the middle.
+    TruncateTcp,
+    /// Over TCP, a byte is sent every 100 ms.
     DripTcp,
-    /// Cut off; over TCP, 3000 addresses of which only the first is of use.
+    /// Over TCP, 3000 addresses, of which only the first can be reached.
     Oversize,
-    /// So late.
+    /// After this time.
     Slow(Duration),
-    /// NXDOMAIN, so many times.
+    /// With NXDOMAIN, this many times.
     Flap(u32),
 }
 
@@ -43,14 +44,14 @@ struct Name {
     fault: DnsFault,
 }
 
-/// Dropping it leaves its threads to the end of the process.
+/// Its threads run until the end of the process.
 #[derive(Clone)]
 pub struct NameServer {
     names: Arc<Mutex<HashMap<String, Name>>>,
 }
 
 impl NameServer {
-    /// Answers in the store, where the till's `resolv.conf` expects it.
+    /// Starts it in the store, at the address in the till's `resolv.conf`.
     pub fn start(lab: &Lab) -> NameServer {
         let server = NameServer {
             names: Arc::default(),
@@ -88,28 +89,31 @@ impl NameServer {
             let Some(question) = Question::parse(&buffer[..length]) else {
                 continue;
             };
-            let answer = match self.consult(&question) {
+            let response = match self.look_up(&question) {
                 (_, DnsFault::Silent) => continue,
                 (_, DnsFault::Garbage) => vec![0xFF; 40],
-                (_, DnsFault::Code(code)) => question.answer(&[], code, false),
+                (_, DnsFault::Code(code)) => question.response(&[], code, false),
                 (
                     _,
-                    DnsFault::ResetTcp | DnsFault::CutTcp | DnsFault::DripTcp | DnsFault::Oversize,
-                ) => question.answer(&[], 0, true),
+                    DnsFault::ResetTcp
+                    | DnsFault::TruncateTcp
+                    | DnsFault::DripTcp
+                    | DnsFault::Oversize,
+                ) => question.response(&[], 0, true),
                 (addresses, DnsFault::Slow(time)) => {
-                    let answer = question.answer(&addresses, 0, false);
+                    let response = question.response(&addresses, 0, false);
                     let socket = socket.try_clone().unwrap();
                     thread::spawn(move || {
                         thread::sleep(time);
-                        socket.send_to(&answer, from)
+                        socket.send_to(&response, from)
                     });
                     continue;
                 }
                 (addresses, DnsFault::None | DnsFault::Flap(_)) => {
-                    question.answer(&addresses, 0, false)
+                    question.response(&addresses, 0, false)
                 }
             };
-            let _: Result<usize, _> = socket.send_to(&answer, from);
+            let _: Result<usize, _> = socket.send_to(&response, from);
         }
     }
 
@@ -123,7 +127,7 @@ impl NameServer {
             let Some(question) = Question::parse(&bytes) else {
                 return;
             };
-            let (mut addresses, fault) = self.consult(&question);
+            let (mut addresses, fault) = self.look_up(&question);
             if fault == DnsFault::ResetTcp {
                 return reset(&stream);
             }
@@ -131,10 +135,10 @@ impl NameServer {
                 let unused = IpAddr::from([198, 51, 100, 1]);
                 addresses.resize(3000, unused);
             }
-            let answer = question.answer(&addresses, 0, false);
-            let mut bytes = (answer.len() as u16).to_be_bytes().to_vec();
-            bytes.extend(answer);
-            if fault == DnsFault::CutTcp {
+            let response = question.response(&addresses, 0, false);
+            let mut bytes = (response.len() as u16).to_be_bytes().to_vec();
+            bytes.extend(response);
+            if fault == DnsFault::TruncateTcp {
                 bytes.truncate(bytes.len() / 2);
             }
             let step = match fault {
@@ -149,13 +153,13 @@ impl NameServer {
                     thread::sleep(Duration::from_millis(100));
                 }
             }
-            if fault == DnsFault::CutTcp {
+            if fault == DnsFault::TruncateTcp {
                 return;
             }
         }
     }
 
-    fn consult(&self, question: &Question) -> (Vec<IpAddr>, DnsFault) {
+    fn look_up(&self, question: &Question) -> (Vec<IpAddr>, DnsFault) {
         let mut names = self.names.lock().unwrap();
         let Some(name) = names.get_mut(&question.name) else {
             return (Vec::new(), DnsFault::Code(3));
@@ -178,7 +182,7 @@ impl NameServer {
     }
 }
 
-/// Ends a connection with an RST.
+/// Closes a connection with a reset (RST).
 pub fn reset(stream: &TcpStream) {
     use std::os::fd::AsRawFd;
     let linger = libc::linger {
@@ -200,7 +204,7 @@ pub fn reset(stream: &TcpStream) {
 
 struct Question {
     id: [u8; 2],
-    /// Everything behind the header, up to where an answer begins.
+    /// The question section, which a response repeats.
     section: Vec<u8>,
     name: String,
     kind: u16,
@@ -229,8 +233,8 @@ impl Question {
         })
     }
 
-    fn answer(&self, addresses: &[IpAddr], code: u8, cut_off: bool) -> Vec<u8> {
-        let flags = 0x84 | if cut_off { 0x02 } else { 0 };
+    fn response(&self, addresses: &[IpAddr], code: u8, truncated: bool) -> Vec<u8> {
+        let flags = 0x84 | if truncated { 0x02 } else { 0 };
         let count = (addresses.len() as u16).to_be_bytes();
         let mut bytes = vec![self.id[0], self.id[1], flags | 0x01, 0x80 | code];
         bytes.extend([0, 1, count[0], count[1], 0, 0, 0, 0]);

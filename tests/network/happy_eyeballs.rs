@@ -1,5 +1,5 @@
-//! RFC 8305, through real interfaces and a real resolver. Order and timing are tested in
-//! `src/connect/tests.rs` and `src/connect/race.rs`.
+//! RFC 8305 (Happy Eyeballs) with real interfaces and a real resolver. Order and timing are tested in
+//! `src/connect/tests/racing.rs` and `src/connect/race.rs`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -11,36 +11,36 @@ use crate::dns::NameServer;
 use crate::lab::{self, ARRIVING, DOMAIN, Lab, STORE_V4, v6};
 use crate::support::{MS, SECOND, credentials, failed, until, value};
 
-/// More addresses of the store's, for which something is in the way.
+/// More addresses of the store, whose packets the firewall drops or rejects.
 const BAD_V6: IpAddr = IpAddr::V6(v6(3));
 const BAD_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 const GOOD_V4: IpAddr = IpAddr::V4(STORE_V4);
 
-struct Scene<'a> {
+struct Setup<'a> {
     lab: &'a Lab,
     names: NameServer,
     sandbox: Sandbox,
 }
 
-impl Scene<'_> {
-    fn new(lab: &Lab) -> Scene<'_> {
+impl Setup<'_> {
+    fn new(lab: &Lab) -> Setup<'_> {
         lab.ip_store("address add 192.0.2.3/24 dev wire");
         lab.ip_store("address add 2001:db8::3/64 dev wire nodad");
         lab.nft_store(ARRIVING);
-        // Every packet that is refused gets its answer.
+        // The kernel sends an ICMP error for every rejected packet.
         let limit = "/proc/sys/net/ipv4/icmp_ratelimit";
         lab.in_store(|| std::fs::write(limit, "0").unwrap());
-        let scene = Scene {
+        let setup = Setup {
             lab,
             names: NameServer::start(lab),
             sandbox: lab.sandbox(|_| ()),
         };
-        scene.names.set(&format!("good.{DOMAIN}"), &[GOOD_V4]);
-        scene
+        setup.names.set(&format!("good.{DOMAIN}"), &[GOOD_V4]);
+        setup
     }
 
-    /// What becomes of packets to the bad addresses.
-    fn spoil(&self, v4: &str, v6: &str) {
+    /// Sets what the firewall does with packets to the bad addresses.
+    fn set_firewall(&self, v4: &str, v6: &str) {
         self.lab.nft_store(&format!(
             "flush chain inet lab arriving; \
              add rule inet lab arriving ip daddr 192.0.2.3 meta l4proto tcp {v4}; \
@@ -65,8 +65,8 @@ impl Scene<'_> {
         Client::new(credentials(), &config).unwrap()
     }
 
-    /// How long the quickest of a few first sign-ins takes.
-    fn time(&self, host: &str) -> Duration {
+    /// The time of the fastest of three sign-ins with new clients.
+    fn fastest(&self, host: &str) -> Duration {
         (0..3)
             .map(|_| {
                 let client = self.client(host);
@@ -78,83 +78,84 @@ impl Scene<'_> {
             .unwrap()
     }
 
-    /// How much longer that takes with these addresses than with a single good one.
-    fn cost(&self, addresses: &[IpAddr]) -> Duration {
+    /// The time that these addresses add, compared with one good address.
+    fn added_time(&self, addresses: &[IpAddr]) -> Duration {
         self.names.set(&format!("bad.{DOMAIN}"), addresses);
-        self.time("bad").saturating_sub(self.time("good"))
+        self.fastest("bad").saturating_sub(self.fastest("good"))
     }
 }
 
 #[test]
-fn an_ipv6_that_black_holes_costs_at_most_300_ms() {
-    lab::run(an_ipv6_that_black_holes_costs_at_most_300_ms, |lab| {
-        let scene = Scene::new(lab);
-        scene.spoil("drop", "drop");
-        let cost = scene.cost(&[BAD_V6, GOOD_V4]);
-        lab::announce(format_args!("| IPv6 black hole: {cost:?} more"));
-        // Less would mean that IPv6 was not tried first.
-        assert!((200 * MS..300 * MS).contains(&cost), "{cost:?}");
-    });
+fn an_ipv6_address_that_drops_packets_adds_at_most_300_ms() {
+    lab::run(
+        an_ipv6_address_that_drops_packets_adds_at_most_300_ms,
+        |lab| {
+            let setup = Setup::new(lab);
+            setup.set_firewall("drop", "drop");
+            let added = setup.added_time(&[BAD_V6, GOOD_V4]);
+            lab::announce(format_args!("| IPv6 packets dropped: {added:?} more"));
+            // Less would mean that IPv6 was not tried first.
+            assert!((200 * MS..300 * MS).contains(&added), "{added:?}");
+        },
+    );
 }
 
 #[test]
-fn an_address_that_a_router_calls_unreachable_costs_nothing() {
+fn an_address_reported_as_unreachable_adds_less_than_100_ms() {
     lab::run(
-        an_address_that_a_router_calls_unreachable_costs_nothing,
+        an_address_reported_as_unreachable_adds_less_than_100_ms,
         |lab| {
-            let scene = Scene::new(lab);
-            // Only for IPv4: over a cable without any latency, an ICMPv6 error comes back while connect()
-            // still holds the socket, and the kernel puts it off to the next retransmission.
+            let setup = Setup::new(lab);
+            // Only for IPv4: over a cable without latency, an ICMPv6 error arrives while connect() still holds
+            // the socket, and the kernel handles it only at the next retransmission.
             for (what, v4) in [
                 ("ENETUNREACH", "counter reject with icmp net-unreachable"),
                 ("EHOSTUNREACH", "counter reject with icmp host-unreachable"),
             ] {
-                scene.spoil(v4, "drop");
-                let cost = scene.cost(&[BAD_V4, GOOD_V4]);
-                lab::announce(format_args!("| {what}: {cost:?} more"));
-                assert!(cost < 100 * MS, "{what}: {cost:?}");
-                assert!(scene.bad_v4_was_tried(), "{what}");
+                setup.set_firewall(v4, "drop");
+                let added = setup.added_time(&[BAD_V4, GOOD_V4]);
+                lab::announce(format_args!("| {what}: {added:?} more"));
+                assert!(added < 100 * MS, "{what}: {added:?}");
+                assert!(setup.bad_v4_was_tried(), "{what}");
             }
         },
     );
 }
 
 #[test]
-fn a_network_without_a_route_is_passed_over_at_once() {
-    lab::run(a_network_without_a_route_is_passed_over_at_once, |lab| {
-        let scene = Scene::new(lab);
-        scene.spoil("drop", "drop");
-        lab.ip_till("route add unreachable 2001:db8:1::/48");
-        lab.ip_till("route add blackhole 2001:db8:2::/48");
-        lab.ip_till("route add prohibit 2001:db8:3::/48");
-        // The system sorts what has no route behind what has: the bad IPv4 comes first, and then the
-        // families alternate.
-        let lost: [IpAddr; 4] = [
-            "2001:db8:1::1".parse().unwrap(),
-            "2001:db8:2::1".parse().unwrap(),
-            "2001:db8:3::1".parse().unwrap(),
-            "2001:db8:4::1".parse().unwrap(),
-        ];
-        for lost in lost {
-            let cost = scene.cost(
-                &[lost, BAD_V4]
-                    .into_iter()
-                    .chain([GOOD_V4])
-                    .collect::<Vec<_>>(),
-            );
-            assert!(cost < 300 * MS, "{lost}: {cost:?}");
-        }
-        // And with nothing but those there is an error at once, which names each.
-        scene.names.set(&format!("bad.{DOMAIN}"), &lost);
-        let start = Instant::now();
-        let error = failed(scene.client("bad").authenticate(None));
-        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
-        assert_eq!(error.status(), Status::Connect);
-        for lost in lost {
-            assert!(error.message().contains(&lost.to_string()), "{error}");
-        }
-        assert!(error.message().contains("unreachable"), "{error}");
-    });
+fn an_address_without_a_route_adds_no_delay_and_is_named() {
+    lab::run(
+        an_address_without_a_route_adds_no_delay_and_is_named,
+        |lab| {
+            let setup = Setup::new(lab);
+            setup.set_firewall("drop", "drop");
+            lab.ip_till("route add unreachable 2001:db8:1::/48");
+            lab.ip_till("route add blackhole 2001:db8:2::/48");
+            lab.ip_till("route add prohibit 2001:db8:3::/48");
+            // The system sorts addresses without a route last: the bad IPv4 address comes first, and then the
+            // families alternate.
+            let unreachable: [IpAddr; 4] = [
+                "2001:db8:1::1".parse().unwrap(),
+                "2001:db8:2::1".parse().unwrap(),
+                "2001:db8:3::1".parse().unwrap(),
+                "2001:db8:4::1".parse().unwrap(),
+            ];
+            for address in unreachable {
+                let added = setup.added_time(&[address, BAD_V4, GOOD_V4]);
+                assert!(added < 300 * MS, "{address}: {added:?}");
+            }
+            // With only these addresses there is an error immediately, which names each.
+            setup.names.set(&format!("bad.{DOMAIN}"), &unreachable);
+            let start = Instant::now();
+            let error = failed(setup.client("bad").authenticate(None));
+            assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+            assert_eq!(error.status(), Status::Connect);
+            for address in unreachable {
+                assert!(error.message().contains(&address.to_string()), "{error}");
+            }
+            assert!(error.message().contains("unreachable"), "{error}");
+        },
+    );
 }
 
 /// How many sockets this process has open.
@@ -168,27 +169,31 @@ fn sockets() -> usize {
 }
 
 #[test]
-fn attempts_that_lost_leave_nothing_open_whoever_won() {
-    lab::run(attempts_that_lost_leave_nothing_open_whoever_won, |lab| {
-        let scene = Scene::new(lab);
-        scene.spoil("drop", "drop");
+fn losing_connection_attempts_leave_no_socket_open() {
+    lab::run(losing_connection_attempts_leave_no_socket_open, |lab| {
+        let setup = Setup::new(lab);
+        setup.set_firewall("drop", "drop");
         let host = format!("bad.{DOMAIN}");
-        let holes: Vec<IpAddr> = (3..9).map(|last| v6(last).into()).collect();
-        for (addresses, wins) in [(&[&holes[..], &[GOOD_V4]].concat(), true), (&holes, false)] {
-            scene.names.set(&host, addresses);
-            let client = scene.client("bad");
+        let bad: Vec<IpAddr> = (3..9).map(|last| v6(last).into()).collect();
+        for (addresses, succeeds) in [(&[&bad[..], &[GOOD_V4]].concat(), true), (&bad, false)] {
+            setup.names.set(&host, addresses);
+            let client = setup.client("bad");
             let before = sockets();
             std::thread::scope(|scope| {
                 let call = scope.spawn(|| client.authenticate(Some(10 * SECOND)));
-                // At least one beside another, or the test would show nothing.
-                until("attempts run side by side", || sockets() >= before + 2);
-                assert_eq!(call.join().unwrap().is_ok(), wins);
+                // Otherwise no attempt would lose.
+                until("two attempts run at the same time", || {
+                    sockets() >= before + 2
+                });
+                assert_eq!(call.join().unwrap().is_ok(), succeeds);
             });
-            // The sandbox is in this process, too: its end of the connection and ours.
-            let kept = if wins { 2 } else { 0 };
-            until("only the winner is open", || sockets() == before + kept);
+            // Both ends of the connection are in this process, because the sandbox is.
+            let kept = if succeeds { 2 } else { 0 };
+            until("only the successful connection is open", || {
+                sockets() == before + kept
+            });
             drop(client);
-            until("nothing is open", || sockets() == before);
+            until("no connection is open", || sockets() == before);
         }
     });
 }
@@ -204,20 +209,20 @@ fn threads() -> Vec<String> {
 }
 
 #[test]
-fn connecting_costs_no_thread_however_many_addresses_there_are() {
+fn connecting_starts_no_thread_for_any_number_of_addresses() {
     lab::run(
-        connecting_costs_no_thread_however_many_addresses_there_are,
+        connecting_starts_no_thread_for_any_number_of_addresses,
         |lab| {
-            let scene = Scene::new(lab);
-            scene.spoil("drop", "drop");
+            let setup = Setup::new(lab);
+            setup.set_firewall("drop", "drop");
             for addresses in [&[BAD_V4][..], &[BAD_V6, BAD_V4, v6(4).into()]] {
-                scene.names.set(&format!("bad.{DOMAIN}"), addresses);
-                let client = scene.client("bad");
+                setup.names.set(&format!("bad.{DOMAIN}"), addresses);
+                let client = setup.client("bad");
                 let (before, idle) = (threads().len(), sockets());
                 std::thread::scope(|scope| {
                     let call = scope.spawn(|| client.authenticate(Some(800 * MS)));
-                    // The caller's and the flight's, and no more once the look-up has ended.
-                    until("the flight connects", || {
+                    // The threads of the caller and the sign-in; the one of the look-up has ended.
+                    until("the sign-in connects", || {
                         sockets() > idle && threads().len() == before + 2
                     });
                     let mut most = 0;
@@ -229,7 +234,7 @@ fn connecting_costs_no_thread_however_many_addresses_there_are() {
                     assert_eq!(failed(call.join().unwrap()).status(), Status::Timeout);
                 });
                 drop(client);
-                until("the flight is over", || {
+                until("the sign-in has ended", || {
                     !threads().iter().any(|name| name == "clopos-auth")
                 });
             }

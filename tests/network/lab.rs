@@ -1,9 +1,8 @@
-//! Two network namespaces with a cable between them: a till, in which a test runs again as a process of
-//! its own, and a store's network, in which sandboxes, name servers and proxies run. What lies between
-//! them is for the test to break: routes, nftables, traffic control.
+//! Two network namespaces with a cable between them: a till, in which a test runs again in its own process,
+//! and a store's network, in which sandboxes, name servers and proxies run. A test injects faults with routes,
+//! nftables and traffic control.
 //!
-//! Needs root, iproute2 and nftables. Where that is not to be had, a test prints `SKIPPED: reason`; with
-//! `CI` set it fails.
+//! Needs root, iproute2 and nftables. Without them a test prints `SKIPPED: reason`; with `CI` set it fails.
 #![allow(dead_code)] // Every test program uses a part of it.
 
 use std::env;
@@ -19,37 +18,39 @@ use std::thread;
 
 use clopos_sandbox::{Sandbox, Settings};
 
-/// The till's addresses.
+use crate::support::test_name;
+
+/// The addresses of the till.
 pub const TILL_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const TILL_V6: Ipv6Addr = v6(1);
-/// The store network's: everything there listens on these.
+/// The addresses of the store's network. All its servers listen on them.
 pub const STORE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub const STORE_V6: Ipv6Addr = v6(2);
 
-/// Addresses of the cable's network.
+/// An IPv6 address on the cable.
 pub const fn v6(last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
 }
 
-/// Every name that a certificate of [`Lab::sandbox`] is for ends so.
+/// The domain of the names in the certificate of [`Lab::sandbox`].
 pub const DOMAIN: &str = "store.test";
 
 const INSIDE: &str = "CLOPOS_TEST_LAB";
 const PREFIX: &str = "clopos-";
 
-/// Says something that is seen even where a test's output is captured.
+/// Prints a line that is shown even if the test's output is captured.
 pub fn announce(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Says that a test cannot run here, and why. On CI, that is a failure.
+/// Prints why a test cannot run here. With `CI` set, fails.
 pub fn skip(reason: &str) {
     announce(format_args!("SKIPPED: {reason}"));
     assert!(env::var_os("CI").is_none(), "skipped on CI: {reason}");
 }
 
-/// Runs `body` in a lab: `test` is the test that calls this, which is run again inside.
-pub fn run<T: Fn()>(test: T, body: impl FnOnce(&Lab)) {
+/// Runs `body` in a lab. `test` is the calling test: it is run again in a process inside the lab.
+pub fn run(test: impl Fn(), body: impl FnOnce(&Lab)) {
     if let Some(lab) = Lab::around() {
         return body(&lab);
     }
@@ -62,26 +63,25 @@ pub fn run<T: Fn()>(test: T, body: impl FnOnce(&Lab)) {
         .args(["netns", "exec", &namespaces.till])
         .arg(env::current_exe().expect("this program has a path"))
         .env(INSIDE, namespaces.name());
-    let output = again(&mut command, test);
+    let output = run_again(&mut command, test);
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
         panic!("in the lab:\n{}", String::from_utf8_lossy(&text));
     }
 }
 
-/// Runs one test of this program again, as the rest of `command`.
-pub fn again<T: Fn()>(command: &mut Command, _test: T) -> Output {
-    let path = std::any::type_name::<T>();
-    let (_, name) = path.split_once("::").expect("a test is in a crate");
+/// Runs one test of this program again: its name and options are appended to `command`.
+pub fn run_again(command: &mut Command, test: impl Fn()) -> Output {
+    let name = test_name(test);
     let output = command
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .output()
-        .expect("a test program can be started");
+        .expect("the test program can be started");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("running 1 test"), "no test is named {name}");
-    // What was announced in there is announced here.
+    // Repeats the lines that it announced.
     for line in text.lines() {
-        // The first comes behind the test's name.
+        // The first one is on the line with the test's name.
         let line = line.split_once(" ... ").map_or(line, |(_, rest)| rest);
         if line.starts_with("| ") || line.starts_with("SKIPPED: ") {
             announce(format_args!("{line}"));
@@ -90,7 +90,7 @@ pub fn again<T: Fn()>(command: &mut Command, _test: T) -> Output {
     output
 }
 
-/// The two namespaces, from outside. Dropping them removes them.
+/// The two namespaces. Dropping this removes them.
 struct Namespaces {
     till: String,
     store: String,
@@ -99,7 +99,7 @@ struct Namespaces {
 impl Namespaces {
     fn build() -> Result<Namespaces, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // SAFETY: takes nothing and cannot fail.
+        // SAFETY: takes no arguments and cannot fail.
         if unsafe { libc::geteuid() } != 0 {
             return Err("not root".into());
         }
@@ -155,7 +155,7 @@ fn remove(namespace: &str) {
     let _ = fs::remove_dir_all(Path::new("/etc/netns").join(namespace));
 }
 
-/// Removes what test programs left behind that were killed.
+/// Removes the namespaces of test programs that were killed.
 fn remove_leftovers() {
     for directory in ["/run/netns", "/etc/netns"] {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -179,7 +179,7 @@ fn ip(arguments: &str) -> Result<String, String> {
     succeeds(Command::new("ip").args(arguments.split(' ')))
 }
 
-/// What it says on stdout.
+/// Runs a command and returns its stdout.
 fn succeeds(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     match output.status.success() {
@@ -191,7 +191,7 @@ fn succeeds(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// The lab from inside; this process is in the till.
+/// The lab, for a process inside the till.
 pub struct Lab {
     till: String,
     store: String,
@@ -206,12 +206,12 @@ impl Lab {
         })
     }
 
-    /// Runs `body` on a thread in the store's network. Threads that it starts are there, too.
+    /// Runs `body` on a thread in the store's network. Threads that it starts are also in that network.
     pub fn in_store<R: Send>(&self, body: impl FnOnce() -> R + Send) -> R {
         let path = PathBuf::from("/run/netns").join(&self.store);
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let namespace = File::open(path).expect("the namespace is there");
+                let namespace = File::open(path).expect("the namespace exists");
                 // SAFETY: the descriptor is open; only this thread changes its network.
                 let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
                 assert_eq!(entered, 0, "{}", io::Error::last_os_error());
@@ -223,7 +223,7 @@ impl Lab {
         })
     }
 
-    /// A sandbox in the store's network, on both families.
+    /// Starts a sandbox in the store's network, for IPv4 and IPv6.
     pub fn sandbox(&self, change: impl FnOnce(&mut Settings) + Send) -> Sandbox {
         self.in_store(|| {
             let mut settings = Settings {
@@ -250,7 +250,7 @@ impl Lab {
         self.nft(&self.store, script)
     }
 
-    /// The same in the till.
+    /// Runs an nftables script in the till.
     pub fn nft_till(&self, script: &str) -> String {
         self.nft(&self.till, script)
     }
@@ -261,7 +261,7 @@ impl Lab {
         succeeds(&mut command).unwrap()
     }
 
-    /// Sends no more than `rate` in either direction.
+    /// Limits the cable to `rate` in each direction.
     pub fn shape(&self, rate: &str) {
         for namespace in [&self.till, &self.store] {
             let tbf = format!("qdisc add dev wire root tbf rate {rate} burst 1600 latency 2s");
@@ -274,6 +274,6 @@ impl Lab {
     }
 }
 
-/// A chain that sees every packet that arrives in the store, before anything else does.
+/// An nftables chain that sees every arriving packet before anything else does.
 pub const ARRIVING: &str = "add table inet lab; \
     add chain inet lab arriving { type filter hook prerouting priority -300; }";

@@ -1,5 +1,5 @@
-//! The network as stores have it: name servers, proxies, links and certificates that are broken.
-//! Faults by stage are in `tests/faults.rs`.
+//! Networks as stores have them, with faults in name servers, proxies, links and certificates, and the doctor
+//! (`examples/c/doctor.c`) in such networks. A matrix of all faults at all stages is in `tests/faults.rs`.
 #![cfg(target_os = "linux")]
 
 #[path = "../support/mod.rs"]
@@ -8,10 +8,9 @@ mod support;
 mod bad_links;
 mod clock;
 mod connections;
-mod diagnosis;
 mod dns;
+mod doctor;
 mod happy_eyeballs;
-mod input;
 mod lab;
 mod proxies;
 mod trust;

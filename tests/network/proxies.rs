@@ -1,4 +1,4 @@
-//! Proxies: real ones from Debian, and ones that go wrong.
+//! Real proxies (tinyproxy and squid), and the environment variables that choose one.
 
 use std::ffi::{CStr, c_char};
 use std::fs::{self, File, Permissions};
@@ -12,16 +12,16 @@ use clopos_auth::{Client, Config, Error, Roots, Status, Token};
 use clopos_sandbox::Sandbox;
 
 use crate::lab::{self, Lab, STORE_V4};
-use crate::support::{Child, credentials, failed, noted, text_of, until, value};
+use crate::support::{Child, credentials, failed, recorded, text_of, until, value};
 
 const USER: &str = "till";
-/// Every character that has a meaning in a URL, and one that is not ASCII.
+/// The characters with a meaning in a URL, and one that is not ASCII.
 const PASSWORD: &str = "p@ss:w/o%rd\u{e9}";
-/// tinyproxy's settings take no others.
+/// tinyproxy's settings accept only letters and digits.
 const SIMPLE_PASSWORD: &str = "swordfish";
 const PASSWORD_IN_URL: &str = "p%40ss%3Aw%2Fo%25rd%C3%A9";
 
-/// A running proxy in the store, killed when dropped.
+/// A running proxy in the store. Dropping it kills the process.
 struct Proxy {
     process: Process,
     directory: PathBuf,
@@ -29,6 +29,20 @@ struct Proxy {
 }
 
 impl Proxy {
+    /// Starts tinyproxy, which allows connections to one port. Returns `None` if it is not installed.
+    fn tinyproxy(lab: &Lab, allowed_port: u16, with_password: bool) -> Option<Proxy> {
+        Proxy::start(lab, "tinyproxy", |directory, port| {
+            tinyproxy(directory, port, allowed_port, with_password)
+        })
+    }
+
+    /// Starts squid, which allows connections to one port with a password.
+    fn squid(lab: &Lab, allowed_port: u16) -> Option<Proxy> {
+        Proxy::start(lab, "squid", |directory, port| {
+            squid(directory, port, allowed_port)
+        })
+    }
+
     fn start(
         lab: &Lab,
         name: &str,
@@ -41,7 +55,7 @@ impl Proxy {
         }
         let directory = std::env::temp_dir().join(format!("clopos-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        // Proxies give up being root, and write their logs afterwards.
+        // Proxies write their logs after they have given up root.
         fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
         let (process, port) = lab.in_store(|| {
             let port = TcpListener::bind((STORE_V4, 0))
@@ -153,20 +167,20 @@ fn config(sandbox: &Sandbox, proxy: &str) -> Config {
 }
 
 fn sign_in(config: &Config) -> Result<Token, Error> {
-    noted(
+    recorded(
         Client::new(credentials(), config)
             .unwrap()
             .authenticate(None),
     )
 }
 
-fn is_refused(config: &Config, http_status: Option<u16>, words: &[&str]) {
+fn assert_refused(config: &Config, http_status: Option<u16>, parts: &[&str]) {
     let error = failed(sign_in(config));
     lab::announce(format_args!("| {error}"));
     assert_eq!(error.status(), Status::Proxy, "{error}");
     assert_eq!(error.http_status(), http_status, "{error}");
-    for word in words {
-        assert!(error.message().contains(word), "no {word:?} in {error}");
+    for part in parts {
+        assert!(error.message().contains(part), "no {part:?} in {error}");
     }
     for secret in [PASSWORD, PASSWORD_IN_URL, "wrong-secret"] {
         assert!(!format!("{error} {error:?}").contains(secret), "{error}");
@@ -174,72 +188,72 @@ fn is_refused(config: &Config, http_status: Option<u16>, words: &[&str]) {
 }
 
 #[test]
-fn tinyproxy_is_passed_and_its_refusals_are_explained() {
-    lab::run(tinyproxy_is_passed_and_its_refusals_are_explained, |lab| {
-        let sandbox = lab.sandbox(|_| ());
-        let port = sandbox.port();
-        let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, false);
-        let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
-            return;
-        };
-        let config = config(&sandbox, &proxy.url(""));
-        value(sign_in(&config));
-        let connect = format!("CONNECT {STORE_V4}:{port} HTTP/1.1");
-        until("the proxy logs it", || proxy.log().contains(&connect));
-        // With credentials that nobody asked for, too; they are not the service's business.
-        let mut config = config.clone();
-        config.set_proxy(&proxy.url("a:b@")).unwrap();
-        value(sign_in(&config));
-        let request = sandbox.last_request().unwrap();
-        assert!(
-            request
-                .headers
-                .iter()
-                .all(|(name, _)| !name.starts_with("proxy-"))
-        );
-
-        // A port that it does not allow, and a host that it cannot reach.
-        config
-            .set_base_url(&format!("https://{STORE_V4}:444"))
-            .unwrap();
-        is_refused(
-            &config,
-            Some(403),
-            &["does not allow this host", &format!("{STORE_V4}:444")],
-        );
-        drop(sandbox);
-        config
-            .set_base_url(&format!("https://{STORE_V4}:{port}"))
-            .unwrap();
-        let error = failed(sign_in(&config));
-        lab::announce(format_args!("| {error}"));
-        assert_eq!(error.status(), Status::Proxy);
-        assert!(matches!(error.http_status(), Some(500..600)), "{error:?}");
-        assert!(error.is_retryable());
-    });
-}
-
-#[test]
-fn tinyproxy_takes_the_user_name_and_password_of_the_url() {
+fn requests_pass_tinyproxy_and_its_refusals_are_explained() {
     lab::run(
-        tinyproxy_takes_the_user_name_and_password_of_the_url,
+        requests_pass_tinyproxy_and_its_refusals_are_explained,
         |lab| {
             let sandbox = lab.sandbox(|_| ());
             let port = sandbox.port();
-            let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, true);
-            let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
+            let Some(proxy) = Proxy::tinyproxy(lab, port, false) else {
+                return;
+            };
+            let config = config(&sandbox, &proxy.url(""));
+            value(sign_in(&config));
+            let connect = format!("CONNECT {STORE_V4}:{port} HTTP/1.1");
+            until("the proxy logs it", || proxy.log().contains(&connect));
+            // Also with credentials that the proxy does not need. The service does not receive them.
+            let mut config = config.clone();
+            config.set_proxy(&proxy.url("a:b@")).unwrap();
+            value(sign_in(&config));
+            let request = sandbox.last_request().unwrap();
+            assert!(
+                request
+                    .headers
+                    .iter()
+                    .all(|(name, _)| !name.starts_with("proxy-"))
+            );
+
+            // A port that the proxy does not allow, and a host that it cannot reach.
+            config
+                .set_base_url(&format!("https://{STORE_V4}:444"))
+                .unwrap();
+            assert_refused(
+                &config,
+                Some(403),
+                &["does not allow this host", &format!("{STORE_V4}:444")],
+            );
+            drop(sandbox);
+            config
+                .set_base_url(&format!("https://{STORE_V4}:{port}"))
+                .unwrap();
+            let error = failed(sign_in(&config));
+            lab::announce(format_args!("| {error}"));
+            assert_eq!(error.status(), Status::Proxy);
+            assert!(matches!(error.http_status(), Some(500..600)), "{error:?}");
+            assert!(error.is_retryable());
+        },
+    );
+}
+
+#[test]
+fn tinyproxy_receives_the_user_name_and_password_of_the_url() {
+    lab::run(
+        tinyproxy_receives_the_user_name_and_password_of_the_url,
+        |lab| {
+            let sandbox = lab.sandbox(|_| ());
+            let Some(proxy) = Proxy::tinyproxy(lab, sandbox.port(), true) else {
                 return;
             };
             value(sign_in(&config(
                 &sandbox,
                 &proxy.url(&format!("{USER}:sword%66ish@")),
             )));
-            is_refused(
+            assert_refused(
                 &config(&sandbox, &proxy.url("")),
                 Some(407),
                 &["asks for a user name"],
             );
-            is_refused(
+            assert_refused(
                 &config(&sandbox, &proxy.url("till:wrong-secret@")),
                 Some(401),
                 &["does not accept the user name and password"],
@@ -249,33 +263,32 @@ fn tinyproxy_takes_the_user_name_and_password_of_the_url() {
 }
 
 #[test]
-fn squid_is_passed_with_credentials_and_its_refusals_are_explained() {
+fn requests_pass_squid_with_credentials_and_its_refusals_are_explained() {
     lab::run(
-        squid_is_passed_with_credentials_and_its_refusals_are_explained,
+        requests_pass_squid_with_credentials_and_its_refusals_are_explained,
         |lab| {
             let sandbox = lab.sandbox(|_| ());
             let port = sandbox.port();
-            let command = |directory: &Path, own: u16| squid(directory, own, port);
-            let Some(proxy) = Proxy::start(lab, "squid", command) else {
+            let Some(proxy) = Proxy::squid(lab, port) else {
                 return;
             };
             let known = proxy.url(&format!("{USER}:{PASSWORD_IN_URL}@"));
             let mut config = config(&sandbox, &known);
             let client = Client::new(credentials(), &config).unwrap();
             value(client.authenticate(None));
-            // The tunnel is kept, too.
+            // The tunnel is reused.
             value(client.authenticate(None));
             assert_eq!(sandbox.connections(), 1);
             drop(client);
-            let version = clopos_auth_version();
+            let version = env!("CARGO_PKG_VERSION");
             let line =
                 format!("200 CONNECT {STORE_V4}:{port} {USER} \"Till/7 libclopos_auth/{version}\"");
             until("the proxy logs it", || proxy.log().contains(&line));
 
             config.set_proxy(&proxy.url("")).unwrap();
-            is_refused(&config, Some(407), &["asks for a user name and password"]);
+            assert_refused(&config, Some(407), &["asks for a user name and password"]);
             config.set_proxy(&proxy.url("till:wrong-secret@")).unwrap();
-            is_refused(
+            assert_refused(
                 &config,
                 Some(407),
                 &["does not accept the user name and password"],
@@ -284,28 +297,24 @@ fn squid_is_passed_with_credentials_and_its_refusals_are_explained() {
             config
                 .set_base_url(&format!("https://{STORE_V4}:444"))
                 .unwrap();
-            is_refused(&config, Some(403), &["does not allow this host"]);
-            // Allowed, but nobody is there.
+            assert_refused(&config, Some(403), &["does not allow this host"]);
+            // An allowed port on which no program listens.
             config
                 .set_base_url(&format!("https://{STORE_V4}:1"))
                 .unwrap();
-            is_refused(&config, Some(503), &["could not reach this host"]);
+            assert_refused(&config, Some(503), &["could not reach this host"]);
         },
     );
 }
 
-fn clopos_auth_version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
-}
-
-/// Which variable counts for which URL is tested in `src/connect/proxy.rs`.
+/// Which variable counts for which URL is tested in `src/connect/proxy/environment.rs`.
 #[test]
-fn the_environment_chooses_the_proxy_unless_the_host_does() {
-    const SCENE: &str = "CLOPOS_TEST_ENVIRONMENT_PROXY";
-    let test = the_environment_chooses_the_proxy_unless_the_host_does;
-    // In a process of its own, with one setting of the environment.
-    if let Ok(scene) = std::env::var(SCENE) {
-        let (url, ca_file) = scene.split_once(' ').unwrap();
+fn the_environment_chooses_the_proxy_unless_it_is_set() {
+    const CASE: &str = "CLOPOS_TEST_ENVIRONMENT_PROXY";
+    let test = the_environment_chooses_the_proxy_unless_it_is_set;
+    // In its own process, with one set of variables.
+    if let Ok(case) = std::env::var(CASE) {
+        let (url, ca_file) = case.split_once(' ').unwrap();
         let mut config = Config::new();
         config
             .set_base_url(url)
@@ -319,26 +328,25 @@ fn the_environment_chooses_the_proxy_unless_the_host_does() {
         }
         let client = match Client::new(credentials(), &config) {
             Ok(client) => client,
-            Err(error) => return println!("came: not made, {error}"),
+            Err(error) => return println!("result: no client, {error}"),
         };
         match client.authenticate(None) {
-            Ok(_) => println!("came: a token"),
-            Err(error) => println!("came: {error}"),
+            Ok(_) => println!("result: a token"),
+            Err(error) => println!("result: {error}"),
         }
         return;
     }
     lab::run(test, |lab| {
         let sandbox = lab.sandbox(|_| ());
         let port = sandbox.port();
-        let command = |directory: &Path, own: u16| tinyproxy(directory, own, port, false);
-        let Some(proxy) = Proxy::start(lab, "tinyproxy", command) else {
+        let Some(proxy) = Proxy::tinyproxy(lab, port, false) else {
             return;
         };
         let ca_file = proxy.directory.join("ca.pem");
         fs::write(&ca_file, sandbox.ca_pem()).unwrap();
         let good = proxy.url("");
         let tunnels = || proxy.log().matches("CONNECT 192.0.2.2").count();
-        let mut seen = 0;
+        let mut proxied_requests = 0;
         let variables = [
             "HTTPS_PROXY",
             "https_proxy",
@@ -349,28 +357,28 @@ fn the_environment_chooses_the_proxy_unless_the_host_does() {
             "NO_PROXY",
             "no_proxy",
         ];
-        let dead = "http://u:wrong-secret@192.0.2.2:9";
+        let refusing = "http://u:wrong-secret@192.0.2.2:9";
         let proxied = "a token through the proxy";
         for (settings, expected) in [
             (&[("HTTPS_PROXY", good.as_str())][..], proxied),
             (
                 &[("HTTPS_PROXY", "socks5://u:wrong-secret@p:1")],
-                "not made, PROXY: environment variable HTTPS_PROXY",
+                "no client, PROXY: environment variable HTTPS_PROXY",
             ),
             (
-                &[("HTTPS_PROXY", dead), ("NO_PROXY", "192.0.2.2")],
+                &[("HTTPS_PROXY", refusing), ("NO_PROXY", "192.0.2.2")],
                 "a token",
             ),
             (
                 &[
-                    ("HTTPS_PROXY", dead),
+                    ("HTTPS_PROXY", refusing),
                     ("CLOPOS_TEST_ENVIRONMENT_CHOICE", "none"),
                 ],
                 "a token",
             ),
             (
                 &[
-                    ("HTTPS_PROXY", dead),
+                    ("HTTPS_PROXY", refusing),
                     ("NO_PROXY", "*"),
                     ("CLOPOS_TEST_ENVIRONMENT_CHOICE", &good),
                 ],
@@ -381,34 +389,31 @@ fn the_environment_chooses_the_proxy_unless_the_host_does() {
             for name in variables {
                 command.env_remove(name);
             }
-            let scene = format!("https://{STORE_V4}:{port} {}", ca_file.display());
-            command.env(SCENE, scene).envs(settings.iter().copied());
-            let output = lab::again(&mut command, test);
+            let case = format!("https://{STORE_V4}:{port} {}", ca_file.display());
+            command.env(CASE, case).envs(settings.iter().copied());
+            let output = lab::run_again(&mut command, test);
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let came = text.split_once("came: ").expect(&text).1;
-            let came = came.lines().next().unwrap();
-            let wanted = expected.trim_end_matches(" through the proxy");
-            assert!(came.starts_with(wanted), "{settings:?}: {came}");
+            let result = text.split_once("result: ").expect(&text).1;
+            let result = result.lines().next().unwrap();
+            let start = expected.trim_end_matches(" through the proxy");
+            assert!(result.starts_with(start), "{settings:?}: {result}");
             assert!(!text.contains("wrong-secret"), "{settings:?}: {text}");
             if expected == proxied {
-                seen += 1;
-                until("the proxy logs it", || tunnels() == seen);
+                proxied_requests += 1;
+                until("the proxy logs it", || tunnels() == proxied_requests);
             }
-            assert_eq!(tunnels(), seen, "{settings:?}");
+            assert_eq!(tunnels(), proxied_requests, "{settings:?}");
         }
-        lab::announce(format_args!(
-            "| 5 settings of the environment, {seen} through the proxy"
-        ));
     });
 }
 
-/// How often a proxy variable was read in this process.
+/// How often this process has read a proxy variable.
 static READ: AtomicUsize = AtomicUsize::new(0);
 
-/// Stands in for the C library's, for the whole test program.
+/// Replaces the C library's function in this test program.
 #[unsafe(no_mangle)]
 extern "C" fn getenv(name: *const c_char) -> *mut c_char {
-    // SAFETY: the callers pass a C string, and `dlsym` gives the function that this one stands in for.
+    // SAFETY: the callers pass a C string, and `dlsym` returns the function that this one replaces.
     unsafe {
         if CStr::from_ptr(name)
             .to_bytes()
@@ -424,14 +429,13 @@ extern "C" fn getenv(name: *const c_char) -> *mut c_char {
 }
 
 #[test]
-fn the_proxy_variables_are_read_only_by_the_first_client_and_for_environment_and_not_after_a_fork()
-{
-    const SCENE: &str = "CLOPOS_TEST_READS_ENVIRONMENT";
+fn proxy_variables_are_read_only_at_the_first_client_or_for_environment_and_never_after_a_fork() {
+    const INSIDE: &str = "CLOPOS_TEST_READS_ENVIRONMENT";
     let test =
-        the_proxy_variables_are_read_only_by_the_first_client_and_for_environment_and_not_after_a_fork;
-    if std::env::var_os(SCENE).is_none() {
+        proxy_variables_are_read_only_at_the_first_client_or_for_environment_and_never_after_a_fork;
+    if std::env::var_os(INSIDE).is_none() {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = lab::again(command.env(SCENE, "1"), test);
+        let output = lab::run_again(command.env(INSIDE, "1"), test);
         assert!(output.status.success(), "{output:?}");
         return;
     }
@@ -452,8 +456,8 @@ fn the_proxy_variables_are_read_only_by_the_first_client_and_for_environment_and
     let client = Client::new(credentials(), &config).unwrap();
     let child = Child::fork(|| {
         let before = READ.load(Ordering::Relaxed);
-        let came = text_of(client.get_token(None));
-        format!("{} {came}", READ.load(Ordering::Relaxed) - before)
+        let result = text_of(client.get_token(None));
+        format!("{} {result}", READ.load(Ordering::Relaxed) - before)
     });
     let found = child.found();
     assert!(found.starts_with("0 !CONNECT: "), "{found}");

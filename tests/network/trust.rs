@@ -1,4 +1,4 @@
-//! Who is trusted, as a client sees it. The sentence for each certificate and server is tested in
+//! Which servers a client trusts. The message for each certificate and server is tested in
 //! `src/connect/tests/certificates.rs`.
 
 use std::process::Command;
@@ -8,7 +8,7 @@ use clopos_sandbox::{Certificate, Sandbox, Settings};
 
 use crate::clock::ShiftedClock;
 use crate::lab;
-use crate::support::{Bench, SECOND, credentials, failed, value};
+use crate::support::{Fixture, SECOND, credentials, failed, value};
 
 const YEAR: i64 = 365 * 86_400;
 
@@ -24,7 +24,7 @@ fn config(url: &str) -> Config {
     config
 }
 
-/// Settings for a sandbox whose CA alone is trusted.
+/// Settings that trust only the CA of this sandbox.
 fn trusting(sandbox: &Sandbox) -> Config {
     let mut config = config(&sandbox.url());
     config.set_roots(Roots::None);
@@ -34,7 +34,7 @@ fn trusting(sandbox: &Sandbox) -> Config {
     config
 }
 
-fn refusal(config: &Config) -> Error {
+fn failed_sign_in(config: &Config) -> Error {
     failed(
         Client::new(credentials(), config)
             .unwrap()
@@ -42,16 +42,16 @@ fn refusal(config: &Config) -> Error {
     )
 }
 
-fn is_explained(error: &Error, status: Status, words: &[&str]) {
+fn assert_explained(error: &Error, status: Status, parts: &[&str]) {
     assert_eq!(error.status(), status, "{error}");
-    for word in words {
-        assert!(error.message().contains(word), "no {word:?} in {error}");
+    for part in parts {
+        assert!(error.message().contains(part), "no {part:?} in {error}");
     }
     lab::announce(format_args!("| {error}"));
 }
 
 #[test]
-fn a_server_that_is_not_trusted_gets_no_request() {
+fn an_untrusted_server_receives_no_request() {
     for (certificate, status) in [
         (Certificate::UnknownIssuer, Status::Tls),
         (Certificate::WrongHost, Status::Tls),
@@ -63,48 +63,48 @@ fn a_server_that_is_not_trusted_gets_no_request() {
             ..Settings::default()
         })
         .unwrap();
-        let error = refusal(&trusting(&sandbox));
-        is_explained(&error, status, &["localhost (127.0.0.1)"]);
+        let error = failed_sign_in(&trusting(&sandbox));
+        assert_explained(&error, status, &["localhost (127.0.0.1)"]);
         assert_eq!(sandbox.auth_requests(), 0);
     }
 }
 
 #[test]
-fn a_wrong_date_is_named_with_the_certificates_and_the_last_one_that_the_server_gave() {
-    let bench = Bench::with_tls();
+fn a_wrong_date_is_named_with_the_dates_of_the_certificate_and_the_server() {
+    let fixture = Fixture::with_tls();
     let clock = ShiftedClock::new();
-    let mut config = bench.config();
+    let mut config = fixture.config();
     clopos_auth::testing::set_clock(&mut config, clock.clock());
 
     clock.shift_date(-60 * YEAR);
-    let client = bench.client(&config);
+    let client = fixture.client(&config);
     let error = failed(client.authenticate(None));
-    is_explained(
+    assert_explained(
         &error,
         Status::Clock,
         &["not valid before 20", "date is 19", "set"],
     );
     assert!(!error.message().contains("server's"), "{error}");
 
-    // Somebody sets the date; all is well; then somebody sets it wrong.
+    // The date is corrected and a sign-in succeeds; then the date is set wrong.
     clock.shift_date(60 * YEAR);
     clock.sleep(10 * SECOND);
     value(client.authenticate(None));
     clock.shift_date(30 * YEAR);
     clock.sleep(60 * SECOND);
     let error = failed(client.authenticate(None));
-    let words = [
+    let parts = [
         "expired on 20",
         "date is 205",
         "by the server's clock, last seen in a response",
     ];
-    is_explained(&error, Status::Clock, &words);
+    assert_explained(&error, Status::Clock, &parts);
 }
 
 #[test]
-fn several_certificates_in_one_buffer_and_in_several_are_all_trusted() {
+fn all_added_certificates_are_trusted_in_one_buffer_or_several() {
     let sandboxes = [(), (), ()].map(|()| Sandbox::start(Settings::default()).unwrap());
-    // As people paste them together: with remarks, DOS line ends, and a byte order mark.
+    // As users combine files: with comments, DOS line ends and a byte order mark.
     let together = format!(
         "\u{feff}{}\n# the second one\r\n{}",
         sandboxes[0].ca_pem(),
@@ -125,13 +125,17 @@ fn several_certificates_in_one_buffer_and_in_several_are_all_trusted() {
 }
 
 #[test]
-fn the_systems_roots_are_those_of_the_system() {
-    // In a process of its own, whose system trusts the sandbox.
+fn roots_system_trusts_the_systems_certificates_only() {
+    // In its own process, for which the system trusts the sandbox.
     const URL: &str = "CLOPOS_TEST_SYSTEM_ROOTS_URL";
-    let test = the_systems_roots_are_those_of_the_system;
+    let test = roots_system_trusts_the_systems_certificates_only;
     if let Ok(url) = std::env::var(URL) {
         let mut config = config(&url);
-        assert_eq!(refusal(&config).status(), Status::Tls, "the bundled roots");
+        assert_eq!(
+            failed_sign_in(&config).status(),
+            Status::Tls,
+            "the bundled roots"
+        );
         config.set_roots(Roots::System);
         value(
             Client::new(credentials(), &config)
@@ -149,19 +153,19 @@ fn the_systems_roots_are_those_of_the_system() {
             .env("SSL_CERT_FILE", file)
             .env_remove("SSL_CERT_DIR")
             .env(URL, sandbox.url());
-        lab::again(&mut command, test)
+        lab::run_again(&mut command, test)
     };
     let output = run(&path);
     std::fs::write(&path, Sandbox::start(Settings::default()).unwrap().ca_pem()).unwrap();
     let control = run(&path);
     std::fs::write(&path, "").unwrap();
     let none = run(&path);
-    // An empty variable is as good as none.
+    // An empty variable counts as unset.
     let unset = run(std::path::Path::new(""));
     let store = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt");
     if store.exists() {
-        let said = String::from_utf8_lossy(&unset.stderr);
-        assert!(said.contains("an untrusted CA"), "{said}");
+        let stderr = String::from_utf8_lossy(&unset.stderr);
+        assert!(stderr.contains("an untrusted CA"), "{stderr}");
     } else {
         lab::skip("the system has no root certificates");
     }
@@ -171,10 +175,10 @@ fn the_systems_roots_are_those_of_the_system() {
         !control.status.success(),
         "another CA than the sandbox's was trusted"
     );
-    let said = String::from_utf8_lossy(&none.stderr);
+    let stderr = String::from_utf8_lossy(&none.stderr);
     assert!(!none.status.success());
     assert!(
-        said.contains("no usable root certificate in the system's store"),
-        "{said}"
+        stderr.contains("no usable root certificate in the system's store"),
+        "{stderr}"
     );
 }

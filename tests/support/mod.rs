@@ -1,5 +1,5 @@
-//! What the Rust tests share: a sandbox with clients for it, a clock that a test moves, waiting for
-//! states, and the one place through which everything that the library says passes.
+//! What the Rust tests share: a sandbox with clients for it, a clock that a test moves, functions that wait
+//! for a state, and the transcript of all log lines and messages.
 #![allow(dead_code)] // Every test program uses a part of it.
 
 use std::fs::{File, OpenOptions};
@@ -19,21 +19,21 @@ pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// How long a test waits for something that has to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A test fails if a state that it waits for has not come after this time.
+const STATE_DEADLINE: Duration = Duration::from_secs(20);
 
 // ---------------------------------------------------------------------------------------------
-// Everything that the library says
+// The transcript of all log lines and messages
 
 static WATCHED: Mutex<Vec<Weak<Sandbox>>> = Mutex::new(Vec::new());
-/// The process that started a sandbox; in its forked children the sandbox is not to be asked.
+/// The process that started a sandbox. Its forked children must not use the sandbox.
 static HOME: AtomicU32 = AtomicU32::new(0);
 
-/// Where the transcript is kept. Asked for before any fork: a child may find the environment locked.
+/// The folder of the transcript. Read before any fork: in a child the environment may be locked.
 static DIRECTORY: LazyLock<Option<PathBuf>> =
     LazyLock::new(|| std::env::var_os("CLOPOS_TEST_TRANSCRIPT").map(PathBuf::from));
 
-/// Keeps a text of the library's in the transcript, and fails if it holds a secret.
+/// Adds a text of the library to the transcript, and fails if it contains a secret.
 pub fn transcribe(text: &str) {
     if let Some(directory) = &*DIRECTORY {
         let path = directory.join(format!("rust-{}.txt", std::process::id()));
@@ -44,13 +44,13 @@ pub fn transcribe(text: &str) {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         writeln!(file, "{text}").expect("the transcript can be written");
     }
-    check_for(text, CLIENT_SECRET);
+    check_does_not_contain(text, CLIENT_SECRET);
     if HOME.load(Ordering::Relaxed) == std::process::id() {
         let mut watched = WATCHED.lock().unwrap();
         watched.retain(|sandbox| match sandbox.upgrade() {
             Some(sandbox) => {
                 for token in sandbox.issued_tokens() {
-                    check_for(text, &token);
+                    check_does_not_contain(text, &token);
                 }
                 true
             }
@@ -59,8 +59,8 @@ pub fn transcribe(text: &str) {
     }
 }
 
-/// Fails if a message for people holds debug output of Rust's: `Foo(Bar`, `Foo { bar`.
-fn check_is_plain(text: &str) {
+/// Fails if a message contains debug output such as `Foo(Bar` or `Foo { bar`.
+fn check_has_no_debug_output(text: &str) {
     let chars: Vec<char> = text.chars().collect();
     let is_call = |pair: &[char]| pair[0].is_ascii_alphanumeric() && pair[1] == '(';
     assert!(
@@ -69,7 +69,7 @@ fn check_is_plain(text: &str) {
     );
 }
 
-fn check_for(text: &str, secret: &str) {
+fn check_does_not_contain(text: &str, secret: &str) {
     assert!(
         !text.contains(secret),
         "a secret leaked into {:?}",
@@ -77,28 +77,28 @@ fn check_for(text: &str, secret: &str) {
     );
 }
 
-/// Transcribes what a call came to.
-pub fn noted<T: Noted>(came: T) -> T {
-    came.note();
-    came
+/// Adds the result of a call to the transcript and returns it.
+pub fn recorded<T: Record>(result: T) -> T {
+    result.record();
+    result
 }
 
-pub trait Noted {
-    fn note(&self);
+pub trait Record {
+    fn record(&self);
 }
 
-impl Noted for Result<Token, Error> {
-    fn note(&self) {
+impl Record for Result<Token, Error> {
+    fn record(&self) {
         match self {
             Ok(token) => transcribe(&format!("{token:?}")),
-            Err(error) => error.note(),
+            Err(error) => error.record(),
         }
     }
 }
 
-impl Noted for Error {
-    fn note(&self) {
-        check_is_plain(&self.to_string());
+impl Record for Error {
+    fn record(&self) {
+        check_has_no_debug_output(&self.to_string());
         transcribe(&format!("{self} | {self:?}"));
     }
 }
@@ -125,8 +125,8 @@ impl Log {
     }
 
     fn push(&self, level: LogLevel, line: &str) {
-        assert!(!line.contains('\n'), "one line, not {line:?}");
-        check_is_plain(line);
+        assert!(!line.contains('\n'), "more than one line: {line:?}");
+        check_has_no_debug_output(line);
         transcribe(&format!("{level:?}: {line}"));
         if HOME.load(Ordering::Relaxed) == std::process::id() {
             self.0.lock().unwrap().push((level, line.to_owned()));
@@ -137,22 +137,23 @@ impl Log {
 // ---------------------------------------------------------------------------------------------
 // A sandbox and clients for it
 
-/// A sandbox on plain http without a rate limit, and what its clients log.
-pub struct Bench {
+/// A sandbox without a rate limit, and the log of its clients.
+pub struct Fixture {
     pub sandbox: Arc<Sandbox>,
     pub log: Arc<Log>,
 }
 
-impl Bench {
-    pub fn start() -> Bench {
-        Bench::with(|settings| settings.tls = false)
+impl Fixture {
+    /// On plain HTTP.
+    pub fn start() -> Fixture {
+        Fixture::with(|settings| settings.tls = false)
     }
 
-    pub fn with_tls() -> Bench {
-        Bench::with(|_| {})
+    pub fn with_tls() -> Fixture {
+        Fixture::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Settings)) -> Bench {
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Fixture {
         LazyLock::force(&DIRECTORY);
         HOME.store(std::process::id(), Ordering::Relaxed);
         let mut settings = Settings {
@@ -162,21 +163,21 @@ impl Bench {
         change(&mut settings);
         let sandbox = Arc::new(Sandbox::start(settings).expect("a sandbox on loopback"));
         WATCHED.lock().unwrap().push(Arc::downgrade(&sandbox));
-        Bench {
+        Fixture {
             sandbox,
             log: Arc::default(),
         }
     }
 
-    /// Settings that lead to this sandbox.
+    /// Settings of a client for this sandbox.
     pub fn config(&self) -> Config {
         let mut config = Config::new();
         let log = self.log.clone();
         config
             .set_base_url(&self.sandbox.url())
-            .expect("the sandbox has a good URL")
+            .expect("the sandbox has a valid URL")
             .set_proxy("none")
-            .expect("no proxy is a choice")
+            .expect("\"none\" is valid")
             .set_log(LogLevel::Debug, move |level, line| log.push(level, line));
         if !self.sandbox.ca_pem().is_empty() {
             config
@@ -186,7 +187,7 @@ impl Bench {
         config
     }
 
-    /// Settings for a client that lives by `clock`.
+    /// Settings of a client that uses `clock`.
     pub fn config_at(&self, clock: &Arc<ManualClock>) -> Config {
         let mut config = self.config();
         clopos_auth::testing::set_clock(&mut config, Clock::Injected(clock.clone()));
@@ -197,9 +198,16 @@ impl Bench {
         self.client_for(credentials(), config)
     }
 
+    /// A client that uses `clock` and makes one attempt for each sign-in.
+    pub fn client_with_one_attempt(&self, clock: &Arc<ManualClock>) -> Client {
+        let mut config = self.config_at(clock);
+        config.set_max_attempts(1).expect("1 is valid");
+        self.client(&config)
+    }
+
     pub fn client_for(&self, credentials: Credentials, config: &Config) -> Client {
         transcribe(&format!("{credentials:?} {config:?}"));
-        let client = Client::new(credentials, config).expect("these settings are good");
+        let client = Client::new(credentials, config).expect("these settings are valid");
         transcribe(&format!("{client:?}"));
         client
     }
@@ -216,7 +224,7 @@ impl Bench {
         self.sandbox.update(|settings| settings.lifetime = lifetime);
     }
 
-    /// Waits until so many requests have arrived.
+    /// Waits until this many requests have arrived.
     pub fn until_requests(&self, count: u64) {
         until(&format!("request {count} arrives"), || {
             self.requests() >= count
@@ -231,31 +239,33 @@ impl Bench {
 }
 
 pub fn credentials() -> Credentials {
-    Credentials::new(CLIENT_ID, CLIENT_SECRET, TEST_BRAND, TEST_INTEGRATOR).expect("good texts")
+    Credentials::new(CLIENT_ID, CLIENT_SECRET, TEST_BRAND, TEST_INTEGRATOR)
+        .expect("these credentials are valid")
 }
 
 pub fn wrong_credentials() -> Credentials {
-    Credentials::new(CLIENT_ID, "not the secret", TEST_BRAND, TEST_INTEGRATOR).expect("good texts")
+    Credentials::new(CLIENT_ID, "not the secret", TEST_BRAND, TEST_INTEGRATOR)
+        .expect("these credentials are valid")
 }
 
-/// The status of a call that must have failed.
-pub fn failed(came: Result<Token, Error>) -> Error {
-    match noted(came) {
-        Ok(_) => panic!("there should be no token"),
+/// The error of a call that must have failed.
+pub fn failed(result: Result<Token, Error>) -> Error {
+    match recorded(result) {
+        Ok(_) => panic!("the call returned a token"),
         Err(error) => error,
     }
 }
 
-pub fn status(came: Result<Token, Error>) -> Status {
-    match noted(came) {
+pub fn status(result: Result<Token, Error>) -> Status {
+    match recorded(result) {
         Ok(_) => Status::Ok,
         Err(error) => error.status(),
     }
 }
 
-/// The token's text of a call that must have succeeded.
-pub fn value(came: Result<Token, Error>) -> String {
-    match noted(came) {
+/// The token of a call that must have succeeded.
+pub fn value(result: Result<Token, Error>) -> String {
+    match recorded(result) {
         Ok(token) => token.value().to_owned(),
         Err(error) => panic!("{error}"),
     }
@@ -264,7 +274,7 @@ pub fn value(came: Result<Token, Error>) -> String {
 // ---------------------------------------------------------------------------------------------
 // Time
 
-/// Both clocks, standing until a test moves them. It starts in the year 2026.
+/// The lifetime clock and the date. They stand still until a test moves them. The date starts in 2026.
 pub struct ManualClock {
     nanos: AtomicU64,
     unix: AtomicI64,
@@ -278,7 +288,7 @@ impl ManualClock {
         })
     }
 
-    /// Lets time pass; the date goes along.
+    /// Lets time pass, on both clocks.
     pub fn advance(&self, time: Duration) {
         let nanos = time.as_nanos() as u64;
         let before = self.nanos.fetch_add(nanos, Ordering::SeqCst);
@@ -286,12 +296,12 @@ impl ManualClock {
         self.unix.fetch_add(seconds as i64, Ordering::SeqCst);
     }
 
-    /// Sets the date, as a user or NTP does.
+    /// Sets the date, as a user or NTP would.
     pub fn set_date(&self, unix_seconds: i64) {
         self.unix.store(unix_seconds, Ordering::SeqCst);
     }
 
-    /// Makes time pass `factor` times as fast as it does, until the guard is dropped.
+    /// Lets time pass `factor` times as fast as in reality, until the guard is dropped.
     pub fn run(self: &Arc<Self>, factor: u32) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
@@ -323,7 +333,7 @@ impl TimeSource for ManualClock {
     }
 }
 
-/// While it lives, a clock runs.
+/// A clock runs until this is dropped.
 pub struct Running {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -338,11 +348,14 @@ impl Drop for Running {
     }
 }
 
-/// Waits for a state.
-pub fn until(what: &str, is_so: impl Fn() -> bool) {
+/// Waits until `is_reached` returns true.
+pub fn until(what: &str, is_reached: impl Fn() -> bool) {
     let start = Stopwatch::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+    while !is_reached() {
+        assert!(
+            start.elapsed() < STATE_DEADLINE,
+            "{what}: not in {STATE_DEADLINE:?}"
+        );
         thread::sleep(MS);
     }
 }
@@ -353,11 +366,11 @@ pub fn timed<R>(call: impl FnOnce() -> R) -> (R, Duration) {
     (result, start.elapsed())
 }
 
-/// The limit for every deadline and every wake-up.
+/// How late a call may return after its deadline or after it was woken.
 pub const PROMPT: Duration = Duration::from_millis(50);
 
-/// Makes a call that has to return after `deadline`, and fails if it takes more than [`PROMPT`] longer.
-/// What the scheduler of a busy machine adds is measured and not counted.
+/// Makes a call that has to return after `deadline`, and fails if it takes more than [`PROMPT`] longer. The
+/// delay that the scheduler of a busy machine adds is measured and subtracted.
 pub fn returns_after<R>(deadline: Duration, call: impl FnOnce() -> R) -> R {
     let control = thread::spawn(move || timed(|| thread::sleep(deadline)).1 - deadline);
     let queued = time_in_queue();
@@ -370,8 +383,9 @@ pub fn returns_after<R>(deadline: Duration, call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Calls `wake` and fails if a thread of `waiters` ends more than [`PROMPT`] later. What the scheduler
-/// adds, and what a plain condition variable takes to wake a thread at the same time, is not counted.
+/// Calls `wake` and fails if a thread of `waiters` ends more than [`PROMPT`] later. The delay that the
+/// scheduler adds, and the time that a condition variable takes to wake a thread at the same moment, are
+/// measured and subtracted.
 pub fn ends_promptly<R>(wake: impl FnOnce(), waiters: Waiters<R>) -> Vec<R> {
     let pair = Arc::new((Mutex::new(false), Condvar::new()));
     let control = thread::spawn({
@@ -401,7 +415,7 @@ pub fn ends_promptly<R>(wake: impl FnOnce(), waiters: Waiters<R>) -> Vec<R> {
         .collect()
 }
 
-/// How long this thread has been ready to run while others had the processors.
+/// How long this thread has been ready to run without a processor.
 fn time_in_queue() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let queued = stat.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
@@ -411,7 +425,7 @@ fn time_in_queue() -> Duration {
 // ---------------------------------------------------------------------------------------------
 // Threads
 
-/// Runs `call` on so many threads that start together.
+/// Runs `call` on this many threads, which start together.
 pub fn together<R: Send + 'static>(
     threads: usize,
     call: impl Fn(usize) -> R + Send + Sync + 'static,
@@ -433,13 +447,13 @@ pub fn together<R: Send + 'static>(
     threads.into_iter().map(|t| t.join().unwrap()).collect()
 }
 
-/// Threads that make a call, of which it can be said that they are all waiting in it.
+/// Threads that each make a call. [`Waiters::until_asleep`] waits until all of them block in it.
 pub struct Waiters<R> {
     threads: Vec<Waiter<R>>,
     ids: Vec<i32>,
 }
 
-/// With when the call ended, and how long the thread was kept from running since it began.
+/// The result of the call, when it ended, and how long the thread was ready without a processor meanwhile.
 type Waiter<R> = JoinHandle<(R, Stopwatch, Duration)>;
 
 fn join<R>(waiter: Waiter<R>) -> (R, Stopwatch, Duration) {
@@ -470,18 +484,18 @@ pub fn waiters<R: Send + 'static>(
 }
 
 impl<R> Waiters<R> {
-    /// What the calls came to.
+    /// The results of the calls.
     pub fn results(self) -> Vec<R> {
         self.threads.into_iter().map(|w| join(w).0).collect()
     }
 
-    /// Waits until every thread sleeps and goes on sleeping.
+    /// Waits until every thread sleeps, and finds it asleep three times in a row.
     pub fn until_asleep(&self) {
         for id in &self.ids {
             let last = Mutex::new((String::new(), 0));
             until("a caller waits", || {
                 let status = std::fs::read_to_string(format!("/proc/self/task/{id}/status"))
-                    .expect("the caller is still there");
+                    .expect("the thread is running");
                 let line = |name: &str| status.lines().find(|line| line.starts_with(name));
                 let is_asleep = line("State:").is_some_and(|line| line.contains('S'));
                 let switches = line("voluntary_ctxt_switches:")
@@ -499,7 +513,7 @@ impl<R> Waiters<R> {
     }
 }
 
-/// How often this thread has gone to sleep of its own accord (rather than by being preempted).
+/// How often this thread has gone to sleep by itself (preemption does not count).
 pub fn own_sleeps() -> i64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: `usage` is writable for the call, which initialises it.
@@ -509,13 +523,19 @@ pub fn own_sleeps() -> i64 {
     }
 }
 
-/// Runs this test program's test `name` anew under the command `wrapper`, with `variable` set. `None`
-/// if `wrapper` is not there or not permitted to do what it does.
-pub fn run_under(wrapper: &[&str], name: &str, variable: &str) -> Option<()> {
+/// The name of a test function, as an argument for its own program.
+pub fn test_name<T: Fn()>(_test: T) -> &'static str {
+    let path = std::any::type_name::<T>();
+    path.split_once("::").expect("a test is in a crate").1
+}
+
+/// Runs `test` again, in a process under the command `wrapper` with `variable` set. Returns `None` if
+/// `wrapper` is not installed or not permitted here.
+pub fn run_under(wrapper: &[&str], test: impl Fn(), variable: &str) -> Option<()> {
     let run = std::process::Command::new(wrapper[0])
         .args(&wrapper[1..])
-        .arg(std::env::current_exe().expect("the path of this program"))
-        .args(["--exact", name, "--nocapture"])
+        .arg(std::env::current_exe().expect("this program has a path"))
+        .args(["--exact", test_name(test), "--nocapture"])
         .env(variable, "1")
         .output()
         .ok()?;
@@ -533,8 +553,8 @@ pub fn run_under(wrapper: &[&str], name: &str, variable: &str) -> Option<()> {
 // ---------------------------------------------------------------------------------------------
 // Processes
 
-/// What a process covered is otherwise written when it ends by `exit`.
-fn keep_coverage() {
+/// Writes the coverage data, which `_exit` would lose.
+fn write_coverage() {
     #[cfg(coverage)]
     {
         unsafe extern "C" {
@@ -544,14 +564,14 @@ fn keep_coverage() {
     }
 }
 
-/// A child in which a closure runs.
+/// A forked child in which a closure runs. Its result, a text, comes through a pipe.
 pub struct Child {
     process: libc::pid_t,
     found: File,
 }
 
 impl Child {
-    /// Forks. `body` must not panic (its message might wait for a lock) nor use the sandbox.
+    /// Forks. `body` must not panic (writing the message might wait for a lock) and not use the sandbox.
     pub fn fork(body: impl FnOnce() -> String) -> Child {
         let mut pipe = [0; 2];
         // SAFETY: `pipe` has room for two descriptors. After `fork`, the child runs on this thread
@@ -563,7 +583,7 @@ impl Child {
                 0 => {
                     libc::alarm(20);
                     let found = body();
-                    keep_coverage();
+                    write_coverage();
                     let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
                     libc::_exit(i32::from(written.is_err()));
                 }
@@ -576,12 +596,12 @@ impl Child {
         }
     }
 
-    /// What it found.
+    /// Waits for the end of the child and returns the text.
     pub fn found(mut self) -> String {
         let mut found = String::new();
         self.found.read_to_string(&mut found).expect("UTF-8");
         let mut status = 0;
-        // SAFETY: `process` is a child that nobody has waited for.
+        // SAFETY: `process` is a child that was not waited for yet.
         let ended = unsafe { libc::waitpid(self.process, &mut status, 0) };
         assert_eq!(ended, self.process);
         assert_eq!(status, 0, "the child was stuck or failed, after {found:?}");
@@ -589,9 +609,9 @@ impl Child {
     }
 }
 
-/// The token, or the error's text after a `!`.
-pub fn text_of(came: Result<Token, Error>) -> String {
-    match came {
+/// The token, or the error's message after a `!`.
+pub fn text_of(result: Result<Token, Error>) -> String {
+    match result {
         Ok(token) => token.value().to_owned(),
         Err(error) => {
             transcribe(&format!("{error} | {error:?}"));
