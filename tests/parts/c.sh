@@ -4,4 +4,5 @@
 . "$(dirname "$0")/../common.sh"
 
 need_c_tools || skip_all "the C interface: a compiler or libcurl is missing"
-c_tests c 'test(/^(c99|cpp11)_|^(examples|lifecycle)::/) or test(/^lifecycle::/)'
+# Most of the tests wait for their sandbox.
+NEXTEST_TEST_THREADS=4 c_tests c 'test(/^(c99|cpp11)_|^(examples|lifecycle)::/)'

@@ -15,7 +15,7 @@ built cargo llvm-cov clean --workspace
 need_nextest || skip_all "the coverage: cargo-nextest is missing"
 # shellcheck disable=SC2034 # for rust_tests
 NEXTEST=(cargo llvm-cov --no-report nextest)
-rust_tests coverage --workspace \
+NEXTEST_TEST_THREADS=4 rust_tests coverage --workspace \
     -E 'not binary(simulation) and (not binary(c) or test(/^c99_shared::/))'
 built cargo llvm-cov report --lcov --output-path "$work/lcov"
 
