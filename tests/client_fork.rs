@@ -43,7 +43,7 @@ fn a_child_gets_its_own_token_on_its_own_connection() {
             drop(client.get_token(None));
             first
         });
-        assert_is_own(&fixture, &child.found(), &parents);
+        assert_is_own(&fixture, &child.output(), &parents);
         assert_eq!(fixture.requests(), 2);
         assert_eq!(fixture.sandbox.connections(), 2);
 
@@ -66,7 +66,7 @@ fn a_child_forked_during_a_request_gets_its_own_token() {
     fixture.until_requests(1);
     callers.until_asleep();
     let child = Child::fork(|| text_of(client.get_token(None)));
-    let child = child.found();
+    let child = child.output();
     for caller in callers.results() {
         assert_is_own(&fixture, &child, &caller);
     }
@@ -80,7 +80,7 @@ fn a_child_does_not_inherit_the_wait_for_the_next_attempt() {
     let client = fixture.client(&fixture.config());
     assert!(client.get_token(None).is_err());
     let child = Child::fork(|| text_of(client.get_token(None)));
-    assert_is_own(&fixture, &child.found(), "");
+    assert_is_own(&fixture, &child.output(), "");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_state_of_a_child_is_its_own() {
             own != parents
         )
     });
-    assert_eq!(child.found(), "0 true 1 true");
+    assert_eq!(child.output(), "0 true 1 true");
     assert_eq!(client.state().requests, 1);
 }
 
@@ -111,19 +111,19 @@ fn grandchildren_get_their_own_tokens_too() {
     let child = Child::fork(|| {
         // The child itself has not used the client yet.
         let grandchild = Child::fork(|| text_of(client.get_token(None)));
-        let grandchild = grandchild.found();
+        let grandchild = grandchild.output();
         let own = text_of(client.get_token(None));
         if own == grandchild {
             return "!the same".into();
         }
-        let second = Child::fork(|| text_of(client.get_token(None))).found();
+        let second = Child::fork(|| text_of(client.get_token(None))).output();
         if second == own {
             "!the same".into()
         } else {
             second
         }
     });
-    assert_is_own(&fixture, &child.found(), &parents);
+    assert_is_own(&fixture, &child.output(), &parents);
     assert_eq!(fixture.requests(), 4);
     assert_eq!(value(client.get_token(NOW)), parents);
 }
@@ -141,7 +141,7 @@ fn a_client_closed_in_a_child_stays_usable_in_the_parent() {
             Ok(_) => "!still there".into(),
         }
     });
-    assert_eq!(child.found(), "CANCELLED");
+    assert_eq!(child.output(), "CANCELLED");
     assert_eq!(value(client.get_token(NOW)), parents);
     assert_ne!(value(client.authenticate(None)), parents);
     assert_eq!(fixture.sandbox.connections(), 1);
@@ -174,19 +174,19 @@ fn without_threads(body: impl FnOnce() -> String) -> String {
         if !forbid_threads() || thread::Builder::new().spawn(|| {}).is_ok() {
             return "!threads can still be started".into();
         }
-        let found = body();
+        let output = body();
         // SAFETY: takes no pointers. It fails, and changes nothing, if the process was not root.
         unsafe { libc::seteuid(0) };
-        found
+        output
     })
-    .found()
+    .output()
 }
 
 #[test]
 fn without_threads_requests_run_on_the_calling_thread() {
     for fixture in [Fixture::start(), Fixture::with_tls()] {
         let client = fixture.client(&fixture.config());
-        let found = without_threads(|| {
+        let output = without_threads(|| {
             let first = text_of(client.get_token(None));
             let second = text_of(client.authenticate(None));
             if first == second || first.starts_with('!') {
@@ -194,7 +194,7 @@ fn without_threads_requests_run_on_the_calling_thread() {
             }
             second
         });
-        assert_is_own(&fixture, &found, "");
+        assert_is_own(&fixture, &output, "");
         assert_eq!(fixture.requests(), 2);
     }
 }
@@ -203,8 +203,8 @@ fn without_threads_requests_run_on_the_calling_thread() {
 fn without_threads_a_call_that_may_not_wait_returns_internal() {
     let fixture = Fixture::start();
     let client = fixture.client(&fixture.config());
-    let found = without_threads(|| text_of(client.get_token(NOW)));
-    assert_eq!(found, "!INTERNAL: cannot start a thread for the request");
+    let output = without_threads(|| text_of(client.get_token(NOW)));
+    assert_eq!(output, "!INTERNAL: cannot start a thread for the request");
     assert_eq!(fixture.requests(), 0);
 }
 
@@ -216,16 +216,16 @@ fn without_threads_a_call_that_may_not_wait_counts_as_a_failed_attempt() {
     let mut config = fixture.config();
     let called = Arc::new(AtomicUsize::new(0));
     let calls = called.clone();
-    let found: Arc<OnceLock<Client>> = Arc::default();
-    let in_function = found.clone();
+    let own_client: Arc<OnceLock<Client>> = Arc::default();
+    let in_function = own_client.clone();
     config.set_on_change(move |status| {
         let error = in_function.get().unwrap().get_token(NOW).err();
         if status == Status::Internal && error.is_some_and(|error| error.retry_after().is_some()) {
             calls.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let client = found.get_or_init(|| fixture.client(&config));
-    let found = without_threads(|| {
+    let client = own_client.get_or_init(|| fixture.client(&config));
+    let output = without_threads(|| {
         let error = client.get_token(NOW).unwrap_err();
         let state = client.state();
         format!(
@@ -239,7 +239,7 @@ fn without_threads_a_call_that_may_not_wait_counts_as_a_failed_attempt() {
             text_of(client.get_token(None)).starts_with('!'),
         )
     });
-    assert_eq!(found, "1 true 1 1 false");
+    assert_eq!(output, "1 true 1 1 false");
     assert_eq!(fixture.requests(), 1);
 }
 
@@ -248,20 +248,20 @@ fn without_threads_a_call_retries_and_keeps_its_deadline() {
     let fixture = Fixture::start();
     let client = fixture.client(&fixture.config());
     fixture.sandbox.fail_times(Fault::Status503, 1);
-    let found = without_threads(|| text_of(client.get_token(None)));
-    assert_is_own(&fixture, &found, "");
+    let output = without_threads(|| text_of(client.get_token(None)));
+    assert_is_own(&fixture, &output, "");
     assert_eq!(fixture.requests(), 2);
 
     fixture.sandbox.fail(Fault::RequestHang);
-    let found = without_threads(|| {
+    let output = without_threads(|| {
         let (result, took) = timed(|| text_of(client.get_token(Some(200 * MS))));
         format!("{} {result}", took.as_millis())
     });
-    let (took, result) = found.split_once(' ').unwrap();
-    assert!(result.starts_with("!TIMEOUT"), "{found}");
+    let (took, result) = output.split_once(' ').unwrap();
+    assert!(result.starts_with("!TIMEOUT"), "{output}");
     assert!(
         (199..=300).contains(&took.parse::<u32>().unwrap()),
-        "{found}"
+        "{output}"
     );
 }
 
@@ -293,7 +293,7 @@ fn hangs_without_threads(timeout: Duration, wake: impl Fn(&Client) + Send + 'sta
     });
     fixture.until_requests(1);
     arrival.write_all(&[0]).unwrap();
-    child.found()
+    child.output()
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn without_threads_a_token_is_refreshed_only_after_it_expired() {
     let fixture = Fixture::start();
     let clock = ManualClock::new();
     let client = fixture.client(&fixture.config_at(&clock));
-    let found = without_threads(|| {
+    let output = without_threads(|| {
         let old = text_of(client.get_token(None));
         clock.advance(HOUR - 300 * SECOND);
         for _ in 0..3 {
@@ -326,7 +326,7 @@ fn without_threads_a_token_is_refreshed_only_after_it_expired() {
             new
         }
     });
-    assert_is_own(&fixture, &found, "");
+    assert_is_own(&fixture, &output, "");
     assert_eq!(fixture.requests(), 2);
 }
 
@@ -410,38 +410,38 @@ fn without_randomness(fixture: &Fixture, address: &str) -> String {
         }
         result.map(text_of).join("\n")
     })
-    .found()
+    .output()
 }
 
 #[test]
 fn without_random_numbers_plain_http_works_and_tls_names_what_is_missing() {
     let fixture = Fixture::start();
-    let found = without_randomness(
+    let output = without_randomness(
         &fixture,
         &format!("http://127.0.0.1:{}", fixture.sandbox.port()),
     );
-    if found == SKIPPED {
+    if output == SKIPPED {
         println!("{SKIPPED}");
         return;
     }
-    for token in found.lines() {
+    for token in output.lines() {
         assert_is_own(&fixture, token, "");
     }
     assert_eq!(fixture.requests(), 2);
 
     let fixture = Fixture::with_tls();
-    let found = without_randomness(
+    let output = without_randomness(
         &fixture,
         &format!("https://127.0.0.1:{}", fixture.sandbox.port()),
     );
-    for error in found.lines() {
+    for error in output.lines() {
         assert!(error.starts_with("!INTERNAL: "), "{error}");
         assert!(
             error.contains("the system gives no random numbers"),
             "{error}"
         );
     }
-    assert_eq!(found.lines().count(), 2);
+    assert_eq!(output.lines().count(), 2);
     assert_eq!(fixture.requests(), 0);
 }
 
@@ -469,16 +469,19 @@ fn without_a_free_descriptor_a_call_says_so_and_the_next_one_succeeds() {
     let pem = fixture.sandbox.ca_pem().as_bytes();
     config.add_ca_pem(pem).unwrap();
     let client = fixture.client(&config);
-    let found = Child::fork(|| {
+    let output = Child::fork(|| {
         let before = limit(3);
         let result = client.get_token(Some(100 * MS));
         limit(before);
         format!("{}\n{}", text_of(result), text_of(client.get_token(None)))
     })
-    .found();
-    let (result, token) = found.split_once('\n').unwrap();
-    assert!(result.starts_with("!CONNECT: "), "{found}");
-    assert!(result.contains("127.0.0.1: Too many open files"), "{found}");
+    .output();
+    let (result, token) = output.split_once('\n').unwrap();
+    assert!(result.starts_with("!CONNECT: "), "{output}");
+    assert!(
+        result.contains("127.0.0.1: Too many open files"),
+        "{output}"
+    );
     assert_is_own(&fixture, token, "");
     assert_eq!(fixture.requests(), 1);
 }
@@ -490,7 +493,7 @@ fn a_client_first_used_in_ten_children_sends_one_request_in_each() {
     let children: Vec<_> = (0..10)
         .map(|_| Child::fork(|| text_of(client.get_token(None))))
         .collect();
-    let tokens: std::collections::BTreeSet<_> = children.into_iter().map(Child::found).collect();
+    let tokens: std::collections::BTreeSet<_> = children.into_iter().map(Child::output).collect();
     assert_eq!(tokens.len(), 10);
     assert_eq!(fixture.requests(), 10);
 }

@@ -99,7 +99,6 @@ struct Cell {
     next: Duration,
 }
 
-/// The result of a cell.
 struct CellResult {
     status: Status,
     requests: u64,

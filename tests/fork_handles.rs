@@ -26,7 +26,7 @@ fn a_child_can_make_a_config_while_its_parent_makes_some() {
             clopos_auth_config_free(config);
             format!("{}", !config.is_null())
         });
-        assert_eq!(child.found(), "true");
+        assert_eq!(child.output(), "true");
     }
     OVER.store(true, Ordering::Relaxed);
     for maker in makers {

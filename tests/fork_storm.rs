@@ -80,8 +80,8 @@ fn fork_on_many_threads() {
                 thread::spawn(move || {
                     for _ in 0..8 {
                         let child = Child::fork(|| text_of(client.get_token(Some(15 * SECOND))));
-                        let found = child.found();
-                        assert!(!found.starts_with('!'), "{found}");
+                        let output = child.output();
+                        assert!(!output.starts_with('!'), "{output}");
                     }
                 })
             })

@@ -77,10 +77,10 @@ fn every_wrappers_all_settings_sets_every_setting() {
     assert_eq!(
         wrappers.len(),
         1 + INCLUDING.len() + REPEATING.len(),
-        "beside C, these are in the lists above: {wrappers:?}"
+        "the lists above have all wrappers except C: {wrappers:?}"
     );
     for wrapper in wrappers {
-        // Whether a language writes names as all_settings, allSettings or AllSettings.
+        // Makes all_settings, allSettings and AllSettings equal.
         let program = read(wrapper.to_str().unwrap())
             .to_lowercase()
             .replace('_', "");
@@ -92,10 +92,14 @@ fn every_wrappers_all_settings_sets_every_setting() {
             .collect();
         for name in settings(&header) {
             let name = name["config_set_".len()..].trim_end_matches("_ms");
-            // For .NET this one is an event.
+            // In .NET `on_change` is the event Changed.
             let found = set.contains(&name.replace('_', "").as_str())
                 || name == "on_change" && set.contains(&"changed");
-            assert!(found, "{}: all_settings lacks {name}", wrapper.display());
+            assert!(
+                found,
+                "{}: all_settings does not set {name}",
+                wrapper.display()
+            );
         }
     }
 }
@@ -109,7 +113,7 @@ fn every_setter_is_called_without_a_config() {
     }
 }
 
-/// The words of a function, in any of the languages.
+/// The identifiers in the body of a function, in any of the languages.
 fn body<'a>(program: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut lines = program

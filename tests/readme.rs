@@ -45,8 +45,8 @@ fn readme_and_header_have_every_status_with_its_number_and_whether_it_is_retryab
         let comment = before.rsplit("/**").next().unwrap();
         let words = comment.split_whitespace().filter(|&word| word != "*");
         let comment = words.collect::<Vec<_>>().join(" ");
-        let says = ["Retryable", "Not retryable"].map(|words| comment.contains(words));
-        assert_eq!(says, in_header, "{name}: {comment}");
+        let found = ["Retryable", "Not retryable"].map(|words| comment.contains(words));
+        assert_eq!(found, in_header, "{name}: {comment}");
     }
 }
 
@@ -73,7 +73,7 @@ fn the_readme_has_every_platform() {
     }
 }
 
-/// A list in the script that builds the library.
+/// The targets of a list in the script that builds the library.
 fn targets(list: &str) -> Vec<String> {
     let script = read("tests/platforms/target.sh");
     let (_, list) = script.split_once(&format!("\n{list}=(")).unwrap();
@@ -81,7 +81,8 @@ fn targets(list: &str) -> Vec<String> {
     targets.map(str::to_owned).collect()
 }
 
-/// Each makes its package for these, and names the others in a comment. A wheel's script fails if it does not know one.
+/// Each of these scripts names every platform: with its package, or in a comment if it has none. (The script of the
+/// wheels fails for a platform that it does not know.)
 #[test]
 fn every_platform_is_in_each_package_or_left_out_on_purpose() {
     for name in ["nupkg", "go_platforms", "debian"] {

@@ -128,7 +128,7 @@ fn a_log_function_that_panics_fails_one_call_and_not_the_client() {
 #[test]
 fn the_log_function_may_call_and_close_its_own_client() {
     let fixture = Fixture::start();
-    let client: Arc<std::sync::OnceLock<Client>> = Arc::default();
+    let client: Arc<OnceLock<Client>> = Arc::default();
     let has_run = Arc::new(AtomicBool::new(false));
     let mut config = fixture.config();
     let (in_function, ran) = (client.clone(), has_run.clone());
@@ -161,19 +161,22 @@ fn the_log_function_may_call_and_close_its_own_client() {
 fn dropping_a_client_closed_by_its_own_log_function_does_not_wait() {
     let fixture = Fixture::start();
     let mut config = fixture.config();
-    let logging: Arc<OnceLock<Weak<Client>>> = Arc::default();
-    let (found, (closed, close), (release, gate)) =
-        (logging.clone(), mpsc::channel(), mpsc::channel::<()>());
+    let own_client: Arc<OnceLock<Weak<Client>>> = Arc::default();
+    let (in_function, (closed, close), (release, gate)) =
+        (own_client.clone(), mpsc::channel(), mpsc::channel::<()>());
     let gate = Mutex::new(gate);
     config.set_log(LogLevel::Debug, move |_, _| {
-        let client = found.get().and_then(Weak::upgrade).expect("it exists");
+        let client = in_function
+            .get()
+            .and_then(Weak::upgrade)
+            .expect("it exists");
         client.close();
         drop(client);
         closed.send(()).unwrap();
         let _ = gate.lock().unwrap().recv();
     });
     let client = Arc::new(fixture.client(&config));
-    logging.set(Arc::downgrade(&client)).unwrap();
+    own_client.set(Arc::downgrade(&client)).unwrap();
     // The log function may close the client before this call returns.
     let result = status(client.get_token(NOW));
     assert!(

@@ -96,10 +96,10 @@ fn callers_that_share_a_sign_in_cause_one_change() {
 #[test]
 fn the_change_function_already_sees_the_announced_result() {
     let fixture = Fixture::start();
-    let found: Arc<OnceLock<Client>> = Arc::default();
+    let own_client: Arc<OnceLock<Client>> = Arc::default();
     let (sender, calls) = mpsc::channel();
     let mut config = fixture.config();
-    let in_function = found.clone();
+    let in_function = own_client.clone();
     config.set_on_change(move |status| {
         let client = in_function.get().unwrap();
         // It may call every function, and never waits, not even for a sign-in that it starts.
@@ -108,7 +108,7 @@ fn the_change_function_already_sees_the_announced_result() {
             .send((status, token.map(|token| token.serial()), state))
             .unwrap();
     });
-    let client = found.get_or_init(|| fixture.client(&config));
+    let client = own_client.get_or_init(|| fixture.client(&config));
 
     let serial = client.get_token(None).unwrap().serial();
     let (status, token, state) = calls.recv_timeout(MINUTE).unwrap();
@@ -127,15 +127,15 @@ fn the_change_function_already_sees_the_announced_result() {
 #[test]
 fn a_change_function_may_close_its_own_client() {
     let fixture = Fixture::start();
-    let found: Arc<OnceLock<Client>> = Arc::default();
+    let own_client: Arc<OnceLock<Client>> = Arc::default();
     let (closed, close) = mpsc::channel();
     let mut config = fixture.config();
-    let in_function = found.clone();
+    let in_function = own_client.clone();
     config.set_on_change(move |_| {
         in_function.get().unwrap().close();
         closed.send(()).unwrap();
     });
-    let client = found.get_or_init(|| fixture.client(&config));
+    let client = own_client.get_or_init(|| fixture.client(&config));
     assert_eq!(status(client.get_token(NOW)), Status::WouldWait);
     close.recv_timeout(MINUTE).unwrap();
     client.close();

@@ -459,6 +459,6 @@ fn proxy_variables_are_read_only_at_the_first_client_or_for_environment_and_neve
         let result = text_of(client.get_token(None));
         format!("{} {result}", READ.load(Ordering::Relaxed) - before)
     });
-    let found = child.found();
-    assert!(found.starts_with("0 !CONNECT: "), "{found}");
+    let output = child.output();
+    assert!(output.starts_with("0 !CONNECT: "), "{output}");
 }

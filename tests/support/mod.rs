@@ -567,7 +567,7 @@ fn write_coverage() {
 /// A forked child in which a closure runs. Its result, a text, comes through a pipe.
 pub struct Child {
     process: libc::pid_t,
-    found: File,
+    output: File,
 }
 
 impl Child {
@@ -582,30 +582,30 @@ impl Child {
                 -1 => panic!("{}", std::io::Error::last_os_error()),
                 0 => {
                     libc::alarm(20);
-                    let found = body();
+                    let output = body();
                     write_coverage();
-                    let written = File::from_raw_fd(pipe[1]).write_all(found.as_bytes());
+                    let written = File::from_raw_fd(pipe[1]).write_all(output.as_bytes());
                     libc::_exit(i32::from(written.is_err()));
                 }
                 process => {
                     libc::close(pipe[1]);
-                    let found = File::from_raw_fd(pipe[0]);
-                    Child { process, found }
+                    let output = File::from_raw_fd(pipe[0]);
+                    Child { process, output }
                 }
             }
         }
     }
 
     /// Waits for the end of the child and returns the text.
-    pub fn found(mut self) -> String {
-        let mut found = String::new();
-        self.found.read_to_string(&mut found).expect("UTF-8");
+    pub fn output(mut self) -> String {
+        let mut output = String::new();
+        self.output.read_to_string(&mut output).expect("UTF-8");
         let mut status = 0;
         // SAFETY: `process` is a child that was not waited for yet.
         let ended = unsafe { libc::waitpid(self.process, &mut status, 0) };
         assert_eq!(ended, self.process);
-        assert_eq!(status, 0, "the child was stuck or failed, after {found:?}");
-        found
+        assert_eq!(status, 0, "the child was stuck or failed, after {output:?}");
+        output
     }
 }
 

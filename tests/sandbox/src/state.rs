@@ -43,7 +43,6 @@ pub(crate) struct Issued {
     pub ends: Instant,
 }
 
-/// The shared state.
 pub(crate) struct State {
     pub tls: Option<Arc<ServerConfig>>,
     pub ca_pem: String,
@@ -102,7 +101,6 @@ impl State {
     }
 }
 
-/// A counter.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
