@@ -7,16 +7,17 @@
             ...
 
 With the package requests: session.auth = RequestsAuth(clopos). With another HTTP library, put
-clopos.get_token().value into the header x-token before each request: that is cheap. It must not go to
-other hosts; many HTTP libraries take headers along on a redirect.
+clopos.get_token().value into the header x-token before each request: that is cheap. Do not send it to
+other hosts: many HTTP libraries send all headers to the target of a redirect.
 
-In asyncio: await clopos.get_token_async(). In a host's own tests: a StaticSource instead of a Client.
+In asyncio: await clopos.get_token_async(). In your program's tests: a StaticSource instead of a Client.
 
-Needs Python 3.9 and the shared library, version 1.1 or a later 1.x. It is loaded with the first client,
-from CLOPOS_AUTH_LIBRARY (a path), or from beside this package's files or the package, the repository's
-target/release, or where the system keeps its libraries; an ImportError says where it was looked for.
+Needs Python 3.9 and the shared library, version 1.1 or a later 1.x, which is loaded when it is first
+needed: the file that CLOPOS_AUTH_LIBRARY names, otherwise from this package's folder, the one above, the
+repository's target/release, or the system's library folders. If it cannot be loaded, an ImportError says
+where it was looked for.
 
-Every method of a client may be called by any number of threads; they wait without holding the GIL.
+Any number of threads may call the methods of a client at the same time; they wait without the GIL.
 Ctrl-C ends a call in the main thread. Failures are exceptions of the class Error:
 
     Error                     INTERNAL, and statuses that are newer than this package

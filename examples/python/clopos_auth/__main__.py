@@ -1,8 +1,7 @@
-"""Signs in, and shows a token and the venues: python -m clopos_auth
+"""Signs in to Clopos, shows the token, and requests the venues with it: python -m clopos_auth
 
-CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in;
-CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only CA to
-trust: both for the sandbox.
+CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are the credentials. For the
+sandbox: CLOPOS_BASE_URL is its URL, CLOPOS_CA_FILE its CA in PEM, the only one trusted.
 """
 
 import logging
@@ -15,13 +14,13 @@ from . import DEFAULT_BASE_URL, Client, Error, Roots, log_to, urlopen
 
 
 def main() -> int:
-    """Shows a token and the venues."""
+    """Returns the exit status."""
     base_url = os.environ.get("CLOPOS_BASE_URL", DEFAULT_BASE_URL)
     ca_file = os.environ.get("CLOPOS_CA_FILE")
 
     logging.basicConfig(format="clopos %(levelname)s %(message)s", level=logging.INFO)
     try:
-        # A variable that is not set is an empty text: the library names it in its error.
+        # A variable that is not set is an empty string: the library refuses it by name.
         with Client(
             client_id=os.environ.get("CLOPOS_CLIENT_ID", ""),
             client_secret=os.environ.get("CLOPOS_CLIENT_SECRET", ""),
@@ -33,8 +32,8 @@ def main() -> int:
             log=log_to(logging.getLogger()),
         ) as clopos:
             token = clopos.get_token()
-            # What this example is for. Real programs never print a token: whoever reads it can act
-            # as this integration until it ends.
+            # The purpose of this example. Never print a token in production: it gives access until it
+            # expires.
             print("token:  ", token.value)
             seconds = int(token.expires_in.total_seconds())
             print(f"expires: {token.expires_at:%Y-%m-%d %H:%M:%S} UTC, in {seconds} s")

@@ -27,42 +27,49 @@ LogFunction = Callable[[LogLevel, str], None]
 ChangeFunction = Callable[[Union[Status, int]], None]
 
 _DEFAULT_TIMEOUT_S = 30.0
+_TIMED_OUT = "the call timed out; the request continues"
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known of a client, as documented for clopos_auth_state. Times are in seconds."""
+    """What was known of a client when state() was called. Times are in seconds.
+
+    The counts are those of this process: in a child of os.fork() they start at 0.
+    """
 
     #: There is a token that has not expired.
     has_token: bool
-    #: get_token() returns it without waiting.
+    #: get_token() would return that token immediately.
     is_fresh: bool
+    #: A sign-in is running: it sends a request, or waits before its next attempt.
     request_in_flight: bool
-    #: None: there is no token.
+    #: Until the token expires; None if there is none.
     expires_in: Optional[float]
+    #: Until the token is due to be replaced, 0 if it is; None if there is none.
     refresh_in: Optional[float]
-    #: 0: the next request may be sent now.
+    #: Until the next request may be sent; 0 if it may be sent now.
     next_request_in: float
-    #: Of the last request that has finished; OK if there was none.
+    #: The result of the last request that has ended; OK if there was none.
     last_status: Union[Status, int]
-    #: None: no response was received.
+    #: The HTTP status of its response; None if none was received.
     last_http_status: Optional[int]
-    #: None: no request has finished yet.
+    #: Since that result; None if no request has ended yet.
     last_result_age: Optional[float]
-    #: How many requests this client has made, and how many of them failed.
+    #: The number of requests, including those that did not reach the service.
     requests: int
+    #: The number of requests that failed.
     failures: int
-    #: Why the last one failed; None if it did not. Never a secret.
+    #: The message of last_status, never a secret; None if that is OK.
     last_message: Optional[str]
 
 
 def version() -> str:
-    """The version of the library that is running."""
+    """Returns the version of the library that is running, "MAJOR.MINOR.PATCH"."""
     return str(_native.library().clopos_auth_version(), "ascii")
 
 
 def log_to(logger: logging.Logger) -> LogFunction:
-    """A log function that passes the lines to a logger of the logging module."""
+    """Returns a log function that passes the lines to a logger of the logging module."""
     levels = {
         LogLevel.ERROR: logging.ERROR,
         LogLevel.WARN: logging.WARNING,
@@ -73,7 +80,7 @@ def log_to(logger: logging.Logger) -> LogFunction:
 
 
 class _Callbacks:
-    """Who is told of a client's log lines and changes. Does not know the client, which may be collected."""
+    """A client's functions and waiting tasks. Does not refer to the client, so that it can be collected."""
 
     def __init__(self, log: Optional[LogFunction], on_change: Optional[ChangeFunction]) -> None:
         self.log = log
@@ -82,9 +89,9 @@ class _Callbacks:
         self._waiting: Dict[asyncio.AbstractEventLoop, asyncio.Future[int]] = {}
 
     def next_change(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
-        """The status of the next change, for all who wait in this loop."""
+        """Returns a future for the status of the next change, one for all tasks of a loop."""
         with self._lock:
-            # A signal handler may empty it between any two of these lines.
+            # A signal handler may empty _waiting between any two of these lines.
             for other in [other for other in self._waiting if other.is_closed()]:
                 self._waiting.pop(other, None)
             future = self._waiting.get(loop)
@@ -93,7 +100,7 @@ class _Callbacks:
             return future
 
     def wake(self, status: int) -> None:
-        """Ends the waiting in all loops."""
+        """Sets the result of all futures."""
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for loop, future in waiting.items():
@@ -101,7 +108,7 @@ class _Callbacks:
                 loop.call_soon_threadsafe(future.set_result, status)
 
 
-# Those of the clients that are open, and their handles, by the number that the library passes along.
+# The callbacks and handles of the open clients. The key is the `user` that the library passes.
 _callbacks: Dict[int, _Callbacks] = {}
 _open: Dict[int, int] = {}
 _numbers = itertools.count(1)
@@ -110,7 +117,7 @@ _numbers = itertools.count(1)
 def _log(level: int, line: bytes, number: Optional[int]) -> None:
     callbacks = _callbacks.get(number or 0)
     if callbacks is not None and callbacks.log is not None:
-        # ctypes passes an exception that leaves this to sys.unraisablehook, and goes on.
+        # ctypes passes an exception to sys.unraisablehook.
         callbacks.log(LogLevel(min(level, LogLevel.DEBUG)), line.decode())
 
 
@@ -122,7 +129,7 @@ def _changed(status: int, number: Optional[int]) -> None:
             callbacks.on_change(known(Status, status))  # as above
 
 
-# One function for C receives for all clients, and lives as long as the library that calls it.
+# One pair of C functions for all clients, never freed: the library may call them at any time.
 _receive_line = _native.LOG_FUNCTION(_log)
 _receive_change = _native.CHANGE_FUNCTION(_changed)
 
@@ -130,40 +137,56 @@ _receive_change = _native.CHANGE_FUNCTION(_changed)
 def _close(handle: int, number: int) -> None:
     callbacks = _callbacks.get(number)
     if callbacks is not None:
-        callbacks.wake(Status.CANCELLED)  # at once: what follows waits for the client's functions
+        callbacks.wake(Status.CANCELLED)  # before the next line, which may wait for the client's functions
     _native.library().clopos_auth_client_free(handle)
     _open.pop(number, None)
     _callbacks.pop(number, None)
     if callbacks is not None:
-        callbacks.wake(Status.CANCELLED)  # who has come meanwhile
+        callbacks.wake(Status.CANCELLED)  # tasks that began to wait meanwhile
 
 
-def _close_elsewhere(handle: int, number: int) -> None:
-    """For the collector, which may run inside a log function that another one waits for."""
+def _close_in_thread(handle: int, number: int) -> None:
+    """For the garbage collector: it may run in a log function, which must free no client but its own."""
     if number in _open:
-        # No thread can be started, or the program ends: _close_all() does it.
+        # RuntimeError: no thread can be started, or the interpreter shuts down. Then _close_all() closes it.
         with contextlib.suppress(RuntimeError):
             _thread.start_new_thread(_close, (handle, number))
 
 
 @atexit.register
 def _close_all() -> None:
-    # None of the functions may be called while the interpreter shuts down.
+    # The library must not call into an interpreter that shuts down.
     for number, handle in list(_open.items()):
         _close(handle, number)
 
 
 class Client:
-    """Signs in to the service and keeps the token. One for the whole program is enough.
+    """Signs in to the service and keeps the token. Make one for the whole program.
 
-    Settings that are None keep their defaults; ranges and meanings are those of clopos_auth.h.
-    Times are in seconds. `ca_pem` is the content of a PEM file.
+    The first four arguments are the credentials, as issued by Clopos. Settings that are None have their
+    defaults; clopos_auth.h has the details of each.
 
-    `log` gets lines up to `log_level`; see log_to() for the logging module. `on_change` gets the status
-    each time that a request has ended, OK if there is a new token, and when the next one has to wait.
-    Both are called from any thread, may call this client (a call inside them never waits) and close it.
-    An exception in them goes to sys.unraisablehook, and a slow one delays no call but close(), which
-    waits for it.
+    base_url: "https://HOST[:PORT][/PREFIX]".
+    auth_path: the path of the sign-in, which is added to base_url. Default: "/open-api/v2/auth".
+    timeout: of calls that specify none, in seconds: 0.001 to 3600. Default: 30.
+    attempt_timeout: of one attempt, in seconds: 0.001 to 600. Default: 10.
+    max_attempts: of one sign-in: 1 to 10. Default: 3.
+    requests_per_minute: the maximum in any minute: 1 to 60. Default: 12.
+    roots, ca_pem: the trusted root certificates; ca_pem is the content of a PEM file, 1 MiB at most.
+    proxy: "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]".
+    user_agent: names the program, "MyTill/4.2".
+    allow_plain_http: permits "http://" to other hosts, with the client secret unencrypted: for testing only.
+    log: receives the log lines of severity log_level and higher; log_to() makes one for logging.
+    on_change: receives changes: OK if there is a new token, otherwise the status with which the last request
+        failed. Called once each time that a request has ended, and if a sign-in has to wait before it can
+        send one.
+
+    log and on_change are called on any thread, and on several at the same time, until close() has returned.
+    A sign-in waits while they run, so a call with this client inside them does not wait. They may close
+    this client, and no other. An exception in them goes to sys.unraisablehook.
+
+    Raises InvalidArgumentError (the message names the argument), NetworkError if the proxy of the environment
+    cannot be used, and ImportError if the library cannot be loaded.
     """
 
     def __init__(
@@ -190,7 +213,7 @@ class Client:
     ) -> None:
         who = [_text(part) for part in (client_id, client_secret, brand, integrator_id)]
         proxy_url = _text(proxy)
-        del client_secret, proxy  # a traceback may show local variables
+        del client_secret, proxy  # tracebacks may show local variables
         #: Where the service is.
         self.base_url = base_url or DEFAULT_BASE_URL
         self._number = number = next(_numbers)
@@ -200,7 +223,7 @@ class Client:
             raise MemoryError("libclopos_auth: no memory for settings")
         handle = c_void_p()
         callbacks = _Callbacks(log, on_change)
-        _callbacks[number] = callbacks  # before there is a client: making it may write a line
+        _callbacks[number] = callbacks  # first: client_new() may log a line
         call = _native.call
         try:
             if base_url is not None:
@@ -236,34 +259,38 @@ class Client:
         self._timeout = _DEFAULT_TIMEOUT_S if timeout is None else timeout
         self._callbacks = callbacks
         _open[number] = self._handle
-        weakref.finalize(self, _close_elsewhere, self._handle, number).atexit = False
+        weakref.finalize(self, _close_in_thread, self._handle, number).atexit = False
 
     def get_token(self, timeout: Optional[float] = None) -> Token:
-        """The cached token while it is fresh, at once; else asks the service.
+        """Returns the cached token if it is fresh, immediately; otherwise requests a new one.
 
-        Call it before every request instead of keeping a token yourself. `timeout` limits the whole
-        call, in seconds; 0 never waits (WouldWaitError, and a request is started); None is the client's
-        own. Ctrl-C ends the wait in the main thread.
+        Call it before every request instead of keeping a token yourself. `timeout` limits the whole call, in
+        seconds. 0 does not wait: without a token it starts or joins a sign-in and raises WouldWaitError, or
+        the last error while no request may be sent. None is the client's timeout. Ctrl-C ends the wait in the
+        main thread; the request continues.
         """
         if self.current() != 0:
             with contextlib.suppress(Error):  # another thread has invalidated it meanwhile
-                return self._ask("get_token", 0)  # what there is, without a look at the thread
+                return self._call("get_token", 0)  # cheaper than _wait(), which looks at the thread
         return self._wait("get_token", timeout)
 
     async def get_token_async(self, timeout: Optional[float] = None) -> Token:
-        """The same in an event loop of asyncio. No thread waits, however many tasks do."""
+        """Like get_token(), in an event loop of asyncio. Waiting tasks occupy no threads.
+
+        Cancelling the task ends this call only.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else _seconds(timeout))
-        failed = False  # the request that this call waited for
+        failed = False  # whether the request that this call waited for has failed
         while True:
-            change = self._callbacks.next_change(loop)  # before asking, so that none is missed
+            change = self._callbacks.next_change(loop)  # before the call, so that no change is missed
             try:
-                return self._ask("get_token", 0)
+                return self._call("get_token", 0)
             except Error as error:
                 left = deadline - loop.time()
                 if error.status == Status.WOULD_WAIT and left <= 0 and timeout != 0:
-                    raise Error(Status.TIMEOUT, "no token came in time", retryable=True) from None
-                # A sign-in with further attempts goes on by itself.
+                    raise Error(Status.TIMEOUT, _TIMED_OUT, retryable=True) from None
+                # A sign-in with further attempts continues without another call.
                 is_running = error.status == Status.WOULD_WAIT or self.state().request_in_flight
                 pause = left if is_running else error.retry_after
                 # Like the library it does not wait after these, although they may be retryable.
@@ -280,15 +307,25 @@ class Client:
                 failed = is_running and change.result() != Status.OK
 
     def authenticate(self, timeout: Optional[float] = None) -> Token:
-        """Asks the service, whatever is cached. For a "test the credentials" button."""
+        """Signs in now: requests a new token even if one is cached, or joins a sign-in that is running.
+
+        The new token replaces the cached one. For a "test the credentials" button. `timeout` is that of
+        get_token().
+        """
         return self._wait("authenticate", timeout)
 
     def current(self) -> int:
-        """The `serial` of the token that get_token() would return now without a request, else 0."""
+        """Returns the `serial` of the cached token, if get_token() would return it and do nothing else.
+
+        Otherwise returns 0: there is no fresh token, or it is due to be replaced. Never waits.
+        """
         return int(_native.library().clopos_auth_current(self._handle, None))
 
     def state(self) -> State:
-        """What is known now, for a status display or a health check. Sends nothing, never waits."""
+        """Returns what is known of the client, for a status display or a health check.
+
+        Never sends a request, and never waits for one.
+        """
         state = POINTER(_native.CState)()
         _native.call("get_state", self._handle, byref(state))
         try:
@@ -311,25 +348,31 @@ class Client:
             _native.library().clopos_auth_state_free(state)
 
     def invalidate(self, refused: Union[Token, str, None] = None) -> None:
-        """Forgets the cached token if it is still the one that the service refused (HTTP 401).
+        """Drops the cached token because the service refused it (HTTP 401 of another endpoint).
 
-        The next call asks for another. None forgets whichever is cached. Never waits.
+        The next call requests a new one. Drops only the token that was refused, not a newer one; None drops
+        any cached token. Never waits. If tokens are refused soon after their issue, calls that need one raise
+        RejectedError for a while: see clopos_auth_invalidate() in clopos_auth.h.
         """
         value = _text(refused.value if isinstance(refused, Token) else refused)
-        del refused  # as above
+        del refused  # tracebacks may show local variables
         self._check(_native.library().clopos_auth_invalidate(self._handle, value))
 
     def cancel(self) -> None:
-        """Makes every call that is waiting raise CallCancelledError. The client stays usable. Never waits."""
+        """Makes every waiting call raise CallCancelledError.
+
+        A request in progress continues, and later calls can use its result; the client stays usable. Never
+        waits.
+        """
         self._check(_native.library().clopos_auth_cancel(self._handle))
         self._callbacks.wake(Status.CANCELLED)
 
     def close(self) -> None:
-        """Ends the client: calls in progress raise CallCancelledError at once, later ones ClosedError.
+        """Ends the client: wipes the library's copies of the token and the credentials.
 
-        May be called by any thread, also from the client's functions, and again. After it has returned
-        they are not called any more, also if another thread closes the client meanwhile. A client that is
-        forgotten is closed in the background.
+        Waiting calls raise CallCancelledError immediately, later ones ClosedError. Any thread, also in `log`
+        and `on_change`; closing again does nothing. Waits only while one of these runs on another thread;
+        afterwards neither is called again. A client that is garbage collected is closed in the background.
         """
         _close(self._handle, self._number)
 
@@ -344,28 +387,28 @@ class Client:
         return f"<clopos_auth.Client for {self.base_url}{closed}>"
 
     def _wait(self, name: str, timeout: Optional[float]) -> Token:
-        """A call that may wait. Python sees Ctrl-C only while its main thread is not inside C."""
+        """A call that may wait. Python handles Ctrl-C only while its main thread is not inside C."""
         milliseconds = _native.DEFAULT_TIMEOUT if timeout is None else _milliseconds(timeout)
         if milliseconds == 0 or not _is_main_thread():
-            return self._ask(name, milliseconds)
+            return self._call(name, milliseconds)
         call: concurrent.futures.Future[Token] = concurrent.futures.Future()
 
-        def ask() -> None:
+        def run() -> None:
             try:
-                call.set_result(self._ask(name, milliseconds))
+                call.set_result(self._call(name, milliseconds))
             except BaseException as error:
                 call.set_exception(error)
 
         try:
-            threading.Thread(target=ask, daemon=True).start()
+            threading.Thread(target=run, daemon=True).start()
         except RuntimeError:  # no thread can be started
-            return self._ask(name, milliseconds)
+            return self._call(name, milliseconds)
         while not call.done():
             # On Windows nothing interrupts a wait without a timeout.
             concurrent.futures.wait([call], None if os.name == "posix" else 0.1)
         return call.result()
 
-    def _ask(self, name: str, milliseconds: int) -> Token:
+    def _call(self, name: str, milliseconds: int) -> Token:
         token = POINTER(_native.CToken)()
         _native.call(name, self._handle, milliseconds, byref(token))
         try:
@@ -391,14 +434,15 @@ def _is_main_thread() -> bool:
 
 
 def _text(text: Optional[str]) -> Optional[ctypes.Array[ctypes.c_char]]:
-    """A text for C, whose repr() does not show it. None is NULL, which the library refuses by name."""
+    """A string for C, whose repr() does not show it. None becomes NULL, which the library refuses."""
     if text is None:
         return None
     try:
         encoded = text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate
         encoded = b"\0"
-    # A NUL inside would cut the text short. A control character is refused in the same way as NULL.
+    # A string with a NUL inside would be truncated. A control character is passed instead: the library
+    # refuses it, and the message names the argument.
     return ctypes.create_string_buffer(b"\x01" if b"\0" in encoded else encoded)
 
 
@@ -409,7 +453,7 @@ def _seconds(seconds: float) -> float:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Rounded up and clamped."""
+    """Milliseconds, rounded up and clamped to the range."""
     return math.ceil(min(_seconds(seconds) * 1000, _native.DEFAULT_TIMEOUT - 1))
 
 
@@ -418,12 +462,12 @@ def _seconds_of(milliseconds: int) -> Optional[float]:
 
 
 def _count(number: int) -> int:
-    """For a uint32_t, which ctypes would wrap around: what does not fit becomes 0, which is refused."""
+    """A uint32_t. ctypes would wrap a number that does not fit: 0 instead, which the library refuses."""
     return number if 0 <= number <= 0xFFFF_FFFF else 0
 
 
 def _time_of(unix_seconds: int) -> datetime.datetime:
-    """As a date; the last one that Python has, if it lies beyond."""
+    """The date and time; Python's last second, if the time is later."""
     last = datetime.datetime.max.replace(microsecond=0, tzinfo=datetime.timezone.utc)
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
     return epoch + datetime.timedelta(seconds=min(unix_seconds, (last - epoch).total_seconds()))

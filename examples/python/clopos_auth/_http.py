@@ -1,4 +1,4 @@
-"""The token in HTTP requests: for urllib, and for the package requests."""
+"""HTTP requests with the token: for urllib, and for the package requests."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def urlopen(
 ) -> Any:
     """urllib.request.urlopen() with the client's current token in the header x-token.
 
-    `venue` goes into the header x-venue: another venue than the token's.
+    `venue` is put into the header x-venue: the request is about this venue instead of the token's.
 
-    Where the service refuses that token, asks for a new one and sends the request once more, if its data
-    is bytes or None. Where there is no new one, the caller gets the refusal itself as an HTTPError, and
-    so it does for every other 401: a new token would not help. Other hosts, also those of redirects, get
-    no token.
+    If the service refuses that token (a 401 whose body says "Invalid token" or "Token expired"), requests a
+    new one and sends the request once more, provided that its data is bytes or None. If there is no new
+    token, and for every other 401, the caller gets the 401 as an HTTPError. Requests to other hosts, and
+    those of redirects, are sent without a token.
     """
     if isinstance(request, str):
         request = urllib.request.Request(request)
@@ -36,7 +36,7 @@ def urlopen(
     try:
         return _send(request, token, venue, options)
     except urllib.error.HTTPError as refusal:
-        # The target of a redirect got no token to refuse.
+        # The request of a redirect bears no token.
         if refusal.code != 401 or refusal.url != request.full_url:
             raise
         body = refusal.read()
@@ -49,7 +49,8 @@ def urlopen(
 
 
 def _other_token(client: TokenSource, refused: Token, body: bytes) -> Optional[Token]:
-    """After a 401 with this body; None if a new token would not help, or there is none."""
+    """Invalidates a token after a 401 with this body, and returns a new one. None: it was not refused, or
+    there is no new one."""
     if b"Invalid token" not in body and b"Token expired" not in body:
         return None
     try:
@@ -62,8 +63,8 @@ def _other_token(client: TokenSource, refused: Token, body: bytes) -> Optional[T
 def _send(
     request: urllib.request.Request, token: Token, venue: Optional[str], options: Dict[str, Any]
 ) -> Any:
-    # A copy: urllib changes what it sends, and with a proxy the same Request, sent again, would go out
-    # without TLS.
+    # A copy: urllib changes the Request that it sends. With a proxy, the same Request would be sent without
+    # TLS the second time.
     copy = urllib.request.Request(
         request.full_url,
         request.data,
@@ -73,7 +74,7 @@ def _send(
         request.get_method(),
     )
     copy.unredirected_hdrs.update(request.unredirected_hdrs)
-    # The other kind of header would go along to the target of a redirect.
+    # add_header() would send the token to the target of a redirect.
     copy.add_unredirected_header("X-token", token.value)
     if venue is not None:
         copy.add_unredirected_header("X-venue", venue)
@@ -88,8 +89,8 @@ def _origin(url: str) -> Tuple[str, Optional[str], int]:
 class RequestsAuth:
     """For the package requests: session.auth = RequestsAuth(client), or requests.get(url, auth=...).
 
-    Does what urlopen() does. Where the request's body is a file or an iterator, the caller gets the 401 and
-    sends again.
+    Does what urlopen() does; a redirect to the service itself bears the token as well. A request whose body
+    is a file or an iterator is not sent again: the caller gets the 401.
     """
 
     def __init__(self, client: TokenSource, venue: Optional[str] = None) -> None:
@@ -101,7 +102,7 @@ class RequestsAuth:
         if _origin(request.url) == _origin(self.client.base_url):
             token = self.client.get_token()
             self._put(request, token)
-            request.register_hook("response", _Answered(self, token))
+            request.register_hook("response", _ResponseHook(self, token))
         return request
 
     def _put(self, request: Any, token: Token) -> None:
@@ -113,16 +114,16 @@ class RequestsAuth:
         return f"RequestsAuth({self.client!r}, venue={self.venue!r})"
 
 
-class _Answered:
-    """What requests calls with each response to a request that bears a token."""
+class _ResponseHook:
+    """Called by requests with the response to a request with this token, and with those of its redirects."""
 
     def __init__(self, auth: RequestsAuth, token: Token) -> None:
         self._auth, self._token = auth, token
 
     def __call__(self, response: Any, **options: Any) -> Any:
         request = response.request
-        # requests calls this for the target of a redirect, too.
-        if _origin(request.url) != _origin(self._auth.client.base_url):
+        # Another host's request bore no token, nor did one that another host redirected to the service.
+        if request.headers.get("x-token") != self._token.value:
             return response
         # Reading the body also frees the connection.
         if response.status_code == 401 and isinstance(request.body, (bytes, str, type(None))):
@@ -130,10 +131,10 @@ class _Answered:
             if other is not None:
                 again = request.copy()
                 self._auth._put(again, other)
-                answer = response.connection.send(again, **options)
-                answer.history.append(response)
-                response = answer
-        # requests copies the first request for a redirect, headers included.
+                second = response.connection.send(again, **options)
+                second.history.append(response)
+                response = second
+        # requests copies this request for a redirect, including the headers.
         if response.is_redirect:
             target = urllib.parse.urljoin(response.url, response.headers["location"])
             if _origin(target) != _origin(self._auth.client.base_url):

@@ -29,7 +29,7 @@ class Status(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """Why the service refused a sign-in, as far as its answer says: for people, not for decisions."""
+    """Why the service refused a sign-in, as far as its answer says: for people and reports only."""
 
     UNKNOWN = 0
     CREDENTIALS = 1
@@ -67,7 +67,7 @@ def known(numbers: Type[enum.IntEnum], number: int) -> Any:
 class Error(Exception):
     """Why a call failed. str() is one line for a log: the status' name and the message.
 
-    Error(status, ...) makes an exception of the subclass that belongs to the status, also in a host's tests.
+    Error(status, ...) makes an exception of the subclass for that status; your tests may do so as well.
     """
 
     def __new__(cls, status: Union[Status, int] = Status.INTERNAL, *rest: Any, **more: Any) -> Error:
@@ -88,17 +88,17 @@ class Error(Exception):
         super().__init__(status, message, http_status, retryable, retry_after, server_code, reason)
         #: A Status; a plain number if the library is newer than this package and has one more.
         self.status = status
-        #: One line, never a secret.
+        #: One line for a log, never a secret. Its wording may change in any version.
         self.message = message
-        #: The HTTP status of the response; None where no response was received.
+        #: The HTTP status of the response (of the proxy's, if the status is PROXY); None if there was none.
         self.http_status = http_status
         #: Whether the same call may succeed later without any change.
         self.retryable = retryable
         #: Seconds until the next request may be sent; None if unknown.
         self.retry_after = retry_after
-        #: The service's own identifier of the failure, where it gave one.
+        #: The "error" field of the response, an identifier or a sentence; None if there was none.
         self.server_code = server_code
-        #: Why the service refused the credentials, if it did; a plain number if it is a newer one.
+        #: Why the service refused the sign-in, if the status is REJECTED; a plain number as above.
         self.reason = reason
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Error(Exception):
 
 
 class InvalidArgumentError(Error, ValueError):
-    """INVALID_ARGUMENT: a setting is empty, too long, out of range, or holds control characters."""
+    """INVALID_ARGUMENT: a setting is empty, too long, out of range, or contains a control character."""
 
 
 class ClosedError(Error):
@@ -122,23 +122,23 @@ class CallCancelledError(Error):
 
 
 class SignInTimeoutError(Error, TimeoutError):
-    """TIMEOUT: the call's timeout expired, or the service did not answer within the attempt timeout."""
+    """TIMEOUT: the call's timeout expired, or the service did not respond within the attempt timeout."""
 
 
 class NetworkError(Error):
-    """DNS, CONNECT, PROXY, and the subclass: the service was not reached."""
+    """DNS, CONNECT, PROXY, and those of the subclass: no complete response was received."""
 
 
 class CertificateError(NetworkError):
-    """TLS, CLOCK: the server's certificate could not be verified."""
+    """TLS, CLOCK: the server's certificate is not trusted, or not valid at this device's date."""
 
 
 class ServiceError(Error):
-    """SERVER, PROTOCOL, and the subclasses: something answered, but gave no token."""
+    """SERVER, PROTOCOL, and those of the subclasses: there was a response, but no token."""
 
 
 class RejectedError(ServiceError):
-    """REJECTED: the service refused the credentials; see `reason`."""
+    """REJECTED: the service refused the sign-in (see `reason`), or the tokens that it issues."""
 
 
 class RateLimitedError(ServiceError):

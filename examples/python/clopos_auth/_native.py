@@ -1,4 +1,4 @@
-"""The shared library: where it is looked for, and its functions. Loaded when it is needed first."""
+"""The shared library and its functions. It is loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _loaded: Optional[ctypes.CDLL] = None
 
 
 def library() -> ctypes.CDLL:
-    """The library. ImportError, which says where it was looked for, if it cannot be loaded."""
+    """Returns the library, or raises an ImportError that says where it was looked for."""
     global _loaded
     if _loaded is None:
         with _loading:
@@ -83,7 +83,7 @@ def library() -> ctypes.CDLL:
 
 
 def _places() -> Iterator[str]:
-    """Paths, and names that the system's loader knows, in the order in which they are tried."""
+    """The paths, and names for the system's loader, in the order in which they are tried."""
     chosen = os.environ.get("CLOPOS_AUTH_LIBRARY")
     if chosen:
         yield chosen
@@ -106,7 +106,7 @@ def _load() -> ctypes.CDLL:
             tried.append(f"{place}: no such file")
             continue
         try:
-            # CDLL, not PyDLL: other threads run while a call waits.
+            # CDLL, not PyDLL: a call releases the GIL.
             candidate = ctypes.CDLL(place)
             candidate.clopos_auth_version_number.restype = c_uint32
             version = candidate.clopos_auth_version_number()
@@ -166,7 +166,7 @@ def _declare(candidate: ctypes.CDLL) -> None:
 
 
 def fail(status: int, error: Any = None) -> NoReturn:
-    """Raises what a call returned, and frees it."""
+    """Raises the Error for a status, and frees the library's error."""
     if not error:
         raise Error(known(Status, status), "no details available")
     try:
@@ -186,7 +186,7 @@ def fail(status: int, error: Any = None) -> NoReturn:
 
 
 def call(name: str, *arguments: object) -> None:
-    """Calls a function whose last parameter is an error; raises that."""
+    """Calls a function whose last parameter receives an error, and raises that error."""
     error = POINTER(CError)()
     status = getattr(library(), "clopos_auth_" + name)(*arguments, byref(error))
     if status != Status.OK:

@@ -1,4 +1,4 @@
-"""Tokens, and where they come from."""
+"""Tokens, and the classes that return them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOUR = datetime.timedelta(hours=1)
 
 
 class _Secret:
-    """A text that repr(), vars(), pickle and tracebacks with local variables do not show."""
+    """A text that repr(), vars() and tracebacks with local variables do not show, and pickle refuses."""
 
     __slots__ = ("reveal",)
 
@@ -25,7 +25,7 @@ class _Secret:
         return "***"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not serialised")
+        raise TypeError("a secret cannot be serialised")
 
     def __deepcopy__(self, _memo: object) -> _Secret:
         return self
@@ -34,8 +34,7 @@ class _Secret:
 class Token:
     """A token. Get it from the client again before each request: that is cheap.
 
-    Neither repr() nor vars() shows its value, and pickle refuses it. A host's tests make their own:
-    Token("value").
+    repr() and vars() do not show its value, and pickle refuses it. For your tests: Token("value").
     """
 
     def __init__(
@@ -47,18 +46,19 @@ class Token:
         serial: int = 0,
     ) -> None:
         self._value = _Secret(value)
-        #: "Bearer", which the header x-token does not want.
+        #: "Bearer". Do not send it in x-token.
         self.token_type = token_type
-        #: When it ends, on the server's clock; this device's may differ.
+        #: The expiry time, by the server's clock; this device's may differ.
         self.expires_at = expires_at or datetime.datetime.now(datetime.timezone.utc) + expires_in
-        #: What was left of its life when it was handed out, whatever this device's date says.
+        #: The remaining time when the token was returned; independent of the device's date.
         self.expires_in = expires_in
-        #: Its number: the same token has the same, and no other token of its client has it.
+        #: The number of the token: the same each time that this token is returned, different from that of
+        #: every other token in this process. Client.current() returns it.
         self.serial = serial
 
     @property
     def value(self) -> str:
-        """The JWT, to be sent as it is in the header x-token."""
+        """The JWT: 1 to 8192 visible ASCII characters. Send it unchanged in the header x-token."""
         return self._value.reveal()
 
     def __repr__(self) -> str:
@@ -66,43 +66,43 @@ class Token:
 
 
 class TokenSource(Protocol):
-    """What a host's own code needs of a Client. Its tests use a StaticSource, or a class of their own."""
+    """The part of a Client that sends requests: code that takes one can be tested with a StaticSource."""
 
-    #: Where the service is: the HTTP helpers send the token nowhere else.
+    #: Where the service is: urlopen() and RequestsAuth send the token to no other host.
     base_url: str
 
     def get_token(self, timeout: Optional[float] = None) -> Token:
-        """A token, or an Error."""
+        """Returns a token, or raises an Error."""
 
     async def get_token_async(self, timeout: Optional[float] = None) -> Token:
-        """The same in an event loop."""
+        """Like get_token(), in an event loop."""
 
     def invalidate(self, refused: Union[Token, str, None] = None) -> None:
-        """The service has refused this token."""
+        """Reports a token that the service refused."""
 
 
 class StaticSource:
-    """A source for a host's tests: hands out one token, or raises one Error. Sends nothing."""
+    """For tests: always returns one token, or raises one Error. Sends nothing."""
 
     def __init__(self, result: Union[Token, Error], base_url: str = DEFAULT_BASE_URL) -> None:
-        #: May be replaced at any time.
+        #: The token or the error. May be replaced at any time.
         self.result = result
         self.base_url = base_url
-        #: The values that invalidate() was called with; None for "whichever".
+        #: The values that invalidate() was called with; None for any token.
         self.refused: list[Optional[str]] = []
 
     def get_token(self, timeout: Optional[float] = None) -> Token:
-        """The token, or the error."""
+        """Returns the token, or raises the error."""
         if isinstance(self.result, Error):
             raise self.result
         return self.result
 
     async def get_token_async(self, timeout: Optional[float] = None) -> Token:
-        """The same in an event loop."""
+        """Like get_token()."""
         return self.get_token(timeout)
 
     def invalidate(self, refused: Union[Token, str, None] = None) -> None:
-        """Remembers the value in `refused`."""
+        """Appends the value to `refused`."""
         self.refused.append(refused.value if isinstance(refused, Token) else refused)
 
     def __repr__(self) -> str:

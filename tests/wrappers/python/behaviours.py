@@ -68,7 +68,7 @@ SECRET = os.environ["CLOPOS_CLIENT_SECRET"]
 
 
 class Log:
-    """A log function that remembers how much it has seen."""
+    """A log function that counts and checks its lines."""
 
     def __init__(self):
         self.lines = 0
@@ -107,7 +107,7 @@ def client_from_environment(log=None, **more):
 
 
 def expect(status, call, *arguments, named="", **more):
-    """The call raises an Error with this status, which names this; gives the Error."""
+    """The call raises an Error with this status that names this. Returns the Error."""
     try:
         call(*arguments, **more)
     except Error as error:
@@ -172,7 +172,7 @@ def vars_of(shown):
 
 
 def walk(error):
-    """The frames of the module under test, from the one that raised the error outwards."""
+    """Returns the frames of the package in the error's traceback."""
     traceback = error.__traceback__
     frames = []
     while traceback is not None:
@@ -324,7 +324,7 @@ def interrupted():
 
 
 class Interrupted(asyncio.SelectorEventLoop):
-    """A signal comes while somebody asks whether it is closed."""
+    """Calls a signal handler inside is_closed()."""
 
     handler = None
 
@@ -342,7 +342,7 @@ def waits_without_a_thread():
     async def all_of_them():
         before = system_threads()
         calls = [asyncio.ensure_future(clopos.get_token_async()) for _ in range(5000)]
-        await asyncio.sleep(0.1)  # each of them has asked
+        await asyncio.sleep(0.1)  # each of them has called the library
         assert not any(call.done() for call in calls)
         assert system_threads() <= before + 8, (before, system_threads())
         return {token.value for token in await asyncio.gather(*calls)}
@@ -449,7 +449,7 @@ def a_second_close_waits():
 
     async def wait():
         call = asyncio.ensure_future(clopos.get_token_async())
-        await asyncio.sleep(0.1)  # it has asked
+        await asyncio.sleep(0.1)  # it has called the library
         waiting.set()
         await expect_async(Status.CANCELLED, call)
         woken.set()
@@ -476,29 +476,29 @@ def collected_in_a_log_function():
             pass
 
     def collect():
-        forgotten.clear()
+        unused.clear()
         gc.collect()
 
     with client_from_environment(log) as other:
         other.get_token()
-        forgotten = [client_from_environment(wait)]
+        unused = [client_from_environment(wait)]
         with lock:
-            expect(Status.WOULD_WAIT, forgotten[0].get_token, timeout=0)
+            expect(Status.WOULD_WAIT, unused[0].get_token, timeout=0)
             assert entered.wait(20)
             log.on_line = collect
             other.invalidate()
-            assert not forgotten
+            assert not unused
             log.on_line = lambda: None
 
 
 def ends_without_close():
     clopos = client_from_environment()
-    sys.unclosed = clopos  # kept to the very end
+    sys.unclosed = clopos  # alive until the interpreter shuts down
     expect(Status.WOULD_WAIT, clopos.get_token, timeout=0)
 
 
 class Changes:
-    """A change function that remembers what it was told."""
+    """A change function that keeps its arguments."""
 
     def __init__(self):
         self.statuses = []
@@ -509,10 +509,10 @@ class Changes:
         self.then()
 
     def wait_for(self, number):
-        patience_ends = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         while len(self.statuses) < number:
             time.sleep(0.001)
-            assert time.monotonic() < patience_ends, self.statuses
+            assert time.monotonic() < deadline, self.statuses
 
 
 def announces_a_token():
@@ -643,7 +643,7 @@ def nothing_printed():
 
 
 def pay(tokens: TokenSource) -> str:
-    """A host's own code."""
+    """A program's code."""
     try:
         return "paid with " + tokens.get_token().token_type
     except clopos_auth.RejectedError as error:
@@ -671,7 +671,7 @@ def library_missing():
                 raise AssertionError("no error")
             except ImportError as error:
                 assert place in str(error) and why in str(error), error
-    # With nothing chosen, every place is named; here, in a process without the library's folder.
+    # Without CLOPOS_AUTH_LIBRARY the error names every place. In a process that does not find the library.
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "."}
     program = "import clopos_auth; clopos_auth._native.__file__ = {!r}; clopos_auth.version()"
     with tempfile.TemporaryDirectory() as folder:
@@ -694,14 +694,14 @@ def library_missing():
 
 def expired_and_refreshed():
     with client_from_environment() as clopos:
-        patience_ends = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         values = set()
         while len(values) < 3:
             token = clopos.get_token()
             assert token.expires_in >= timedelta(0)
             values.add(token.value)
             time.sleep(0.01)
-            assert time.monotonic() < patience_ends
+            assert time.monotonic() < deadline
 
 
 def recovers_from_a_401():
@@ -719,12 +719,12 @@ def recovers_from_a_401():
 
 
 def get(clopos, url=None):
-    """By one of the package's helpers: the HTTP status and the body."""
+    """Gets a URL with urlopen() or RequestsAuth. Returns the HTTP status and the body."""
     if BY_REQUESTS:
         url = url or clopos.base_url + "/open-api/v2/venues"
         auth, ca_file = RequestsAuth(clopos, venue="7"), os.environ["CLOPOS_CA_FILE"]
-        with requests.get(url, auth=auth, timeout=20, verify=ca_file) as answer:
-            return answer.status_code, answer.content
+        with requests.get(url, auth=auth, timeout=20, verify=ca_file) as response:
+            return response.status_code, response.content
     context = ssl.create_default_context(cafile=os.environ["CLOPOS_CA_FILE"])
     url = url or clopos.base_url + "/open-api/v2/venues"
     try:
@@ -763,7 +763,7 @@ def helper_keeps_the_token_from_others():
     elsewhere = os.environ["CLOPOS_ELSEWHERE_URL"]
     with client_from_environment() as clopos:
         token = clopos.get_token()
-        static = StaticSource(token, clopos.base_url)  # has a token again at once
+        static = StaticSource(token, clopos.base_url)  # has a token even after invalidate()
         for tokens, url in (static, None), (clopos, None), (clopos, elsewhere):
             status, body = get(tokens, url)
             assert status == 401 and b"Invalid token" in body, (status, body)
@@ -771,7 +771,7 @@ def helper_keeps_the_token_from_others():
         assert b"Sandbox" in get(clopos)[1]
         if BY_REQUESTS:
             return
-        # What urllib makes of a Request that it sends through a proxy twice; the helper leaves it as it is.
+        # urllib changes a Request that it sends through a proxy twice; the helper does not.
         request = urllib.request.Request(clopos.base_url + "/open-api/v2/venues", headers={"Accept": "*/*"})
         request.add_unredirected_header("X-till", "4")
         for _ in range(2):
@@ -781,27 +781,49 @@ def helper_keeps_the_token_from_others():
         assert vars(request) == before
 
 
-class Venues(http.server.BaseHTTPRequestHandler):
-    """Keeps the headers that it gets."""
+class Page(http.server.BaseHTTPRequestHandler):
+    """Keeps the headers that it receives. /to/URL redirects to URL, /refuse refuses a token."""
 
     def do_GET(self):
         self.server.seen.append({name.lower(): value for name, value in self.headers.items()})
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
+        body = b"Invalid token" if self.path == "/refuse" else b""
+        self.send_response(302 if self.path.startswith("/to/") else 401 if body else 200)
+        if self.path.startswith("/to/"):
+            self.send_header("Location", self.path[len("/to/") :])
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_arguments):
         pass
 
 
-def helper_sends_the_venue():
-    with http.server.HTTPServer(("127.0.0.1", 0), Venues) as server:
+@contextlib.contextmanager
+def serve():
+    """Starts a server. Gives its URL and the list of the headers that it receives."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
         server.seen = []
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        base_url = f"http://127.0.0.1:{server.server_port}"
-        assert get(StaticSource(Token("t"), base_url), base_url + "/any")[0] == 200
+        yield f"http://127.0.0.1:{server.server_port}", server.seen
         server.shutdown()
-        assert server.seen[0]["x-token"] == "t" and server.seen[0]["x-venue"] == "7", server.seen
+
+
+def helper_keeps_a_token_that_was_not_sent():
+    with serve() as (service, seen), serve() as (elsewhere, seen_elsewhere):
+        source = StaticSource(Token("t"), service)
+        status, body = get(source, f"{service}/to/{elsewhere}/to/{service}/refuse")
+        assert (status, body) == (401, b"Invalid token"), (status, body)
+        assert [headers.get("x-token") for headers in seen + seen_elsewhere] == ["t", None, None]
+        assert source.refused == [], source.refused
+        # A redirect within the service bears the token with requests, but not with urllib.
+        assert get(source, f"{service}/to/{service}/refuse")[0] == 401
+        assert source.refused == (["t"] if BY_REQUESTS else []), source.refused
+
+
+def helper_sends_the_venue():
+    with serve() as (service, seen):
+        assert get(StaticSource(Token("t"), service), service + "/any")[0] == 200
+    assert seen[0]["x-token"] == "t" and seen[0]["x-venue"] == "7", seen
 
 
 def sixty_four_threads():
