@@ -4,9 +4,9 @@ using System.Threading.Tasks;
 
 namespace Clopos.Auth
 {
-    /// <summary>What the library calls back, on its own threads: the log function, the tasks that wait for a
-    /// change, the event. The reference to the client is weak, so an unused client is collected. A waiting
-    /// task keeps its client alive.</summary>
+    /// <summary>Receives the library's callbacks, on its threads: calls the log function, completes the waiting tasks,
+    /// raises the event. The reference to the client is weak, so that an unused client is collected. A waiting task
+    /// keeps its client alive.</summary>
     internal sealed class Callbacks
     {
         private readonly Action<CloposLogLevel, string>? log;
@@ -18,19 +18,19 @@ namespace Clopos.Auth
             this.log = log;
         }
 
-        /// <summary>The native client, once there is one: before its first request.</summary>
+        /// <summary>The native client. Set before its first request.</summary>
         internal IntPtr Client { get; set; }
 
         /// <summary>The tasks that wait for a token.</summary>
         internal Waiters Tokens { get; } = new Waiters();
 
-        /// <summary>The tasks that wait for a sign-in, for which an older token does not count.</summary>
+        /// <summary>The tasks that wait for a sign-in: a token from before it is no result for them.</summary>
         internal Waiters SignIns { get; } = new Waiters();
 
         internal void LogLine(CloposLogLevel level, string line) => log?.Invoke(level, line);
 
-        /// <summary>A sign-in has ended, or it waits for its next attempt. The result is read here, once for all
-        /// waiting tasks: later, another sign-in may be in progress.</summary>
+        /// <summary>A request has ended, or a sign-in waits for its next attempt. The result is read here, once for all
+        /// waiting tasks: later another sign-in may be running.</summary>
         internal void Changed(CloposAuthStatus status)
         {
             Tokens.Complete(Client, Native.clopos_auth_get_token);
@@ -43,7 +43,7 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Makes all waiting tasks fail as cancelled.</summary>
+        /// <summary>Makes all waiting tasks fail with Cancelled.</summary>
         internal void Cancel(string why)
         {
             var cancelled = new Result(null, new CloposAuthException(CloposAuthStatus.Cancelled, why));
@@ -57,7 +57,7 @@ namespace Clopos.Auth
     {
         private TaskCompletionSource<News>? next;
 
-        /// <summary>Returns the next change. Get it before a call, so that no change after the call is
+        /// <summary>Returns a task for the next change. Get it before a native call, so that no change is
         /// missed.</summary>
         internal Task<News> Next()
         {
@@ -69,22 +69,22 @@ namespace Clopos.Auth
             return (Interlocked.CompareExchange(ref next, made, null) ?? made).Task;
         }
 
-        /// <summary>Completes all waiting tasks with what the function returns now. It is called only if there
-        /// is a task.</summary>
+        /// <summary>Completes all waiting tasks with what the function returns now. Does not call it if no task
+        /// waits.</summary>
         internal void Complete(IntPtr client, Native.TokenFunction function)
         {
             if (Volatile.Read(ref next) is null)
             {
                 return;
             }
-            // A task that goes on waiting misses no change, however late it runs.
+            // The task for the following change is part of the result: a task that continues to wait misses none.
             TaskCompletionSource<News>? after = Native.IsInFlight(client) ? New() : null;
-            // Then the call: its result is not older than the calls of those who wait.
+            // Exchange, then call: the result is newer than all calls that wait for it.
             Interlocked.Exchange(ref next, after)?.SetResult(
                 new News(Native.Call(function, client, 0), after != null, after?.Task));
         }
 
-        /// <summary>Completes all waiting tasks with one result, the last one.</summary>
+        /// <summary>Completes all waiting tasks with this result.</summary>
         internal void Complete(Result result) =>
             Interlocked.Exchange(ref next, null)?.SetResult(new News(result, false, null));
 

@@ -2,13 +2,13 @@ using System;
 
 namespace Clopos.Auth
 {
-    /// <summary>What <see cref="CloposAuthClient.Changed"/> tells.</summary>
+    /// <summary>The argument of <see cref="CloposAuthClient.Changed"/>.</summary>
     public sealed class CloposAuthChangedEventArgs : EventArgs
     {
         internal CloposAuthChangedEventArgs(CloposAuthStatus status) => Status = status;
 
-        /// <summary><see cref="CloposAuthStatus.Ok"/>: there is a new token; otherwise the last request
-        /// failed like this.</summary>
+        /// <summary><see cref="CloposAuthStatus.Ok"/> if there is a new token, otherwise the status with which the last
+        /// request failed.</summary>
         public CloposAuthStatus Status { get; }
     }
 }

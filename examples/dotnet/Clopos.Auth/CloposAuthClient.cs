@@ -8,10 +8,10 @@ using System.Threading.Tasks;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// Signs in to the Clopos Open API v2 and keeps the token. Make one for the whole program; any number
-    /// of threads may use it at any time, and dispose it while others use it. Failures are
-    /// <see cref="CloposAuthException"/>s; after <see cref="Dispose"/>,
-    /// <see cref="ObjectDisposedException"/>s.
+    /// Signs in to the Clopos Open API v2 and keeps the token. Make one for the whole program. Any number of
+    /// threads may use it at the same time, and one may dispose it while others use it. A call that fails
+    /// throws a <see cref="CloposAuthException"/>; after <see cref="Dispose"/>, an
+    /// <see cref="ObjectDisposedException"/>.
     /// </summary>
     /// <example>
     /// <code>
@@ -29,11 +29,12 @@ namespace Clopos.Auth
         private readonly Callbacks callbacks;
         private readonly uint timeoutMs;
 
-        /// <summary>The newest token, as its completed task: nothing is allocated for it again.</summary>
+        /// <summary>The newest token, as a completed task, so that returning it allocates nothing.</summary>
         private Task<CloposToken>? kept;
 
         /// <summary>Makes a client. Sends nothing yet.</summary>
-        /// <exception cref="CloposAuthException">A setting is not valid; the message names it.</exception>
+        /// <exception cref="CloposAuthException">A setting is not valid (the message names it), or the proxy of the
+        /// environment cannot be used.</exception>
         /// <exception cref="IOException"><see cref="CloposAuthSettings.CaFile"/> cannot be read.</exception>
         /// <exception cref="DllNotFoundException">The native library cannot be loaded; the message says where
         /// it was looked for.</exception>
@@ -51,18 +52,16 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Raised each time that a request has ended, also for one that replaces a token before it expires, and
-        /// when a sign-in waits before it sends one: after a failure another attempt may follow, see
-        /// <see cref="CloposAuthState.RequestInFlight"/>.
-        /// Raised on a thread of the library, with no lock held, after the waiting tasks have been completed.
-        /// A handler may call this client, also <see cref="Dispose"/>, and may take long, but must not wait
-        /// for one of the client's tasks. An exception of a handler is discarded, and the other handlers are
-        /// called. Not raised after <see cref="Dispose"/> has returned, which waits for a handler that
-        /// is running on another thread.
+        /// Raised once each time that a request of the client has ended, and if a sign-in has to wait before it can
+        /// send one (then <see cref="CloposAuthState.RequestInFlight"/> is true). Raised on a thread of the library,
+        /// after the waiting tasks have been completed. A handler may call this client, also <see cref="Dispose"/>,
+        /// but dispose no other client, and not wait for a task of the client. An exception of a handler is ignored,
+        /// and the other handlers are called. Not raised after <see cref="Dispose"/> has returned, which waits for a
+        /// handler that is running on another thread.
         /// </summary>
         public event EventHandler<CloposAuthChangedEventArgs>? Changed;
 
-        /// <summary>The version of the native library that is running, "1.0.0".</summary>
+        /// <summary>The version of the native library that is running, "MAJOR.MINOR.PATCH".</summary>
         public static string NativeVersion
         {
             get
@@ -76,54 +75,61 @@ namespace Clopos.Auth
         public Uri BaseUrl { get; }
 
         /// <summary>
-        /// Gets the current token: the cached one while it is fresh, at once; else it asks the service.
-        /// Call it before every request instead of keeping a token.
+        /// Returns the cached token if it is fresh, immediately; otherwise requests a new one. Call it before every
+        /// request instead of keeping a token.
         /// </summary>
         public CloposToken GetToken() => GetToken(timeoutMs);
 
         /// <summary>
-        /// The same with a bound for the whole call. Zero never waits: there is a token, or
-        /// <see cref="CloposAuthStatus.WouldWait"/>, and a request is started.
-        /// With <see cref="Timeout.InfiniteTimeSpan"/> there is no limit; the call still fails when its attempts
-        /// are used up.
+        /// Like <see cref="GetToken()"/>, with a timeout for the whole call, rounded up to milliseconds. Zero does not
+        /// wait: without a token it starts or joins a sign-in and fails with
+        /// <see cref="CloposAuthStatus.WouldWait"/>, or with the last error while no request may be sent. With
+        /// <see cref="Timeout.InfiniteTimeSpan"/> there is no limit; the call still fails when its attempts are used
+        /// up.
         /// </summary>
-        /// <exception cref="ArgumentOutOfRangeException">Any other negative time.</exception>
+        /// <exception cref="ArgumentOutOfRangeException">Another negative time.</exception>
         public CloposToken GetToken(TimeSpan timeout) => GetToken(Native.TimeoutMs(timeout));
 
         /// <summary>
-        /// Asynchronous version: no thread waits, however many tasks do. While the token is fresh, the task is
-        /// completed when this returns, and nothing is allocated. Cancelling ends this call only; the request
-        /// continues, for later calls.
+        /// Asynchronous version of <see cref="GetToken()"/>: waiting tasks occupy no threads. While the token is
+        /// fresh, the task is completed when this returns, and nothing is allocated. Cancelling ends this call only;
+        /// the request continues, and later calls can use its result.
         /// </summary>
-        /// <remarks>A Task and not a ValueTask: one that is kept beside its token costs as little, .NET
-        /// Standard 2.0 has no ValueTask without a package, and programs for 1.0 take a Task.</remarks>
-        /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+        /// <remarks>Not a ValueTask: a Task that is kept with its token allocates nothing either, and .NET Standard 2.0
+        /// has ValueTask only in a package.</remarks>
+        /// <exception cref="OperationCanceledException">The call was cancelled.</exception>
         public Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default) =>
             GetTokenAsync(timeoutMs, cancellationToken);
 
-        /// <summary>The same with a bound for the whole call, as in <see cref="GetToken(TimeSpan)"/>.</summary>
-        /// <exception cref="ArgumentOutOfRangeException">A time that <see cref="GetToken(TimeSpan)"/> does
-        /// not take.</exception>
+        /// <summary>Asynchronous version of <see cref="GetToken(TimeSpan)"/>.</summary>
+        /// <exception cref="ArgumentOutOfRangeException">A negative time, except
+        /// <see cref="Timeout.InfiniteTimeSpan"/>.</exception>
+        /// <exception cref="OperationCanceledException">The call was cancelled.</exception>
         public Task<CloposToken> GetTokenAsync(
             TimeSpan timeout, CancellationToken cancellationToken = default) =>
             GetTokenAsync(Native.TimeoutMs(timeout), cancellationToken);
 
         /// <summary>
-        /// Signs in now, whatever is cached, or joins a request that is already under way: for a button
-        /// that tests the credentials. The new token replaces the cached one.
+        /// Signs in now: requests a new token even if one is cached, or joins a sign-in that is running. The new token
+        /// replaces the cached one. For a button that tests the credentials.
         /// </summary>
         public CloposToken Authenticate() => Call(Native.clopos_auth_authenticate, timeoutMs).Get();
 
-        /// <summary>Asynchronous version. Cancelling ends this call only.</summary>
+        /// <summary>Asynchronous version of <see cref="Authenticate"/>. Cancelling ends this call only.</summary>
+        /// <exception cref="OperationCanceledException">The call was cancelled.</exception>
         public unsafe Task<CloposToken> AuthenticateAsync(CancellationToken cancellationToken = default)
         {
             ulong older = Native.clopos_auth_current(client.Key, null);
+            if (older == 0 && kept is Task<CloposToken> newest)
+            {
+                older = newest.Result.Serial; // due to be replaced, so not current
+            }
             return WaitAsync(
                 Native.clopos_auth_authenticate, callbacks.SignIns, older, timeoutMs, cancellationToken);
         }
 
-        /// <summary>Returns the state of the token and the result of the last request. Never sends a request, and never
-        /// waits.</summary>
+        /// <summary>Returns what is known of the client, for a status display or a health check. Never sends a request,
+        /// and never waits for one.</summary>
         public CloposAuthState GetState()
         {
             CloposAuthState state = Native.State(client.Key);
@@ -132,8 +138,11 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Forgets a token that the service refused. A newer one is kept, so any number of threads may
-        /// report the same refusal.
+        /// Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call requests
+        /// a new one. Drops only that token: many threads may report the same 401, and a late report does not drop a
+        /// newer token. If tokens are refused soon after their issue, calls that need one fail with
+        /// <see cref="CloposAuthStatus.Rejected"/> for a while: see <c>clopos_auth_invalidate()</c> in
+        /// <c>clopos_auth.h</c>. Never waits.
         /// </summary>
         public void Invalidate(CloposToken refused)
         {
@@ -147,8 +156,8 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Makes all waiting calls fail with <see cref="CloposAuthStatus.Cancelled"/>. The
-        /// client stays usable.
+        /// Makes every waiting call fail with <see cref="CloposAuthStatus.Cancelled"/>. A request in progress continues,
+        /// and later calls can use its result; the client stays usable. Never waits.
         /// </summary>
         public void Cancel()
         {
@@ -158,16 +167,17 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Wipes the native library's token and secret. Calls that are waiting fail with
-        /// <see cref="CloposAuthStatus.Cancelled"/>. Disposing again does nothing; but of several threads
-        /// that dispose a client at once, each waits until its log function and handlers of
-        /// <see cref="Changed"/> are not called any more.
+        /// Wipes the native library's copies of the token and the secret. Waiting calls fail with
+        /// <see cref="CloposAuthStatus.Cancelled"/> immediately, later ones with an
+        /// <see cref="ObjectDisposedException"/>. Waits only while the log function or a handler of
+        /// <see cref="Changed"/> runs on another thread; afterwards none is called again. If several threads dispose a
+        /// client at the same time, this is true for each. Disposing again does nothing.
         /// </summary>
         public void Dispose()
         {
-            callbacks.Cancel(ClosedMeanwhile); // now: a handler may take long
+            callbacks.Cancel(ClosedMeanwhile); // before Free(), which may wait for a handler
             client.Free();
-            callbacks.Cancel(ClosedMeanwhile); // those that began to wait meanwhile
+            callbacks.Cancel(ClosedMeanwhile); // tasks that began to wait meanwhile
             kept = null;
         }
 
@@ -187,7 +197,7 @@ namespace Clopos.Auth
                 }
                 catch (Exception)
                 {
-                    // The next one is called anyway.
+                    // The other handlers are called all the same.
                 }
             }
         }
@@ -276,7 +286,7 @@ namespace Clopos.Auth
                 : Cached() ??
                     WaitAsync(Native.clopos_auth_get_token, callbacks.Tokens, 0, timeoutMs, cancellationToken);
 
-        /// <summary>The kept token, if it is the one that the library would hand out.</summary>
+        /// <summary>The kept token, if the library would return it and do nothing else; otherwise null.</summary>
         private unsafe Task<CloposToken>? Cached()
         {
             if (!(kept is Task<CloposToken> current))
@@ -310,16 +320,16 @@ namespace Clopos.Auth
             return result;
         }
 
-        /// <summary>Does what the native call does with this timeout, without blocking a thread. A token with the
-        /// number <paramref name="older"/> is no result: the announcement of an earlier sign-in may come late, when
-        /// the one that this call waits for is in progress.</summary>
+        /// <summary>Does what the native call does with this timeout, without blocking a thread. A token with the serial
+        /// <paramref name="older"/> is no result: the change of an earlier sign-in may come late, while the one that
+        /// this call waits for is running.</summary>
         private async Task<CloposToken> WaitAsync(
             Native.TokenFunction function, Waiters waiters, ulong older, uint timeoutMs,
             CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var deadline = new Deadline(timeoutMs);
-            News news = Ask(function, waiters);
+            News news = TryCall(function, waiters);
             for (bool hasWaited = false; ; hasWaited = true)
             {
                 bool isPending = news.Result.IsPending(older);
@@ -342,7 +352,7 @@ namespace Clopos.Auth
                 {
                     var delay = (int)Math.Min(wait.Value, int.MaxValue);
                     await Task.WhenAny(change, Task.Delay(delay, ended.Token)).ConfigureAwait(false);
-                    ended.Cancel(); // the delay's timer
+                    ended.Cancel(); // stops the delay's timer
                 }
                 if (change.IsCompleted)
                 {
@@ -353,13 +363,13 @@ namespace Clopos.Auth
                     }
                 }
                 cancellationToken.ThrowIfCancellationRequested();
-                news = Ask(function, waiters);
+                news = TryCall(function, waiters);
             }
         }
 
-        private News Ask(Native.TokenFunction function, Waiters waiters)
+        private News TryCall(Native.TokenFunction function, Waiters waiters)
         {
-            Task<News> change = waiters.Next(); // before the call
+            Task<News> change = waiters.Next(); // before the call, so that no change is missed
             Result result = Call(function, 0);
             bool isInFlight = result.Failure != null && Native.IsInFlight(client.Key);
             GC.KeepAlive(client);

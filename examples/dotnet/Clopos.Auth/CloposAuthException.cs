@@ -4,13 +4,13 @@ using System.Text;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// A call failed. In code, use <see cref="Status"/>, <see cref="IsRetryable"/> and
-    /// <see cref="RetryAfter"/>; <see cref="Exception.Message"/> is for logs and people and never holds a
-    /// secret.
+    /// Why a call failed. In code, use <see cref="Status"/>, <see cref="IsRetryable"/> and <see cref="RetryAfter"/>.
+    /// <see cref="Exception.Message"/> is for logs and people: one line, never a secret; its wording may change in any
+    /// version.
     /// </summary>
     public sealed class CloposAuthException : Exception
     {
-        /// <summary>A failure; a program makes one only in its tests.</summary>
+        /// <summary>For tests: an exception with these properties.</summary>
         public CloposAuthException(
             CloposAuthStatus status, string message, int httpStatus = 0, bool isRetryable = false,
             TimeSpan? retryAfter = null, string? serverCode = null,
@@ -25,28 +25,29 @@ namespace Clopos.Auth
             Reason = reason;
         }
 
-        /// <summary>What kind of failure it is.</summary>
+        /// <summary>The status that the call returned.</summary>
         public CloposAuthStatus Status { get; }
 
         /// <summary>The name of the status in the C header: "REJECTED".</summary>
         public string StatusName => NameOf(Status);
 
-        /// <summary>The HTTP status of the response; 0 where there was none.</summary>
+        /// <summary>The HTTP status of the response (of the proxy's, if <see cref="Status"/> is Proxy); 0 if none was
+        /// received.</summary>
         public int HttpStatus { get; }
 
-        /// <summary>Whether the same call may succeed later without anybody changing anything.</summary>
+        /// <summary>Whether the same call may succeed later without any change.</summary>
         public bool IsRetryable { get; }
 
-        /// <summary>How long until the next call can lead to a request, where that is known.</summary>
+        /// <summary>Time until the next request may be sent; null if unknown.</summary>
         public TimeSpan? RetryAfter { get; }
 
-        /// <summary>The service's own identifier of the failure, if it gave one.</summary>
+        /// <summary>The "error" field of the response, an identifier or a sentence; null if there was none.</summary>
         public string? ServerCode { get; }
 
-        /// <summary>Why the service refused the credentials, if it did.</summary>
+        /// <summary>Why the service refused the sign-in, if <see cref="Status"/> is Rejected.</summary>
         public CloposAuthReason Reason { get; }
 
-        // clopos_auth_status_name(), without the native library.
+        // Like clopos_auth_status_name(), without the native library.
         private static string NameOf(CloposAuthStatus status)
         {
             if (!Enum.IsDefined(typeof(CloposAuthStatus), status))

@@ -2,45 +2,46 @@ using System;
 
 namespace Clopos.Auth
 {
-    /// <summary>The state of a client's token and the result of its last request, for health pages. Has no secret
-    /// and can be serialised.</summary>
+    /// <summary>What was known of a client when <see cref="CloposAuthClient.GetState"/> was called. Contains no secret and
+    /// can be serialised.</summary>
     public sealed class CloposAuthState
     {
-        /// <summary>Whether there is a token that has not ended.</summary>
+        /// <summary>Whether there is a token that has not expired.</summary>
         public bool HasToken { get; set; }
 
-        /// <summary>Whether <see cref="CloposAuthClient.GetToken()"/> would hand it out without asking the
-        /// service first.</summary>
+        /// <summary>Whether <see cref="CloposAuthClient.GetToken()"/> would return that token immediately.</summary>
         public bool IsFresh { get; set; }
 
-        /// <summary>Whether a request is under way, or the next attempt of one is due.</summary>
+        /// <summary>Whether a sign-in is running: it sends a request, or waits before its next attempt.</summary>
         public bool RequestInFlight { get; set; }
 
-        /// <summary>What is left of the token; null if there is none.</summary>
+        /// <summary>Time until the token expires; null if there is none.</summary>
         public TimeSpan? ExpiresIn { get; set; }
 
-        /// <summary>Time until the token is due to be replaced, by the first call after that; null if there is none.</summary>
+        /// <summary>Time until the token is due to be replaced, zero if it is; null if there is none. The first call after
+        /// that starts the refresh.</summary>
         public TimeSpan? RefreshIn { get; set; }
 
-        /// <summary>How long the next request has to wait; zero if it may leave now.</summary>
+        /// <summary>Time until the next request may be sent; zero if it may be sent now.</summary>
         public TimeSpan NextRequestIn { get; set; }
 
-        /// <summary>The status of the last request, if there was one.</summary>
+        /// <summary>The result of the last request that has ended; Ok also if there was none.</summary>
         public CloposAuthStatus LastStatus { get; set; }
 
-        /// <summary>Its HTTP status; 0 if there was no response.</summary>
+        /// <summary>The HTTP status of its response (of the proxy's, if <see cref="LastStatus"/> is Proxy); 0 if none was
+        /// received.</summary>
         public int LastHttpStatus { get; set; }
 
-        /// <summary>How long ago it ended; null if there was none.</summary>
+        /// <summary>Time since that result; null if no request has ended yet.</summary>
         public TimeSpan? LastResultAge { get; set; }
 
-        /// <summary>How many requests were sent since the client was made.</summary>
+        /// <summary>The number of requests, including those that did not reach the service.</summary>
         public long Requests { get; set; }
 
-        /// <summary>How many of them failed.</summary>
+        /// <summary>The number of requests that failed.</summary>
         public long Failures { get; set; }
 
-        /// <summary>The message of the last failure; null if there was none.</summary>
+        /// <summary>The message of <see cref="LastStatus"/>, never a secret; null if that is Ok.</summary>
         public string? LastMessage { get; set; }
     }
 }

@@ -1,6 +1,7 @@
 namespace Clopos.Auth
 {
-    /// <summary>The result of a call. A newer library may return numbers that are not listed here.</summary>
+    /// <summary>The result of a call. A newer library may return a number that is not listed here: treat it as a
+    /// failure.</summary>
     public enum CloposAuthStatus
     {
         /// <summary>The call succeeded.</summary>
@@ -15,19 +16,22 @@ namespace Clopos.Auth
         /// <summary>Does not occur in .NET.</summary>
         BufferTooSmall = 3,
 
-        /// <summary>Out of memory, threads or random numbers, or a bug in the library; the message says which.</summary>
+        /// <summary>Out of memory, threads, handles or random numbers, or a bug in the library; the message says
+        /// which.</summary>
         Internal = 4,
 
-        /// <summary>The timeout was zero and there is no token yet. A request is in progress.</summary>
+        /// <summary>The timeout was zero and there is no token yet. A request is in progress: call again.</summary>
         WouldWait = 5,
 
-        /// <summary>The client was disposed, or <see cref="CloposAuthClient.Cancel"/> was called.</summary>
+        /// <summary><see cref="CloposAuthClient.Cancel"/> was called, or the client was disposed, while this call was
+        /// waiting.</summary>
         Cancelled = 6,
 
-        /// <summary>The timeout expired, or the service did not respond in time, or it answered HTTP 408.</summary>
+        /// <summary>The call's timeout expired, or the service did not respond within the attempt timeout, or it answered
+        /// HTTP 408.</summary>
         Timeout = 7,
 
-        /// <summary>The service's name could not be resolved.</summary>
+        /// <summary>The host name of the service could not be resolved.</summary>
         Dns = 8,
 
         /// <summary>No connection could be made, or it broke before the response was complete.</summary>
@@ -36,20 +40,21 @@ namespace Clopos.Auth
         /// <summary>The server's certificate is not trusted, or the server does not support TLS 1.2 or newer.</summary>
         Tls = 10,
 
-        /// <summary>The server's certificate is not valid at this device's date. Usually the date is wrong.</summary>
+        /// <summary>The server's certificate is not valid at this device's date. Usually the device's clock is wrong.</summary>
         Clock = 11,
 
         /// <summary>The proxy is unreachable, or it refused.</summary>
         Proxy = 12,
 
-        /// <summary>The service refused the credentials, or a token that it had just issued; the message
-        /// says which. It fails until the operator corrects that.</summary>
+        /// <summary>The service refused the sign-in (see <see cref="CloposAuthException.Reason"/>), or the tokens that it
+        /// issues. Do not repeat: many attempts may lock the whole store out.</summary>
         Rejected = 13,
 
-        /// <summary>Too many requests: of this client, or for the service.</summary>
+        /// <summary>Too many requests: the service answered 429, or this client reached its
+        /// <see cref="CloposAuthSettings.RequestsPerMinute"/>.</summary>
         RateLimited = 14,
 
-        /// <summary>The service failed. It usually recovers without any change here.</summary>
+        /// <summary>The service failed (HTTP 5xx). It usually recovers without any change here.</summary>
         Server = 15,
 
         /// <summary>The response is not one of the service, for example a captive portal's page; or the sign-in has

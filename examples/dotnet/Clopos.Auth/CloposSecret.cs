@@ -6,9 +6,9 @@ using System.Globalization;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// A text that is not shown: it has no property or field that a serialiser, a logger or a record
-    /// would write. Only <see cref="Reveal"/> gives it. A <see cref="string"/> is converted implicitly,
-    /// also by configuration binding.
+    /// A text that serialisers, loggers and records do not write, because no property has it. Only
+    /// <see cref="Reveal"/> returns it. A <see cref="string"/> is converted implicitly, also by configuration
+    /// binding.
     /// </summary>
     [DebuggerDisplay("***")]
     [TypeConverter(typeof(FromText))]
@@ -17,19 +17,19 @@ namespace Clopos.Auth
         [DebuggerBrowsable(DebuggerBrowsableState.Never)]
         private readonly string text;
 
-        /// <summary>Hides a text.</summary>
+        /// <summary>Makes a secret of a text.</summary>
         public CloposSecret(string text) => this.text = text;
 
-        /// <summary>Hides a text.</summary>
+        /// <summary>Makes a secret of a text.</summary>
         public static implicit operator CloposSecret(string text) => new CloposSecret(text);
 
-        /// <summary>The text.</summary>
+        /// <summary>Returns the text.</summary>
         public string Reveal() => text;
 
-        /// <summary>Always "***".</summary>
+        /// <summary>Returns "***".</summary>
         public override string ToString() => "***";
 
-        /// <summary>For configuration binding. Does not convert back.</summary>
+        /// <summary>For configuration binding. Does not convert to a string.</summary>
         private sealed class FromText : TypeConverter
         {
             public override bool CanConvertFrom(ITypeDescriptorContext? context, Type? source) =>

@@ -4,13 +4,13 @@ using System.Diagnostics;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// A token of the service. It goes into the header <c>x-token</c> as it is;
-    /// <see cref="CloposTokenHandler"/> does that.
+    /// A token. Send its <see cref="Value"/> unchanged in the header <c>x-token</c>, as
+    /// <see cref="CloposTokenHandler"/> does.
     /// </summary>
     [DebuggerDisplay("expires at {ExpiresAt}")]
     public sealed class CloposToken
     {
-        /// <summary>A token for tests, which begins to live now.</summary>
+        /// <summary>For tests: a token that expires after this time from now.</summary>
         public CloposToken(CloposSecret value, TimeSpan expiresIn)
             : this(value, "Bearer", DateTimeOffset.UtcNow + expiresIn, expiresIn, 0)
         {
@@ -26,27 +26,27 @@ namespace Clopos.Auth
             Serial = serial;
         }
 
-        /// <summary>The token itself: visible ASCII characters. Who reads it can act as this integration.
-        /// Serialisers and loggers find nothing in a <see cref="CloposSecret"/>.</summary>
+        /// <summary>The JWT: 1 to 8192 visible ASCII characters. It gives access until it expires, so serialisers and
+        /// loggers cannot read it from a <see cref="CloposSecret"/>.</summary>
         public CloposSecret Value { get; }
 
-        /// <summary>"Bearer", as the service says; the header <c>x-token</c> does not want it.</summary>
+        /// <summary>"Bearer". Do not send it in <c>x-token</c>.</summary>
         public string TokenType { get; }
 
-        /// <summary>When it ends, on the server's clock; this device's may differ.</summary>
+        /// <summary>The expiry time, by the server's clock; this device's may differ.</summary>
         public DateTimeOffset ExpiresAt { get; }
 
-        /// <summary>What was left when it was returned, in whole seconds, whatever this device's date
-        /// says.</summary>
+        /// <summary>The remaining time when the token was returned, in whole seconds; independent of the device's
+        /// date.</summary>
         public TimeSpan ExpiresIn { get; }
 
-        /// <summary>The library's number of it.</summary>
+        /// <summary>The number of the token: no other token of this process has it.</summary>
         internal ulong Serial { get; }
 
-        /// <summary>Leaves out the value.</summary>
+        /// <summary>Does not contain the value.</summary>
         public override string ToString() => $"a token that expires at {ExpiresAt:u}";
 
-        /// <summary>The same token, of which less is left.</summary>
+        /// <summary>The same token with another remaining time.</summary>
         internal CloposToken With(TimeSpan expiresIn) =>
             new CloposToken(Value, TokenType, ExpiresAt, expiresIn, Serial);
     }

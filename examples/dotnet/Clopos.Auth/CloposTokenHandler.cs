@@ -8,12 +8,11 @@ using System.Threading.Tasks;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// Puts the current token into the header <c>x-token</c> of each request to the service. Where the
-    /// service refuses that token, asks for a new one and sends the request once more; its body is held
-    /// in memory for that. Where there is no new one, the caller gets the refusal itself, and so it does
-    /// for every other 401: a new token would not help. Requests to other hosts pass through without a
-    /// token. Redirects of the handler that sends are switched off before the first request: .NET would send
-    /// the token along.
+    /// Puts the current token into the header <c>x-token</c> of each request to the service. If the service refuses
+    /// that token (a 401 whose body says "Invalid token" or "Token expired"), requests a new one and sends the
+    /// request once more; for that it keeps the request's body in memory. If there is no new token, and for every
+    /// other 401, the caller gets the 401. Requests to other hosts are sent without a token. Before the first
+    /// request it switches off the redirects of the handler that sends: .NET would send the token to their target.
     /// </summary>
     /// <example>
     /// With IHttpClientFactory:
@@ -32,15 +31,17 @@ namespace Clopos.Auth
         private readonly object gate = new object();
         private volatile bool isReady;
 
-        /// <summary>A handler that sends requests with the <see cref="DelegatingHandler.InnerHandler"/> that it
-        /// has been given before the first one, as by IHttpClientFactory, else by itself.</summary>
+        /// <summary>A handler that sends requests with its <see cref="DelegatingHandler.InnerHandler"/>, if that is set
+        /// before the first request (IHttpClientFactory does), otherwise with a new
+        /// <see cref="HttpClientHandler"/>.</summary>
         public CloposTokenHandler(ICloposTokenSource source) =>
             this.source = source ?? throw new ArgumentNullException(nameof(source));
 
         /// <summary>
-        /// A handler that sends requests with another one, which has sent none yet: its redirects can be
-        /// switched off only before that.
+        /// A handler that sends requests with <paramref name="innerHandler"/>. That must not have sent a request, because
+        /// its redirects can be switched off only before.
         /// </summary>
+        /// <exception cref="ArgumentException">Its redirects cannot be switched off.</exception>
         public CloposTokenHandler(ICloposTokenSource source, HttpMessageHandler innerHandler)
             : this(source)
         {
@@ -48,8 +49,8 @@ namespace Clopos.Auth
             Prepare();
         }
 
-        /// <summary>The venue that requests to the service are about, in the header <c>x-venue</c>; a request
-        /// that has this header keeps its own. Null: the venue of the token.</summary>
+        /// <summary>The venue that requests are about, instead of the token's: it is put into the header <c>x-venue</c> of
+        /// requests that have none. Null, the default: the token's venue.</summary>
         public string? Venue { get; set; }
 
         /// <inheritdoc/>
@@ -93,14 +94,14 @@ namespace Clopos.Auth
             return await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
         }
 
-        // Whether this is one of the two refusals that a new token helps against.
+        // Whether the service refused the token: only then can a new one help.
         private static async Task<bool> RefusesTokenAsync(HttpResponseMessage response)
         {
             if (response.StatusCode != HttpStatusCode.Unauthorized || response.Content is null)
             {
                 return false;
             }
-            await response.Content.LoadIntoBufferAsync().ConfigureAwait(false); // to be read again
+            await response.Content.LoadIntoBufferAsync().ConfigureAwait(false); // so that the caller can read it, too
             string body = await response.Content.ReadAsStringAsync().ConfigureAwait(false);
             return body.Contains("Invalid token") || body.Contains("Token expired");
         }
@@ -123,8 +124,8 @@ namespace Clopos.Auth
             }
         }
 
-        // A sender that follows redirects and cannot be told not to is refused; one of other people's that has no
-        // such switch follows none.
+        // Refuses a handler of .NET whose redirects cannot be switched off. A handler of somebody else without that
+        // property is taken to follow none.
         private static void SwitchRedirectsOff(HttpMessageHandler innerHandler)
         {
             HttpMessageHandler? sender = innerHandler;
@@ -138,14 +139,14 @@ namespace Clopos.Auth
             }
             if (sender is HttpClientHandler known)
             {
-                // One that is off already may have sent something.
+                // Setting the property throws once a request was sent.
                 if (known.AllowAutoRedirect)
                 {
                     known.AllowAutoRedirect = false;
                 }
                 return;
             }
-            // .NET Standard does not know SocketsHttpHandler and WinHttpHandler: they have it under these names.
+            // The properties of SocketsHttpHandler and WinHttpHandler, which .NET Standard does not have.
             Type type = sender.GetType();
             PropertyInfo? follows = type.GetProperty("AllowAutoRedirect") ?? type.GetProperty("AutomaticRedirection");
             if (follows is null && type.Namespace == typeof(HttpClientHandler).Namespace)
@@ -171,7 +172,7 @@ namespace Clopos.Auth
             }
             finally
             {
-                request.Headers.Remove(TokenHeader); // who logs the request afterwards does not log the token
+                request.Headers.Remove(TokenHeader); // so that a log of the request does not contain it
             }
         }
 

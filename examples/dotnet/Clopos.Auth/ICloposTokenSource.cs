@@ -5,8 +5,8 @@ using System.Threading.Tasks;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// Gives tokens: a <see cref="CloposAuthClient"/>, or what stands in for one in the tests of a program.
-    /// No part of such a test needs the native library: tokens and exceptions have public constructors.
+    /// The part of a <see cref="CloposAuthClient"/> that sends requests. Code that takes one can be tested with a fake,
+    /// without the native library: tokens and exceptions have public constructors.
     /// </summary>
     /// <example>
     /// <code>
@@ -21,15 +21,14 @@ namespace Clopos.Auth
     /// </example>
     public interface ICloposTokenSource
     {
-        /// <summary>The service that the tokens are for; <see cref="CloposTokenHandler"/> sends them to no
-        /// other.</summary>
+        /// <summary>Where the service is: <see cref="CloposTokenHandler"/> sends tokens to no other host.</summary>
         Uri BaseUrl { get; }
 
-        /// <summary>Gets the current token. Call it before every request instead of keeping a
+        /// <summary>Returns the current token. Call it before every request instead of keeping a
         /// token.</summary>
         Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default);
 
-        /// <summary>Forgets a token that the service refused, and no newer one.</summary>
+        /// <summary>Reports a token that the service refused. A newer one is not affected.</summary>
         void Invalidate(CloposToken refused);
     }
 }

@@ -10,14 +10,14 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Clopos.Auth
 {
-    /// <summary>clopos_auth.h. Strings are marshalled by hand: .NET's marshaller would free the library's
-    /// memory. A client is passed as its key: a stale one is a status, not an access to freed memory.</summary>
-    [SuppressUnmanagedCodeSecurity] // .NET Framework would walk the stack at each call
+    /// <summary>The functions of clopos_auth.h. Strings are marshalled by hand: .NET's marshaller would free the library's
+    /// memory. A client is passed as its handle: the library refuses an invalid one.</summary>
+    [SuppressUnmanagedCodeSecurity] // otherwise .NET Framework walks the stack at each call
     internal static class Native
     {
         private const string Library = "clopos_auth";
 
-        // The library may call them as long as there is a client, so the collector must not take them.
+        // Static, so that the garbage collector does not free them while the library may call them.
         private static readonly LogFunction OnLogLine = LogLine;
         private static readonly ChangeFunction OnChange = Changed;
 
@@ -33,7 +33,7 @@ namespace Clopos.Auth
         internal delegate CloposAuthStatus TokenFunction(
             IntPtr client, uint timeoutMs, out IntPtr token, out IntPtr error);
 
-        /// <summary>Loads the library; says where it was looked for if that fails.</summary>
+        /// <summary>Loads the library, or throws an exception that says where it was looked for.</summary>
         internal static void Load()
         {
             if (isLoaded)
@@ -43,7 +43,7 @@ namespace Clopos.Auth
             uint version;
             if (FileForThisProcess is string path && File.Exists(path))
             {
-                LoadLibraryW(path); // if that fails, so does the next call, and says why
+                LoadLibraryW(path); // if it fails, the next call throws
             }
             try
             {
@@ -61,18 +61,18 @@ namespace Clopos.Auth
             isLoaded = true;
         }
 
-        // Where the package puts the library for .NET Framework. Windows finds by its name what is loaded.
+        // Where the package puts the library for .NET Framework. Once it is loaded, Windows finds it by its name.
         private static string? FileForThisProcess => Environment.OSVersion.Platform == PlatformID.Win32NT
             ? Path.Combine(AppDomain.CurrentDomain.BaseDirectory, IntPtr.Size == 8 ? "x64" : "x86", Library + ".dll")
             : null;
 
         private static string WhereItLooked(string why)
         {
-            // Without RuntimeInformation, which Mono's smallest package lacks.
+            // Not RuntimeInformation, which Mono's smallest package does not have.
             string file = Environment.OSVersion.Platform == PlatformID.Win32NT ? Library + ".dll"
                 : Directory.Exists("/System/Library") ? "lib" + Library + ".dylib"
                 : "lib" + Library + ".so";
-            // CoreCLR's list, with the folders of packages.
+            // CoreCLR's list, which includes the folders of packages.
             string folders = AppDomain.CurrentDomain.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
             var looked = folders.Split(Path.PathSeparator)
                 .Concat(new[] { AppDomain.CurrentDomain.BaseDirectory, Path.GetDirectoryName(typeof(Native).Assembly.Location) })
@@ -86,7 +86,7 @@ namespace Clopos.Auth
                 $"/usr/lib on Linux). The runtime says: {why}";
         }
 
-        /// <summary>The text at an address, or null.</summary>
+        /// <summary>The string at an address; null for a null pointer.</summary>
         internal static string? Text(IntPtr address)
         {
             if (address == IntPtr.Zero)
@@ -108,13 +108,14 @@ namespace Clopos.Auth
             return milliseconds >= 0 && milliseconds < uint.MaxValue ? (uint)milliseconds : uint.MaxValue - 1;
         }
 
-        /// <summary>The same for the timeout of a call, which may be infinite.</summary>
+        /// <summary>The same for the timeout of a call, which may be
+        /// <see cref="Timeout.InfiniteTimeSpan"/>.</summary>
         internal static uint TimeoutMs(TimeSpan timeout) =>
             timeout >= TimeSpan.Zero || timeout == Timeout.InfiniteTimeSpan
                 ? Milliseconds(timeout)
                 : throw new ArgumentOutOfRangeException(nameof(timeout), timeout, "a negative time");
 
-        /// <summary>Throws what a status and its error say. Frees the error.</summary>
+        /// <summary>Throws the exception for a status that is not Ok. Frees the error.</summary>
         internal static void Check(CloposAuthStatus status, IntPtr error)
         {
             if (Failure(status, error) is Exception failure)
@@ -123,7 +124,7 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>What a status and its error say, or null. Frees the error.</summary>
+        /// <summary>The exception for a status and its error; null for Ok. Frees the error.</summary>
         internal static Exception? Failure(CloposAuthStatus status, IntPtr error)
         {
             try
@@ -151,7 +152,7 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>A token, or null. Frees it.</summary>
+        /// <summary>Converts a token and frees it; null for a null pointer.</summary>
         internal static CloposToken? Token(IntPtr token)
         {
             if (token == IntPtr.Zero)
@@ -164,7 +165,7 @@ namespace Clopos.Auth
                 return new CloposToken(
                     new CloposSecret(Text(content.Value, checked((int)content.ValueLength))),
                     Text(content.TokenType) ?? "",
-                    // The last second of the last year that .NET has.
+                    // The last second that DateTimeOffset can represent.
                     DateTimeOffset.FromUnixTimeSeconds(Math.Min(content.ExpiresAt, 253402300799)),
                     Seconds(content.ExpiresIn),
                     content.Serial);
@@ -175,14 +176,14 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Calls a function for a token; with a timeout of 0 it does not wait.</summary>
+        /// <summary>Calls a function that returns a token.</summary>
         internal static Result Call(TokenFunction function, IntPtr client, uint timeoutMs)
         {
             CloposAuthStatus status = function(client, timeoutMs, out IntPtr token, out IntPtr error);
             return new Result(Token(token), Failure(status, error));
         }
 
-        /// <summary>Whole seconds. <see cref="TimeSpan.FromSeconds"/> would compute with a double.</summary>
+        /// <summary>Whole seconds, without the double of <see cref="TimeSpan.FromSeconds(double)"/>.</summary>
         internal static TimeSpan Seconds(long seconds) => new TimeSpan(seconds * TimeSpan.TicksPerSecond);
 
         internal static CloposAuthState State(IntPtr client)
@@ -214,7 +215,7 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Whether a sign-in is in progress, also while it waits for its next attempt.</summary>
+        /// <summary>Whether a sign-in is running: it sends a request, or waits before its next attempt.</summary>
         internal static bool IsInFlight(IntPtr client)
         {
             clopos_auth_get_state(client, out IntPtr state, out IntPtr error); // fails if the client is closed
@@ -229,12 +230,12 @@ namespace Clopos.Auth
             }
         }
 
-        /// <summary>Milliseconds from the library, where a negative number is none.</summary>
+        /// <summary>Converts milliseconds; null for a negative number.</summary>
         private static TimeSpan? Time(long milliseconds) =>
             milliseconds < 0 ? (TimeSpan?)null : new TimeSpan(milliseconds * TimeSpan.TicksPerMillisecond);
 
-        /// <summary>Lets the library call back; <paramref name="user"/> is a GCHandle of a
-        /// <see cref="Callbacks"/>. Without a level it gets no log lines.</summary>
+        /// <summary>Sets the callbacks; <paramref name="user"/> is a GCHandle of a <see cref="Callbacks"/>. Without a level
+        /// there are no log lines.</summary>
         internal static void SetCallbacks(ConfigHandle config, CloposLogLevel? level, GCHandle user)
         {
             IntPtr address = GCHandle.ToIntPtr(user);
@@ -433,10 +434,10 @@ namespace Clopos.Auth
         }
     }
 
-    /// <summary>A clopos_auth_client, and what the library calls back.</summary>
+    /// <summary>A clopos_auth_client and its callbacks.</summary>
     internal sealed class ClientHandle : SafeHandleZeroOrMinusOneIsInvalid
     {
-        /// <summary>Keys: a stale one does no harm.</summary>
+        /// <summary>The clients that are not freed, by their handles.</summary>
         private static readonly ConcurrentDictionary<IntPtr, bool> Open =
             new ConcurrentDictionary<IntPtr, bool>();
 
@@ -444,8 +445,7 @@ namespace Clopos.Auth
 
         static ClientHandle()
         {
-            // No thread of the library may call into a runtime that is shutting down: Mono would wait for it
-            // indefinitely.
+            // The library must not call into a runtime that shuts down: Mono would wait for that call indefinitely.
             AppDomain.CurrentDomain.ProcessExit += (_, arguments) => FreeAll();
             AppDomain.CurrentDomain.DomainUnload += (_, arguments) => FreeAll();
         }
@@ -455,19 +455,19 @@ namespace Clopos.Auth
         {
         }
 
-        /// <summary>What the library knows the client by.</summary>
+        /// <summary>The handle of the library.</summary>
         internal IntPtr Key => handle;
 
-        /// <summary>Hands over what the library calls back. It is freed after the client: until then the
-        /// library may call it.</summary>
+        /// <summary>Takes ownership of the callbacks. They are freed after the client: until then the library may call
+        /// them.</summary>
         internal void Own(GCHandle callbacks)
         {
             this.callbacks = callbacks;
             Open[handle] = true;
         }
 
-        /// <summary>Frees the client. When this returns, the library calls nothing back on another thread,
-        /// whichever thread freed it first.</summary>
+        /// <summary>Frees the client. Afterwards no callback runs on another thread, whichever thread freed it
+        /// first.</summary>
         internal void Free()
         {
             Native.clopos_auth_client_free(handle);

@@ -5,8 +5,8 @@ using System.Text;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// A text as the library takes it: UTF-8 with a NUL at its end, or a null pointer. The only copy that
-    /// is made, where the collector does not move it, and wiped when it is disposed.
+    /// A string argument for the library: NUL-terminated UTF-8, or a null pointer. The only copy; the garbage collector
+    /// does not move it, and it is wiped when disposed.
     /// </summary>
     internal sealed unsafe class NativeText : SafeHandle
     {
@@ -21,7 +21,8 @@ namespace Clopos.Auth
             }
             if (text.IndexOf('\0') >= 0)
             {
-                // It would end early there. The library refuses any control character, and names the argument.
+                // It would be truncated. A control character is passed instead: the library refuses it, and the message
+                // names the argument.
                 text = "\x01";
             }
             length = Encoding.UTF8.GetByteCount(text);

@@ -18,8 +18,8 @@ namespace Clopos.Auth
 
         internal Exception? Failure { get; }
 
-        /// <summary>Whether there is no result yet: a request is in progress, or the token is this older
-        /// one.</summary>
+        /// <summary>Whether there is no result yet: WouldWait, or a token with the serial
+        /// <paramref name="older"/>.</summary>
         internal bool IsPending(ulong older) => token is null
             ? Failure is CloposAuthException failure && failure.Status == CloposAuthStatus.WouldWait
             : token.Serial == older;
@@ -28,14 +28,14 @@ namespace Clopos.Auth
         {
             if (Failure != null)
             {
-                // Several callers may get the same one.
+                // Several callers may get the same exception: each gets its own stack trace.
                 ExceptionDispatchInfo.Capture(Failure).Throw();
             }
             return token!;
         }
     }
 
-    /// <summary>What a task that waits has learned.</summary>
+    /// <summary>The result of a change, for the waiting tasks.</summary>
     internal readonly struct News
     {
         internal News(Result result, bool isInFlight, Task<News>? next)
@@ -47,15 +47,15 @@ namespace Clopos.Auth
 
         internal Result Result { get; }
 
-        /// <summary>Whether a sign-in is in progress: a failure is that of an attempt, and another one
+        /// <summary>Whether a sign-in is running: then a failure is that of an attempt, and another attempt
         /// follows.</summary>
         internal bool IsInFlight { get; }
 
-        /// <summary>The change after it; null if this is the end of the sign-in.</summary>
+        /// <summary>The next change; null if the sign-in has ended.</summary>
         internal Task<News>? Next { get; }
     }
 
-    /// <summary>The end of a call's time, whatever the device's date does.</summary>
+    /// <summary>A call's deadline, by the monotonic clock.</summary>
     internal readonly struct Deadline
     {
         private readonly long end;
@@ -63,13 +63,13 @@ namespace Clopos.Auth
         internal Deadline(uint timeoutMs) =>
             end = Stopwatch.GetTimestamp() + (long)(timeoutMs / 1000.0 * Stopwatch.Frequency);
 
-        /// <summary>What is left, in milliseconds, rounded up; 0 if it is over.</summary>
+        /// <summary>The remaining milliseconds, rounded up; 0 after the deadline.</summary>
         internal uint LeftMs =>
             (uint)Math.Ceiling(Math.Max(0, end - Stopwatch.GetTimestamp()) * 1000.0 / Stopwatch.Frequency);
 
-        /// <summary>How long a call waits after this failure before it tries again: if the sign-in tries again by
-        /// itself, all the time that is left. Null if the call returns, like the native one: if the operator has
-        /// to act, or the time does not suffice.</summary>
+        /// <summary>How long a call waits after this result before it calls again: if the sign-in makes another attempt,
+        /// until the deadline at most. Null if the call ends, like the native one: after a token, an error that does not
+        /// pass, or one whose wait is longer than the remaining time.</summary>
         internal uint? WaitAfter(News news)
         {
             uint left = LeftMs;

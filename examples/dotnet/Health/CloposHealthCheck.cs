@@ -5,9 +5,9 @@ using Clopos.Auth;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 /// <summary>
-/// Reports the state of the sign-in to Clopos. Healthy: there is a token, or none was requested yet.
-/// Degraded: the last request failed, but the token is still valid. Unhealthy: there is no token. Sends no
-/// request, so polling it costs the service nothing.
+/// Reports the state of the sign-in to Clopos. Healthy: there is a token, or none was requested yet. Degraded: the
+/// last request failed, but there is a valid token. Unhealthy: the last request failed, and there is no token. Sends
+/// no request.
 /// </summary>
 public sealed class CloposHealthCheck : IHealthCheck
 {
@@ -19,7 +19,7 @@ public sealed class CloposHealthCheck : IHealthCheck
         HealthCheckContext context, CancellationToken cancellationToken = default) =>
         Task.FromResult(Result(clopos.GetState()));
 
-    /// <summary>What a state means.</summary>
+    /// <summary>Converts the state of a client.</summary>
     public static HealthCheckResult Result(CloposAuthState state)
     {
         var data = new Dictionary<string, object>
@@ -40,7 +40,7 @@ public sealed class CloposHealthCheck : IHealthCheck
         if (state.HasToken)
         {
             return failed
-                ? HealthCheckResult.Degraded("the refresh failed; the token still serves", data: data)
+                ? HealthCheckResult.Degraded("the refresh failed; the token is still valid", data: data)
                 : HealthCheckResult.Healthy("signed in", data);
         }
         return failed

@@ -1,7 +1,7 @@
-// A service with a page /health, and a page /venues that asks Clopos for the venues.
+// A service with a page /health, and a page /venues that requests the venues from Clopos.
 //
-// appsettings.json or the environment (Clopos__ClientId, Clopos__ClientSecret, Clopos__Brand,
-// Clopos__IntegratorId) say who signs in.
+// The credentials come from appsettings.json or the environment (Clopos__ClientId, Clopos__ClientSecret, Clopos__Brand,
+// Clopos__IntegratorId).
 
 using System.Linq;
 using System.Net.Http;
@@ -25,13 +25,13 @@ public static class Program
             .Build()
             .Run();
 
-    /// <summary>Who signs in, which requests carry the token, and how that is.</summary>
+    /// <summary>The client, an HttpClient that sends its token, and a health check.</summary>
     public static void AddServices(WebHostBuilderContext context, IServiceCollection services)
     {
         services.AddSingleton(provider =>
         {
             var logger = provider.GetRequiredService<ILogger<CloposAuthClient>>();
-            // What is missing is empty: the library names it in its error.
+            // A missing credential is empty: the library refuses it, and names it in its error.
             var settings = context.Configuration.GetSection("Clopos").Get<CloposAuthSettings>() ?? new CloposAuthSettings();
             settings.Log = (level, line) => logger.Log((LogLevel)(5 - (int)level), "{Line}", line);
             return new CloposAuthClient(settings);

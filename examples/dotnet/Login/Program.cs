@@ -1,8 +1,7 @@
-// Signs in to Clopos, shows the token, and asks for the venues with it.
+// Signs in to Clopos, shows the token, and requests the venues with it.
 //
-// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
-// CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only CA to
-// trust: both for the sandbox.
+// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are the credentials. For the
+// sandbox: CLOPOS_BASE_URL is its URL, CLOPOS_CA_FILE its CA in PEM, the only one trusted.
 
 using System;
 using System.IO;
@@ -40,7 +39,7 @@ internal static class Program
 
     private static CloposAuthSettings SettingsFromEnvironment()
     {
-        // A variable that is not set is empty: the library names it in its error.
+        // A variable that is not set is empty: the library refuses it, and names it in its error.
         var settings = new CloposAuthSettings(
             Variable("CLOPOS_CLIENT_ID") ?? "", Variable("CLOPOS_CLIENT_SECRET") ?? "",
             Variable("CLOPOS_BRAND") ?? "", Variable("CLOPOS_INTEGRATOR_ID") ?? "")
@@ -57,15 +56,15 @@ internal static class Program
         return settings;
     }
 
-    // Shows a token on the screen, which is what this example is for. Real programs never print one:
-    // whoever reads it can act as this integration until it ends.
+    // Prints a token, which is the purpose of this example. Never print one in production: it gives access until it
+    // expires.
     private static void ShowToken(CloposToken token)
     {
         Console.WriteLine($"token:   {token.Value.Reveal()}");
         Console.WriteLine($"expires: {token.ExpiresAt:yyyy-MM-dd HH:mm:ss} UTC, in {token.ExpiresIn.TotalSeconds} s");
     }
 
-    // How a program uses tokens: it leaves them to the handler.
+    // How a program uses tokens: the handler adds them.
     private static async Task<bool> ShowVenues(CloposAuthClient clopos, CancellationToken cancellationToken)
     {
         using var inner = new HttpClientHandler();
@@ -88,7 +87,7 @@ internal static class Program
         return true;
     }
 
-    // For the sandbox, whose CA no system knows: whether its certificate comes from that CA, for this host.
+    // For the sandbox, whose CA is not in the system's store: whether this CA has issued its certificate.
     private static bool IsIssuedBy(
         X509Certificate2 ca, X509Certificate2? certificate, SslPolicyErrors problems)
     {

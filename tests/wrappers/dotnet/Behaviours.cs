@@ -60,7 +60,7 @@ internal static class Behaviours
         ["no_leak"] = NoLeak,
     };
 
-    // What the log function has seen, and what it must not see.
+    // The number of log lines, and the token that must not be in one.
     private static readonly object Seen = new object();
     private static int linesSeen;
     private static string? tokenNotToLog;
@@ -96,7 +96,7 @@ internal static class Behaviours
         }
     }
 
-    // At once: an exception would not leave a log function.
+    // Not an exception, which would not leave a log function.
     private static void Fail(string what)
     {
         Console.WriteLine(what);
@@ -122,7 +122,7 @@ internal static class Behaviours
             Check(tokenNotToLog == null || !line.Contains(tokenNotToLog));
             linesSeen++;
         }
-        throw new InvalidOperationException("goes nowhere");
+        throw new InvalidOperationException("is ignored");
     }
 
     private static int LinesSeen()
@@ -165,11 +165,11 @@ internal static class Behaviours
 
     private static T Wait<T>(Task<T> task) => task.GetAwaiter().GetResult();
 
-    // What happens on another thread, and soon.
+    // Waits for another thread, 20 s at most.
     private static void Until(Func<bool> condition, [CallerLineNumber] int line = 0) =>
-        Check(SpinWait.SpinUntil(condition, 20_000), "it never came", line);
+        Check(SpinWait.SpinUntil(condition, 20_000), "not within 20 s", line);
 
-    // The call throws this; gives it.
+    // The call throws such an exception. Returns it.
     private static T Throws<T>(Action call, [CallerLineNumber] int line = 0)
         where T : Exception
     {
@@ -185,7 +185,7 @@ internal static class Behaviours
         throw new InvalidOperationException($"line {line}: no {typeof(T)}");
     }
 
-    // The call throws an exception with this status, which names this; gives it.
+    // The call throws an exception with this status that names this. Returns it.
     private static CloposAuthException Expect(
         CloposAuthStatus status, Action call, string named = "", [CallerLineNumber] int line = 0)
     {
@@ -207,7 +207,7 @@ internal static class Behaviours
         Check(!first.ToString().Contains(first.Value.Reveal()));
         Task<CloposToken> second = client.GetTokenAsync();
         Check(second.IsCompleted && second.Result.Value.Reveal() == first.Value.Reveal());
-        // Nothing new is made for a call, but once a second.
+        // A call returns the same task, except once a second.
         Check(Enumerable.Range(0, 3).Any(_ => client.GetTokenAsync() == client.GetTokenAsync()));
         CloposToken third = Wait(client.AuthenticateAsync());
         Check(third.Value.Reveal() != first.Value.Reveal() && client.GetToken().Value.Reveal() == third.Value.Reveal());
@@ -240,14 +240,14 @@ internal static class Behaviours
         }
         Check($"{token.Value}" == "***" && MembersOf(token, 1).Contains("Bearer"));
 
-        // Nor a request that has been sent.
+        // A request that has been sent does not contain it either.
         using var http = new HttpClient(new CloposTokenHandler(client, new FakeService()));
         var request = new HttpRequestMessage(HttpMethod.Get, new Uri(client.BaseUrl, "/open-api/v2/venues"));
         Console.WriteLine(Wait(http.SendAsync(request)));
         Console.WriteLine(request);
     }
 
-    // What a structured logger writes of an object: its public members, and theirs.
+    // What a structured logger writes of an object: its public members, recursively.
     private static string MembersOf(object shown, int depth)
     {
         IEnumerable<string> properties = shown.GetType().GetProperties()
@@ -271,7 +271,7 @@ internal static class Behaviours
         }
     }
 
-    // Those that this runtime has.
+    // The serialisers of this runtime.
     private static IEnumerable<Func<object, string>> Serialisers()
     {
         MethodInfo? json = Type.GetType("System.Text.Json.JsonSerializer, System.Text.Json")?.GetMethods()
@@ -290,7 +290,7 @@ internal static class Behaviours
         };
     }
 
-    // Lets the driver look at this process.
+    // Lets the driver search this process's memory.
     private static void Pause()
     {
         Console.WriteLine("pause");
@@ -437,7 +437,7 @@ internal static class Behaviours
     {
         using CloposAuthClient client = NewClient();
         TimeSpan timeout = TimeSpan.FromMilliseconds(300);
-        // It has expired before the first look.
+        // It has expired before the first check.
         Expect(CloposAuthStatus.Timeout, () => Wait(client.GetTokenAsync(TimeSpan.FromTicks(1))));
         var watch = Stopwatch.StartNew();
         // All wait for one request, each with its own timeout.
@@ -451,19 +451,19 @@ internal static class Behaviours
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
         Check(client.GetToken(TimeSpan.FromSeconds(20)).Value.Reveal() == Wait(longer).Value.Reveal());
         Check(client.GetToken(Timeout.InfiniteTimeSpan).Value.Reveal() == Wait(longer).Value.Reveal());
-        // The rest of a deadline that has passed is not infinite.
+        // The remaining time after a deadline, which is not infinite.
         TimeSpan negative = TimeSpan.FromSeconds(-1);
         Throws<ArgumentOutOfRangeException>(() => client.GetToken(negative));
         Throws<ArgumentOutOfRangeException>(() => Wait(client.GetTokenAsync(negative)));
     }
 
-    // The calls for a token and for a sign-in, which wait for the same sign-in of a new client.
+    // GetTokenAsync and AuthenticateAsync of a new client, which wait for the same sign-in.
     private static Task<CloposToken>[] WaitTogether(
         out CloposAuthClient client, EventHandler<CloposAuthChangedEventArgs>? changed = null)
     {
         var bothWait = new ManualResetEventSlim();
         CloposAuthSettings settings = SettingsFromEnvironment();
-        settings.Log = (_, line) => bothWait.Wait(); // a request waits for its log function
+        settings.Log = (_, line) => bothWait.Wait(); // a sign-in waits for its log function
         client = new CloposAuthClient(settings);
         client.Changed += changed;
         Task<CloposToken>[] calls = { client.GetTokenAsync(), client.AuthenticateAsync() };
@@ -493,14 +493,18 @@ internal static class Behaviours
     private static void AnnouncedLate()
     {
         using CloposAuthClient client = NewClient();
-        CloposToken first = client.GetToken();
-        Task<CloposToken> second = client.AuthenticateAsync();
-        // The library's thread for the first one, which had no processor until now.
         FieldInfo field = typeof(CloposAuthClient).GetField("callbacks", BindingFlags.Instance | BindingFlags.NonPublic);
         object callbacks = field.GetValue(client);
-        callbacks.GetType().GetMethod("Changed", BindingFlags.Instance | BindingFlags.NonPublic)
-            .Invoke(callbacks, new object[] { CloposAuthStatus.Ok });
-        Check(Wait(second).Value.Reveal() != first.Value.Reveal());
+        MethodInfo changed = callbacks.GetType().GetMethod("Changed", BindingFlags.Instance | BindingFlags.NonPublic);
+        foreach (bool isDue in new[] { false, true })
+        {
+            CloposToken first = client.GetToken();
+            Until(() => client.GetState().RefreshIn == TimeSpan.Zero == isDue);
+            Task<CloposToken> second = client.AuthenticateAsync();
+            // As if the library's thread for the first one had not run until now.
+            changed.Invoke(callbacks, new object[] { CloposAuthStatus.Ok });
+            Check(Wait(second).Value.Reveal() != first.Value.Reveal(), isDue);
+        }
     }
 
     private static void Cancelled()
@@ -540,7 +544,7 @@ internal static class Behaviours
     {
         using CloposAuthClient client = NewClient();
         int before = Threads();
-        // Twice as many as the list asks for; the calls of the last hundred sign in again.
+        // Twice as many as the list requires; the last hundred call AuthenticateAsync.
         List<Task<CloposToken>> calls = Enumerable.Range(0, 10_000)
             .Select(i => i < 9_900 ? client.GetTokenAsync() : client.AuthenticateAsync())
             .ToList();
@@ -590,7 +594,7 @@ internal static class Behaviours
             }
             catch (ObjectDisposedException)
             {
-                // It came too late.
+                // The call came after Dispose.
             }
         }
         Check(inTime >= 1 && watch.ElapsedMilliseconds < 2000, watch.Elapsed);
@@ -601,7 +605,7 @@ internal static class Behaviours
         CloposAuthClient client = NewClient();
         CloposToken kept = client.GetToken();
 
-        // While its helper waits for an answer, which is a refusal: that is handed back.
+        // If it is disposed before the helper receives a refusal, the caller gets the refusal.
         var service = new FakeService { Refused = kept.Value.Reveal(), Meanwhile = client.Dispose };
         using var http = new HttpClient(new CloposTokenHandler(client, service));
         Check(Wait(http.GetAsync(client.BaseUrl)).StatusCode == HttpStatusCode.Unauthorized);
@@ -697,7 +701,7 @@ internal static class Behaviours
     private static void AnnouncesAFailure()
     {
         var announced = new ConcurrentQueue<CloposAuthStatus>();
-        // The tasks get what a thread would get: the failure of the sign-in, as soon as it is there.
+        // The tasks fail like a blocking call: with the error of the sign-in, immediately.
         var watch = Stopwatch.StartNew();
         Task<CloposToken>[] calls = WaitTogether(
             out CloposAuthClient client, (_, change) => announced.Enqueue(change.Status));
@@ -721,11 +725,11 @@ internal static class Behaviours
     {
         int announced = 0;
         using CloposAuthClient client = NewClient();
-        client.Changed += (_, change) => throw new InvalidOperationException("goes nowhere");
+        client.Changed += (_, change) => throw new InvalidOperationException("is ignored");
         client.Changed += (_, change) => Interlocked.Increment(ref announced);
         CloposToken first = Wait(client.GetTokenAsync());
         Check(Wait(client.AuthenticateAsync()).Value.Reveal() != first.Value.Reveal());
-        Until(() => Volatile.Read(ref announced) == 2); // the one that does not throw
+        Until(() => Volatile.Read(ref announced) == 2); // by the second handler
     }
 
     private static void ChangeFunctionThatCloses()
@@ -750,7 +754,7 @@ internal static class Behaviours
             }
             catch (ObjectDisposedException)
             {
-                // The second one came too late.
+                // The second call came after Dispose.
             }
         }
         Check(watch.ElapsedMilliseconds < 2000, watch.Elapsed);
@@ -807,7 +811,7 @@ internal static class Behaviours
         CloposAuthSettings settings = SettingsFromEnvironment();
         settings.Log = null;
         var client = new CloposAuthClient(settings);
-        // Throws would print.
+        // Throws() would print.
         T Catch<T>(Action call)
             where T : Exception
         {
@@ -844,7 +848,7 @@ internal static class Behaviours
         CloposAuthException failure = Expect(CloposAuthStatus.Rejected, () => Wait(bad.GetTokenAsync()), "wrong secret");
         Check(failure.Reason == CloposAuthReason.Credentials && failure.StatusName == "REJECTED");
 
-        // The helper takes it as well.
+        // The helper accepts it as well.
         var service = new FakeService();
         using var http = new HttpClient(new CloposTokenHandler(good, service));
         Check(Wait(http.GetAsync(good.BaseUrl)).StatusCode == HttpStatusCode.OK);
@@ -867,7 +871,7 @@ internal static class Behaviours
         }
     }
 
-    // By way of the HTTP handler.
+    // With the HTTP handler.
     private static void RecoversFromA401()
     {
         using CloposAuthClient client = NewClient();
@@ -888,24 +892,24 @@ internal static class Behaviours
         client.Invalidate(refused);
         Check(client.GetToken().Value.Reveal() == next.Value.Reveal());
 
-        // No other host gets it.
+        // Other hosts do not get it.
         Check(Wait(http.GetAsync("https://example.com/")).StatusCode == HttpStatusCode.OK);
         Check(Wait(http.GetAsync(url.AbsoluteUri.Replace("https:", "http:"))).StatusCode == HttpStatusCode.OK);
         Check(service.Seen.Count == 4 && service.Seen.Skip(2).All(request => request.Token == null));
 
-        // One that does not need to try twice does not.
+        // Without a refusal the request is sent once.
         Check(Wait(http.GetAsync(url)).StatusCode == HttpStatusCode.OK);
         Check(service.Seen.Count == 5 && service.Seen[4].Token == next.Value.Reveal());
     }
 
-    // The helper with a sender that knows no CA but takes any certificate: whom it trusts is not asked here.
+    // The helper with a sender that accepts any certificate: this is not about trust.
     private static HttpClient Helper(CloposAuthClient client) =>
         new HttpClient(new CloposTokenHandler(client, new HttpClientHandler
         {
             ServerCertificateCustomValidationCallback = (_, certificate, chain, problems) => true,
         }) { Venue = "1" });
 
-    // Asks with it for the venues: the answer has this status and this in its body.
+    // Requests the venues: the response has this status, and this in its body.
     private static void ExpectVenues(
         CloposAuthClient client, HttpClient http, int status, string part, [CallerLineNumber] int line = 0)
     {
@@ -1035,19 +1039,19 @@ internal static class Behaviours
         Check(grown < 4 << 20, grown);
     }
 
-    // A host's stand-in for a client.
+    // A program's fake of a client.
     private sealed class FakeTokens : ICloposTokenSource
     {
-        private readonly Func<CloposToken> give;
+        private readonly Func<CloposToken> make;
 
-        internal FakeTokens(Func<CloposToken> give) => this.give = give;
+        internal FakeTokens(Func<CloposToken> make) => this.make = make;
 
         public Uri BaseUrl => new Uri("https://service.test");
 
         public async Task<CloposToken> GetTokenAsync(CancellationToken cancellationToken = default)
         {
             await Task.Yield();
-            return give();
+            return make();
         }
 
         public void Invalidate(CloposToken refused)
@@ -1066,14 +1070,14 @@ internal static class Behaviours
         public override bool CanSeek => false;
     }
 
-    // Refuses one token; notes what each request brought.
+    // Refuses one token, and keeps the requests.
     private sealed class FakeService : HttpMessageHandler
     {
         internal string Refused { get; set; } = "";
 
         internal Action? Meanwhile { get; set; }
 
-        // WinHttpHandler's word for AllowAutoRedirect.
+        // WinHttpHandler's name of AllowAutoRedirect.
         public bool AutomaticRedirection { get; set; }
 
         internal List<Request> Seen { get; } = new List<Request>();

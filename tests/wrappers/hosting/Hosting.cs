@@ -1,6 +1,6 @@
-// What a host built on ASP.NET relies on, with the real IHttpClientFactory, configuration binding, ILogger and health
-// checks. Appends its results to the file CLOPOS_TEST_RESULTS, as tests/common.sh does. The environment names a sandbox,
-// as for the examples.
+// The .NET library in an ASP.NET service, with the real IHttpClientFactory, configuration binding, ILogger and health
+// checks. Appends its results to the file CLOPOS_TEST_RESULTS, as tests/common.sh does. The environment is that of the
+// examples, and names a sandbox.
 
 using System;
 using System.Collections.Concurrent;
@@ -28,15 +28,15 @@ public static class Hosting
     private static readonly (string Name, Func<Task> Run)[] All =
     {
         ("the handler works in IHttpClientFactory, and no redirect is followed", WorksInTheFactory),
-        ("the handler works alone, from 32 first requests at once", WorksAlone),
-        ("a refused answer is disposed, and the one that is handed back is not", DisposesTheRefusal),
-        ("a refused answer is disposed if the caller cancels", DisposesTheRefusalOnCancel),
+        ("the handler works without a factory, with 32 first requests at the same time", WorksAlone),
+        ("the response of a request that is sent again is disposed, and the returned one is not", DisposesTheRefusal),
+        ("a 401 is disposed if the caller cancels", DisposesTheRefusalOnCancel),
         ("a chain of handlers without one that sends is refused", RefusesAChainWithoutASender),
         ("the venue is sent to the service only, and a request may name another", SendsTheVenue),
-        ("settings are filled by configuration binding", BindsSettings),
-        ("a health check says what a state means", ChecksHealth),
-        ("examples/dotnet/Health signs in, logs to ILogger and shows its health", HealthExample),
-        ("examples/dotnet/Health shows wrong credentials", HealthExampleWithAWrongSecret),
+        ("configuration binding sets the settings", BindsSettings),
+        ("the health check converts each state", ChecksHealth),
+        ("examples/dotnet/Health signs in, logs to ILogger and reports its health", HealthExample),
+        ("examples/dotnet/Health reports wrong credentials", HealthExampleWithAWrongSecret),
     };
 
     public static async Task<int> Main()
@@ -83,7 +83,7 @@ public static class Hosting
         throw new InvalidOperationException($"line {line}: no {typeof(T)}");
     }
 
-    // A server on the loopback: /redirect redirects, everything else gives the headers that it got.
+    // A server on the loopback: /redirect redirects, every other path returns the headers that it received.
     private static async Task WithServer(Func<Uri, Task> use)
     {
         using IHost server = new HostBuilder().ConfigureWebHost(web => web.UseKestrel().UseUrls("http://127.0.0.1:0")
@@ -140,7 +140,7 @@ public static class Hosting
         Check(service.Bodies.Count == 2 && service.Bodies[0].IsDisposed && !service.Bodies[1].IsDisposed);
         Check(tokens.Refused.SequenceEqual(new[] { "token-1" }), string.Join(" ", tokens.Refused));
 
-        // No second token: the first answer is what the caller gets.
+        // Without a second token the caller gets the 401.
         tokens.Failure = new CloposAuthException(CloposAuthStatus.Rejected, "no");
         tokens.FailFrom = tokens.Given + 2;
         service = new FakeService("Token expired");
@@ -163,7 +163,7 @@ public static class Hosting
     {
         var tokens = new FakeTokens();
         await Throws<ArgumentException>(() => Task.FromResult(new CloposTokenHandler(tokens, new PassesOn())));
-        // As a factory makes it, which sets the inner handler later.
+        // A factory sets the inner handler later.
         using var http = new HttpClient(new CloposTokenHandler(tokens) { InnerHandler = new PassesOn() });
         Exception failure = await Throws<ArgumentException>(() => http.GetAsync(tokens.BaseUrl));
         Check(failure.Message.Contains("no handler that sends"), failure.Message);
@@ -238,7 +238,7 @@ public static class Hosting
         return Task.CompletedTask;
     }
 
-    // Runs the example against the sandbox: hands over a client for it, and its log lines.
+    // Runs the example with the sandbox. Calls `use` with an HTTP client for it, and its log lines.
     private static async Task WithHealthExample(string secret, Func<HttpClient, ConcurrentQueue<string>, Task> use)
     {
         string Env(string name) => Environment.GetEnvironmentVariable(name) ?? throw new InvalidOperationException(name);
@@ -258,7 +258,7 @@ public static class Hosting
             }))
             .ConfigureWebHostDefaults(web => web.UseUrls("http://127.0.0.1:0")
                 .ConfigureServices(Program.AddServices)
-                // The sandbox's CA is known to the library only.
+                // Only the library knows the sandbox's CA.
                 .ConfigureServices(services => services.AddHttpClient("clopos").ConfigurePrimaryHttpMessageHandler(
                     () => new HttpClientHandler { ServerCertificateCustomValidationCallback = (a, b, c, d) => true }))
                 .Configure(Program.AddPages))
@@ -313,7 +313,7 @@ public static class Hosting
 
         public Uri BaseUrl { get; set; } = new Uri("https://service.test");
 
-        // From this call on.
+        // Thrown by the calls from FailFrom on.
         internal Exception? Failure { get; set; }
 
         internal int FailFrom { get; set; } = int.MaxValue;
@@ -330,7 +330,7 @@ public static class Hosting
         public void Invalidate(CloposToken refused) => Refused.Enqueue(refused.Value.Reveal());
     }
 
-    // Refuses as often as there are bodies.
+    // Answers 401 with these bodies.
     private sealed class FakeService : HttpMessageHandler
     {
         private readonly Queue<string> refusals;
