@@ -15,8 +15,8 @@ import (
 	"runtime/debug"
 )
 
-// callbacks is what the C library's callbacks reach. It does not refer to the Client, which the garbage
-// collector could not close otherwise.
+// callbacks are the parts of a client that the C library's callbacks use. It does not refer to the Client:
+// the garbage collector could never close that.
 type callbacks struct {
 	current
 	news
@@ -24,22 +24,22 @@ type callbacks struct {
 	onChange func(error)
 }
 
-// cloposAuthLog hands a line of the library to the logger of the callbacks that user stands for.
+// cloposAuthLog passes a line of the library to the client's logger. user is the cgo.Handle of its callbacks.
 //
 //export cloposAuthLog
 func cloposAuthLog(level C.int32_t, line *C.const_char, user C.uintptr_t) {
-	// A handler that panics has nowhere to say so.
+	// A panic of the handler cannot be logged.
 	defer func() { _ = recover() }()
 	logger := cgo.Handle(user).Value().(*callbacks).logger
 	logger.Log(context.Background(), slogLevel(int32(level)), C.GoString(line))
 }
 
-// cloposAuthChanged is told that there is a new token (status 0), or how the last request failed.
+// cloposAuthChanged receives a change: there is a new token (status 0), or the last request failed.
 //
 //export cloposAuthChanged
 func cloposAuthChanged(status C.int32_t, user C.uintptr_t) {
 	c := cgo.Handle(user).Value().(*callbacks)
-	// First what waits here: the host's function may take its time.
+	// Wake the waiting goroutines first: OnChange may take long.
 	if status == C.CLOPOS_AUTH_OK {
 		c.forget()
 		c.publish(func(s *seen) { s.tokens++ })
@@ -57,7 +57,7 @@ func cloposAuthChanged(status C.int32_t, user C.uintptr_t) {
 	}
 }
 
-// reportPanic ends a panic of the host's function, which must not unwind the library's frames.
+// reportPanic stops a panic of OnChange, which must not unwind the library's frames.
 func (c *callbacks) reportPanic() {
 	reason := recover()
 	if reason == nil || c.logger == nil {
@@ -67,7 +67,7 @@ func (c *callbacks) reportPanic() {
 	c.logger.Error("OnChange panicked", "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 }
 
-// slogLevel turns 1 (error) to 4 (debug) into the levels of slog, whose steps are 4.
+// slogLevel converts 1 (error) to 4 (debug) to the levels of slog, which are 4 apart.
 func slogLevel(level int32) slog.Level {
 	return slog.LevelError - 4*slog.Level(level-1)
 }

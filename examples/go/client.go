@@ -4,19 +4,19 @@ package cloposauth
 #include <clopos_auth.h>
 
 // Returned by value: out parameters would be allocated by Go.
-typedef struct answer {
+typedef struct outcome {
 	clopos_auth_status status;
 	clopos_auth_token *token;
 	clopos_auth_error *error;
 	uint64_t serial;    // of the token
 	int64_t expires_in; // of the token, in seconds
-	int64_t left_ms;    // the same, where fresh_ms is not 0
-	int64_t fresh_ms;   // until the library has to be asked again; 0: always
-} answer;
+	int64_t left_ms;    // until the token expires, if fresh_ms is not 0
+	int64_t fresh_ms;   // how long the token may be returned without calling C again
+} outcome;
 
-// Says how long the token can be kept. Numbers are unique: if the token is the current one after the state
-// was read, then it was when it was.
-static void look_ahead(clopos_auth_client *client, answer *a)
+// Sets left_ms and fresh_ms, if the state is the token's: no two tokens have the same serial, so a token
+// that is current after the state was read was current then.
+static void add_times(clopos_auth_client *client, outcome *a)
 {
 	clopos_auth_state *state = NULL;
 	if (clopos_auth_get_state(client, &state, NULL) != CLOPOS_AUTH_OK)
@@ -28,7 +28,8 @@ static void look_ahead(clopos_auth_client *client, answer *a)
 	clopos_auth_state_free(state);
 }
 
-static answer describe(clopos_auth_client *client, answer a, uint64_t known)
+// Completes an outcome. A token with the serial `known` is freed: the caller has it already.
+static outcome describe(clopos_auth_client *client, outcome a, uint64_t known)
 {
 	if (a.token == NULL)
 		return a;
@@ -38,22 +39,23 @@ static answer describe(clopos_auth_client *client, answer a, uint64_t known)
 		clopos_auth_token_free(a.token);
 		a.token = NULL;
 	} else {
-		look_ahead(client, &a);
+		add_times(client, &a);
 	}
 	return a;
 }
 
-// Never waits. A token whose number is known already is not returned again.
-static answer get_token(clopos_auth_client *client, uint64_t known)
+// Does not wait.
+static outcome get_token(clopos_auth_client *client, uint64_t known)
 {
-	answer a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0, 0, 0};
+	outcome a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0, 0, 0};
 	a.status = clopos_auth_get_token(client, 0, &a.token, &a.error);
 	return describe(client, a, known);
 }
 
-static answer authenticate(clopos_auth_client *client)
+// Does not wait.
+static outcome authenticate(clopos_auth_client *client)
 {
-	answer a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0, 0, 0};
+	outcome a = {CLOPOS_AUTH_OK, NULL, NULL, 0, 0, 0, 0};
 	a.status = clopos_auth_authenticate(client, 0, &a.token, &a.error);
 	return describe(client, a, 0);
 }
@@ -70,46 +72,46 @@ import (
 	"time"
 )
 
-// Client signs in and keeps the token. Any number of goroutines may use one at any time, and close it
-// while others use it. Make one for the whole program. It is a [TokenSource].
+// Client signs in to the service and keeps the token. Make one for the whole program. Any number of
+// goroutines may use it at the same time, and one may close it while others use it. It is a [TokenSource].
 type Client struct {
 	resources
 	*callbacks
 	cleanup runtime.Cleanup
 	closed  atomic.Bool
-	asking  chan struct{} // holds the goroutine that asks the library
+	calling chan struct{} // full while a goroutine calls the library
 	baseURL string
 	timeout time.Duration
 }
 
-// resources is what a client holds that the garbage collector knows nothing of.
+// resources are those parts of a client that the garbage collector does not free.
 type resources struct {
-	handle    *C.clopos_auth_client // a key and not an address: harmless after it was freed
+	handle    *C.clopos_auth_client // a key, not an address: a freed one is only refused
 	reachable cgo.Handle            // the callbacks, for C
 }
 
-// Token is a token of the service, whose value goes into the header x-token as it is; [Transport] does
-// that.
+// Token is a token of the service.
 type Token struct {
-	Value     Secret
-	Type      string        // "Bearer", as the service says; x-token does not want it
-	ExpiresAt time.Time     // on the server's clock
-	ExpiresIn time.Duration // what was left when it was returned, whatever this device's date says
+	Value     Secret        // send it unchanged in the header x-token, as [Transport] does
+	Type      string        // "Bearer"; do not send it in x-token
+	ExpiresAt time.Time     // the expiry time, by the server's clock; this device's may differ
+	ExpiresIn time.Duration // the remaining time when the token was returned; independent of the device's date
 }
 
-// LogValue shows all but the value, for log/slog.
+// LogValue returns all fields but the value, for log/slog.
 func (t Token) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Any("value", t.Value), slog.String("type", t.Type),
 		slog.Time("expires_at", t.ExpiresAt), slog.Duration("expires_in", t.ExpiresIn))
 }
 
-// New makes a client. It sends nothing yet. Close the client at the end; one that is forgotten is
-// closed by the garbage collector.
+// New makes a client. It sends nothing yet. Close the client at the end; the garbage collector closes a
+// client that is no longer reachable. New fails with ErrInvalidArgument if a field of config is not valid
+// (the message names it), ErrProxy if the proxy of the environment cannot be used, or ErrInternal.
 func New(config Config) (*Client, error) {
 	c := &Client{
 		callbacks: &callbacks{logger: config.Logger, onChange: config.OnChange},
-		asking:    make(chan struct{}, 1),
+		calling:   make(chan struct{}, 1),
 		baseURL:   config.BaseURL,
 		timeout:   config.timeout(),
 	}
@@ -145,9 +147,10 @@ func (r resources) release() {
 	r.reachable.Delete() // the library makes no more callbacks
 }
 
-// Token returns the current token: the cached one while it is fresh, immediately; otherwise it signs in.
-// Call it before every request instead of keeping a token. It returns when ctx is done, or after
-// Config.Timeout if ctx has no deadline; a request that is in progress goes on, for later calls.
+// Token returns the cached token if it is fresh, immediately; otherwise it requests a new one. Call it
+// before every request instead of keeping a token. It waits until ctx is done, or for Config.Timeout if ctx
+// has no deadline; a request in progress then continues, and later calls can use its result. The error is
+// an *[Error].
 func (c *Client) Token(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
 		return Token{}, contextError(ctx)
@@ -160,8 +163,8 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 	return c.wait(ctx, func(seen) (Token, error) { return c.TryToken() })
 }
 
-// TryToken is like Token but does not wait: it fails with ErrWouldWait where Token would wait, after
-// starting a request.
+// TryToken is like Token but does not wait: without a token it starts or joins a sign-in and returns
+// ErrWouldWait, or the last error while no request may be sent.
 func (c *Client) TryToken() (Token, error) {
 	r := now()
 	known := c.slot.Load()
@@ -170,7 +173,7 @@ func (c *Client) TryToken() (Token, error) {
 			return token, nil
 		}
 		if _, clocksHold := r.since(known.at); !clocksHold {
-			known = nil // kept anew, on the clocks as they are now
+			known = nil // after a sleep or a change of the date: keep it again, with the clocks of now
 		}
 	}
 	var serial uint64
@@ -178,18 +181,19 @@ func (c *Client) TryToken() (Token, error) {
 		serial = known.serial
 	}
 	changes := c.changes()
-	answer := C.get_token(c.handle, C.uint64_t(serial))
+	outcome := C.get_token(c.handle, C.uint64_t(serial))
 	runtime.KeepAlive(c) // otherwise the collector may close it meanwhile
-	if answer.status == C.CLOPOS_AUTH_OK && answer.token == nil {
+	if outcome.status == C.CLOPOS_AUTH_OK && outcome.token == nil {
 		token := known.token
-		token.ExpiresIn = seconds(answer.expires_in)
+		token.ExpiresIn = seconds(outcome.expires_in)
 		return token, nil
 	}
-	return c.take(answer, r, changes)
+	return c.take(outcome, r, changes)
 }
 
-// Authenticate signs in now, whatever is cached, or joins a sign-in that is in progress: for a button that
-// tests the credentials. The new token replaces the cached one.
+// Authenticate signs in now: it requests a new token even if one is cached, or joins a sign-in that is
+// running. The new token replaces the cached one. It is for a button that tests the credentials. It waits
+// and fails like Token.
 func (c *Client) Authenticate(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
 		return Token{}, contextError(ctx)
@@ -197,7 +201,7 @@ func (c *Client) Authenticate(ctx context.Context) (Token, error) {
 	before, _ := c.look()
 	return c.wait(ctx, func(now seen) (Token, error) {
 		if now.tokens != before.tokens {
-			return c.TryToken() // it is here
+			return c.TryToken() // the sign-in has succeeded
 		}
 		return c.authenticate()
 	})
@@ -205,33 +209,33 @@ func (c *Client) Authenticate(ctx context.Context) (Token, error) {
 
 func (c *Client) authenticate() (Token, error) {
 	r, changes := now(), c.changes()
-	answer := C.authenticate(c.handle)
+	outcome := C.authenticate(c.handle)
 	runtime.KeepAlive(c)
-	return c.take(answer, r, changes)
+	return c.take(outcome, r, changes)
 }
 
-// take makes a token or an error of what C returned, frees it and keeps the token for later calls.
-func (c *Client) take(answer C.answer, asked reading, changes uint64) (Token, error) {
-	if answer.token == nil {
-		return Token{}, failure(answer.status, answer.error)
+// take converts the outcome to a token or an error, frees it, and keeps the token for later calls.
+func (c *Client) take(outcome C.outcome, start reading, changes uint64) (Token, error) {
+	if outcome.token == nil {
+		return Token{}, failure(outcome.status, outcome.error)
 	}
-	defer C.clopos_auth_token_free(answer.token)
+	defer C.clopos_auth_token_free(outcome.token)
 	token := Token{
-		Value:     NewSecret(C.GoStringN(answer.token.value, C.int(answer.token.value_len))),
-		Type:      C.GoString(answer.token.token_type),
-		ExpiresAt: time.Unix(int64(answer.token.expires_at), 0),
-		ExpiresIn: seconds(answer.expires_in),
+		Value:     NewSecret(C.GoStringN(outcome.token.value, C.int(outcome.token.value_len))),
+		Type:      C.GoString(outcome.token.token_type),
+		ExpiresAt: time.Unix(int64(outcome.token.expires_at), 0),
+		ExpiresIn: seconds(outcome.expires_in),
 	}
 	c.put(&kept{
-		token: token, serial: uint64(answer.serial), at: asked,
-		left: durationOf(answer.left_ms), fresh: durationOf(answer.fresh_ms),
+		token: token, serial: uint64(outcome.serial), at: start,
+		left: durationOf(outcome.left_ms), fresh: durationOf(outcome.fresh_ms),
 	}, changes)
 	return token, nil
 }
 
-// wait asks until there is a token, an error that waiting does not help against, or no time left. Neither
-// asking nor waiting keeps a thread in C: the library says by a callback when it is worth asking again.
-func (c *Client) wait(ctx context.Context, ask func(seen) (Token, error)) (Token, error) {
+// wait calls try until it returns a token or an error that waiting does not remove, or until ctx is done.
+// Between the calls it waits in Go, for a callback of the library.
+func (c *Client) wait(ctx context.Context, try func(seen) (Token, error)) (Token, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok { // a context with a deadline has its own cause
 		deadline = time.Now().Add(c.timeout)
@@ -248,14 +252,14 @@ func (c *Client) wait(ctx context.Context, ask func(seen) (Token, error)) (Token
 		if latest.cancels != first.cancels {
 			return Token{}, newError(ErrCancelled, "the call was cancelled")
 		}
-		token, err := c.askAlone(ctx, latest, ask)
+		token, err := c.callAlone(ctx, latest, try)
 		if err == nil {
 			return token, nil
 		}
-		var again <-chan time.Time // nil: only a change makes another answer
+		var again <-chan time.Time // nil: only a change can alter the result
 		if !errors.Is(err, ErrWouldWait) {
 			if errors.Is(err, ErrInvalidHandle) && !first.closed {
-				continue // to say so
+				continue // the next round returns ErrCancelled
 			}
 			if !retryableBefore(err, deadline) {
 				return Token{}, err
@@ -276,25 +280,25 @@ func (c *Client) wait(ctx context.Context, ask func(seen) (Token, error)) (Token
 	}
 }
 
-// askAlone asks when no other goroutine does: a call in C occupies a thread, if only for microseconds.
-func (c *Client) askAlone(ctx context.Context, latest seen, ask func(seen) (Token, error)) (Token, error) {
+// callAlone calls try while no other goroutine does: a call of C occupies a thread, if only for microseconds.
+func (c *Client) callAlone(ctx context.Context, latest seen, try func(seen) (Token, error)) (Token, error) {
 	select {
-	case c.asking <- struct{}{}:
-		defer func() { <-c.asking }()
-		return ask(latest)
+	case c.calling <- struct{}{}:
+		defer func() { <-c.calling }()
+		return try(latest)
 	case <-ctx.Done():
 		return Token{}, contextError(ctx)
 	}
 }
 
-// inFlight tells whether a sign-in is in progress, also while it waits for its next attempt.
+// inFlight reports whether a sign-in is running: it sends a request, or waits before its next attempt.
 func (c *Client) inFlight() bool {
 	state, err := c.State()
 	return err == nil && state.RequestInFlight
 }
 
-// retryableBefore tells whether a call that may take until deadline may still succeed after this error. The
-// library does not wait where the date is wrong or something else answers, and neither does a call here.
+// retryableBefore reports whether a call that may wait until deadline waits after this error. Like the
+// library it does not wait after ErrClock and ErrProtocol, although they are retryable.
 func retryableBefore(err error, deadline time.Time) bool {
 	e, ok := err.(*Error)
 	if !ok || !e.Retryable || e.RetryAfter < 0 {
@@ -307,8 +311,10 @@ func retryableBefore(err error, deadline time.Time) bool {
 	return time.Now().Add(e.RetryAfter).Before(deadline)
 }
 
-// Invalidate forgets a token that the service refused. A newer one is kept, so any number of
-// goroutines may report the same refusal.
+// Invalidate drops the cached token because the service refused it (HTTP 401 of another endpoint): the next
+// call requests a new one. It drops only that token: many goroutines may report the same 401, and a late
+// report does not drop a newer token. If tokens are refused soon after their issue, calls that need one
+// return ErrRejected for a while: see clopos_auth_invalidate in clopos_auth.h. It never waits.
 func (c *Client) Invalidate(refused Token) error {
 	value := cString(refused.Value.Reveal())
 	defer clear(value)
@@ -318,7 +324,8 @@ func (c *Client) Invalidate(refused Token) error {
 	return failure(status, nil)
 }
 
-// Cancel makes every call that is waiting now fail with ErrCancelled. The client stays usable.
+// Cancel makes every waiting call fail with ErrCancelled. A request in progress continues, and later calls
+// can use its result; the client stays usable. It never waits.
 func (c *Client) Cancel() error {
 	c.publish(func(s *seen) { s.cancels++ })
 	status := C.clopos_auth_cancel(c.handle)
@@ -326,13 +333,14 @@ func (c *Client) Cancel() error {
 	return failure(status, nil)
 }
 
-// Close wipes the token and the secret. Calls that are waiting fail with ErrCancelled, later ones with
-// ErrInvalidHandle. The error is always nil, and closing again does nothing; but of several goroutines
-// that close a client at the same time, each waits until its logger and OnChange are not called any more.
+// Close wipes the library's copies of the token and the secret. Waiting calls fail with ErrCancelled, later
+// ones with ErrInvalidHandle. It waits only while the logger or OnChange of this client runs on another
+// thread; afterwards neither is called again. If several goroutines close a client at the same time, this
+// is true for each. Closing again does nothing. The error is always nil.
 func (c *Client) Close() error {
 	first := !c.closed.Swap(true)
 	c.publish(func(s *seen) { s.closed = true })
-	c.forgetForEver()
+	c.closeSlot()
 	C.clopos_auth_client_free(c.handle)
 	if first {
 		c.cleanup.Stop()

@@ -8,39 +8,40 @@
 //
 // # Installation
 //
-// The package has no dependencies but the C library. Unpack the release's Go archive, which has that
-// library inside for each platform, or copy this folder, into your repository, and say so in your go.mod:
+// The package depends on nothing but the C library. Unpack the release's Go archive, which contains that
+// library for each platform, or copy this folder, into your repository, and name it in your go.mod:
 //
 //	require cloposauth v0.0.0
 //	replace cloposauth => ./third_party/cloposauth
 //
 // # Linking
 //
-// It needs cgo and a C compiler. With the release's archive nothing else: the static library of the
-// program's platform is linked, which leaves nothing to deploy beside the program. With -tags
-// clopos_auth_shared the shared library is linked instead. That is also what the folder alone does, and what
-// the archive does on a platform that it has no library for.
+// The package needs cgo and a C compiler. The release's archive needs nothing else: the static library of
+// the program's platform is linked, so there is nothing to deploy with the program. With -tags
+// clopos_auth_shared the shared library is linked instead; so it is if you copied this folder, and on a
+// platform that the archive has no library for.
 //
-// With -tags clopos_auth_static another static library is linked. Where clopos_auth.h and the library are not in
-// the places that the compiler searches, say where:
+// With -tags clopos_auth_static another static library is linked. If the compiler does not find
+// clopos_auth.h and the library, name their folders:
 //
 //	CGO_CFLAGS=-I/path/to/include CGO_LDFLAGS=-L/path/to/lib go build
 //
-// With -tags clopos_auth_pkgconfig, pkg-config says it, of either library.
+// With -tags clopos_auth_pkgconfig, pkg-config finds either library.
 //
 // # Waiting
 //
-// Goroutines wait in Go, on a channel and their context, and never inside the C library: any number of
-// them costs no thread. While a token is fresh, Token reads it without calling C.
+// Goroutines wait in Go, on a channel and their context, never inside the C library: waiting goroutines
+// occupy no threads. While a token is fresh, Token returns it without calling C.
 //
 // # Tests of your own program
 //
-// Let your code take a [TokenSource], and give it a [StaticSource]. The package needs the C library to be
-// linked all the same.
+// Let your code take a [TokenSource], and give it a [StaticSource]. The C library must be linked all the
+// same.
 //
 // # Processes
 //
-// A child process that os/exec starts has no client and makes its own. Go programs do not fork otherwise.
+// A child process that os/exec starts shares no client with its parent. Other kinds of fork do not occur in
+// Go programs.
 package cloposauth
 
 /*

@@ -23,7 +23,7 @@ import (
 func TestErrorsAreFoundByTheirStatusAndByTheirFields(t *testing.T) {
 	config := startSandbox(t).config()
 	config.IntegratorID = "unknown"
-	for range 2 { // the second one from memory
+	for range 2 { // the second client as well
 		client, err := cloposauth.New(config)
 		check(t, err)
 		defer client.Close()
@@ -67,7 +67,7 @@ func TestSettingsThatTheLibraryRefusesAreErrors(t *testing.T) {
 	}
 }
 
-func TestACachedTokenIsHandedOutWithoutGarbageUntilThereIsAnother(t *testing.T) {
+func TestACachedTokenIsReturnedWithoutAllocationUntilThereIsANewOne(t *testing.T) {
 	client := startSandbox(t).client(t)
 	first, err := client.Token(t.Context())
 	check(t, err)
@@ -118,14 +118,14 @@ func TestAContextThatIsDoneEndsItsOwnCallOnly(t *testing.T) {
 	}
 }
 
-func TestImpatientCallersDoNotEndThePatientOnes(t *testing.T) {
+func TestACallThatTimesOutDoesNotEndOthers(t *testing.T) {
 	service := startSandbox(t, "--latency-ms", "500")
 	client := service.client(t)
-	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	first := make(chan error, 1)
-	go func() { // the one whose call the others wait for
-		_, err := client.Token(impatient)
+	go func() {
+		_, err := client.Token(short)
 		first <- err
 	}()
 	service.waitForRequests(t, 1)
@@ -136,7 +136,7 @@ func TestImpatientCallersDoNotEndThePatientOnes(t *testing.T) {
 	}
 }
 
-func TestADeadlineIsATimeOutAndLeavesNoCallBehind(t *testing.T) {
+func TestADeadlineIsATimeoutAndLeavesNoGoroutine(t *testing.T) {
 	client := startSandbox(t, "--fault", "request-hang").client(t)
 	goroutines := runtime.NumGoroutine()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -156,7 +156,7 @@ func TestADeadlineIsATimeOutAndLeavesNoCallBehind(t *testing.T) {
 	}
 }
 
-func TestATimeOutOfTheConfigEndsACallWithoutADeadline(t *testing.T) {
+func TestTheConfigsTimeoutEndsACallWithoutADeadline(t *testing.T) {
 	config := startSandbox(t, "--fault", "request-hang").config()
 	config.Timeout = 200 * time.Millisecond
 	client, err := cloposauth.New(config)
@@ -200,14 +200,14 @@ func TestTenThousandGoroutinesShareOneRequestAndWaitWithoutThreads(t *testing.T)
 	check(t, first.err)
 	for range 9_999 {
 		if r := <-results; r != first {
-			t.Fatal("not one and the same token", r.err)
+			t.Fatal("not the same token", r.err)
 		}
 	}
 	if n := service.requests(t); n != 1 {
 		t.Error(n, "requests")
 	}
 	if more := most - before; most == 0 || more > 8 {
-		t.Error(more, "threads more than before")
+		t.Error(more, "more threads than before")
 	}
 }
 
@@ -253,12 +253,12 @@ func TestALoggerMayCloseItsClient(t *testing.T) {
 	}
 }
 
-func TestALoggerThatPanicsLosesItsLineAndNothingElse(t *testing.T) {
+func TestALoggerThatPanicsLosesOnlyThatLine(t *testing.T) {
 	config := startSandbox(t).config()
 	var lines atomic.Int64
 	config.Logger = slog.New(handler(func(slog.Record) {
 		lines.Add(1)
-		panic("a bug of the host's")
+		panic("a bug of the program")
 	}))
 	client, err := cloposauth.New(config)
 	check(t, err)
@@ -267,7 +267,7 @@ func TestALoggerThatPanicsLosesItsLineAndNothingElse(t *testing.T) {
 		check(t, err)
 	}
 	check(t, client.Close())
-	if n := lines.Load(); n < 2 { // each sign-in begins with one
+	if n := lines.Load(); n < 2 { // each sign-in logs at least one
 		t.Error(n, "lines")
 	}
 }
@@ -292,7 +292,7 @@ func TestEachChangeIsAnnounced(t *testing.T) {
 	if failure := <-announced; !errors.Is(failure, cloposauth.ErrServer) {
 		t.Error(failure)
 	}
-	_, err = client.Token(t.Context()) // waits for its turn
+	_, err = client.Token(t.Context()) // waits until a request may be sent
 	check(t, err)
 	check(t, <-announced)
 	_, err = client.Authenticate(t.Context())
@@ -304,7 +304,7 @@ func TestEachChangeIsAnnounced(t *testing.T) {
 	}
 }
 
-func TestAnOnChangeThatPanicsIsLoggedAndHoldsNobodyUp(t *testing.T) {
+func TestAnOnChangeThatPanicsIsLoggedAndDelaysNoCall(t *testing.T) {
 	config := startSandbox(t).config()
 	var reports atomic.Int64
 	config.Logger = slog.New(handler(func(r slog.Record) {
@@ -317,7 +317,7 @@ func TestAnOnChangeThatPanicsIsLoggedAndHoldsNobodyUp(t *testing.T) {
 			})
 		}
 	}))
-	config.OnChange = func(error) { panic("a bug of the host's") }
+	config.OnChange = func(error) { panic("a bug of the program") }
 	client, err := cloposauth.New(config)
 	check(t, err)
 	first, err := client.Token(t.Context())
@@ -343,13 +343,13 @@ func TestAnOnChangeMayCloseItsClient(t *testing.T) {
 	if _, err := client.Token(t.Context()); err != nil && !errors.Is(err, cloposauth.ErrCancelled) {
 		t.Error(err)
 	}
-	check(t, client.Close()) // waits for the other one
+	check(t, client.Close()) // waits for OnChange
 	if _, err := client.TryToken(); !errors.Is(err, fs.ErrClosed) || calls.Load() != 1 {
 		t.Error(err, calls.Load(), "calls")
 	}
 }
 
-func TestAnOnChangeThatTakesLongHoldsNobodyUpButClose(t *testing.T) {
+func TestASlowOnChangeDelaysOnlyClose(t *testing.T) {
 	service := startSandbox(t)
 	config := service.config()
 	release := make(chan struct{})
@@ -376,7 +376,7 @@ func TestAnOnChangeThatTakesLongHoldsNobodyUpButClose(t *testing.T) {
 	}()
 	for end := time.Now().Add(5 * time.Second); !errors.Is(second(client.TryToken()), fs.ErrClosed); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Error("Close has begun, and there are tokens")
+			t.Error("Close has begun, and a call returns a token")
 			break
 		}
 	}
@@ -387,7 +387,7 @@ func TestAnOnChangeThatTakesLongHoldsNobodyUpButClose(t *testing.T) {
 	}
 }
 
-func TestARefusedTokenIsNotHandedOutAgain(t *testing.T) {
+func TestARefusedTokenIsNotReturnedAgain(t *testing.T) {
 	client := startSandbox(t).client(t)
 	refused, err := client.Token(t.Context())
 	check(t, err)
@@ -401,7 +401,7 @@ func TestARefusedTokenIsNotHandedOutAgain(t *testing.T) {
 				after := invalidated.Load()
 				token, err := client.TryToken()
 				if after && token.Value.Reveal() == refused.Value.Reveal() {
-					t.Error("handed out again")
+					t.Error("returned again")
 					return
 				}
 				if err != nil && !errors.Is(err, cloposauth.ErrRejected) {
@@ -420,7 +420,7 @@ func TestARefusedTokenIsNotHandedOutAgain(t *testing.T) {
 	}
 }
 
-func TestAFailureIsReturnedWhenItsSignInEndsAndNotRetriedByTheCall(t *testing.T) {
+func TestAFailedSignInIsNotRetriedByTheCall(t *testing.T) {
 	service := startSandbox(t, "--fault", "status-503")
 	config := service.config()
 	config.MaxAttempts = 2
@@ -432,9 +432,9 @@ func TestAFailureIsReturnedWhenItsSignInEndsAndNotRetriedByTheCall(t *testing.T)
 	}
 }
 
-func TestADelayBeyondTheDeadlineIsReturnedAtOnce(t *testing.T) {
+func TestAnErrorWithADelayBeyondTheDeadlineIsReturnedImmediately(t *testing.T) {
 	client := startSandbox(t, "--rate-limit-reset", "120", "--fault", "status-429").client(t)
-	for range 2 { // the second one meets the delay
+	for range 2 { // during the delay as well
 		start := time.Now()
 		_, err := client.Token(t.Context())
 		var e *cloposauth.Error
@@ -444,7 +444,7 @@ func TestADelayBeyondTheDeadlineIsReturnedAtOnce(t *testing.T) {
 	}
 }
 
-func TestTheStateIsWhatTheServiceSaw(t *testing.T) {
+func TestTheStateAgreesWithTheService(t *testing.T) {
 	service := startSandbox(t, "--fault", "status-503:1", "--latency-ms", "300")
 	client := service.client(t)
 	state := must(client.State())(t)
@@ -497,8 +497,8 @@ func TestAnErrorHasTheCauseOfItsContext(t *testing.T) {
 	}
 }
 
-// A client that is forgotten is closed, and neither memory nor goroutines are left behind.
-func TestTheCollectorClosesWhatIsForgottenAndNothingLeaks(t *testing.T) {
+// A client that is not reachable any more is closed, and no memory and no goroutine leaks.
+func TestTheCollectorClosesUnreachableClientsAndNothingLeaks(t *testing.T) {
 	service := startSandbox(t)
 	shared := service.client(t)
 	_, err := shared.Token(t.Context())
@@ -520,7 +520,7 @@ func TestTheCollectorClosesWhatIsForgottenAndNothingLeaks(t *testing.T) {
 		config.Logger = slog.New(handler(func(slog.Record) {}))
 		client, err := cloposauth.New(config)
 		check(t, err)
-		if i%2 == 0 { // every other one is forgotten
+		if i%2 == 0 { // the others become unreachable
 			check(t, client.Close())
 		} else {
 			runtime.AddCleanup(client, func(n *atomic.Int64) { n.Add(1) }, released)
@@ -570,11 +570,11 @@ func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
 	}{
 		{"one refusal", 1, func() io.Reader { return strings.NewReader("body") }, 200, "body,body,"},
 		{"one refusal, no body", 1, func() io.Reader { return nil }, 200, ",,"},
-		{"refused for ever", 9, func() io.Reader { return strings.NewReader("body") }, 401, "body,body,"},
-		{"a body that cannot be had again", 1, func() io.Reader { return io.MultiReader(strings.NewReader("body")) }, 401, "body,"},
+		{"always refused", 9, func() io.Reader { return strings.NewReader("body") }, 401, "body,body,"},
+		{"a body that cannot be replayed", 1, func() io.Reader { return io.MultiReader(strings.NewReader("body")) }, 401, "body,"},
 		{"no refusal", 0, func() io.Reader { return strings.NewReader("body") }, 200, "body,"},
 	}
-	// A token that is refused before it has served half of its life would not be replaced at once.
+	// If a token is refused in the first half of its lifetime, the next sign-in is delayed.
 	clients := make([]*cloposauth.Client, len(cases))
 	for i := range cases {
 		clients[i] = service.client(t)
@@ -609,13 +609,13 @@ func TestTheTransportSendsARefusedRequestOnceMoreWithItsBody(t *testing.T) {
 				t.Error("not two different tokens")
 			}
 			if request.Header.Get("x-token") != "" || response.Request != request {
-				t.Error("the token stays where the caller may log it")
+				t.Error("the caller's request contains the token")
 			}
 		})
 	}
 }
 
-// redirected sends what is meant for the service to a test's server.
+// redirected sends the service's requests to a test server.
 type redirected struct{ server *httptest.Server }
 
 func (r redirected) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -624,7 +624,7 @@ func (r redirected) RoundTrip(request *http.Request) (*http.Response, error) {
 	return r.server.Client().Transport.RoundTrip(request)
 }
 
-func TestTheTransportGivesTheTokenToNobodyElse(t *testing.T) {
+func TestTheTransportSendsTheTokenToNoOtherHost(t *testing.T) {
 	var seen http.Header
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
 	defer other.Close()
@@ -633,7 +633,7 @@ func TestTheTransportGivesTheTokenToNobodyElse(t *testing.T) {
 	check(t, err)
 	response.Body.Close()
 	if seen == nil || seen.Get("x-token") != "" || service.requests(t) != 0 {
-		t.Error("it was asked for or sent")
+		t.Error("a token was requested or sent")
 	}
 }
 
@@ -658,7 +658,7 @@ func TestTheTransportSendsTheVenueUnlessTheRequestHasOne(t *testing.T) {
 	}
 }
 
-func TestTheTransportHandsTheRefusalOfAStaticTokenBack(t *testing.T) {
+func TestTheTransportReturnsTheRefusalOfAStaticToken(t *testing.T) {
 	requests := 0
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		requests++
@@ -686,20 +686,20 @@ func TestIdleConnectionsCanBeClosedThroughTheTransport(t *testing.T) {
 	client := &http.Client{Transport: &cloposauth.Transport{Base: base}}
 	client.CloseIdleConnections()
 	if !base.closed {
-		t.Error("the base was not asked")
+		t.Error("the base was not closed")
 	}
-	client.Transport = &cloposauth.Transport{Base: nobody{}}
-	client.CloseIdleConnections() // has none
+	client.Transport = &cloposauth.Transport{Base: failing{}}
+	client.CloseIdleConnections() // does nothing
 }
 
 type idle struct {
-	nobody
+	failing
 	closed bool
 }
 
 func (i *idle) CloseIdleConnections() { i.closed = true }
 
-func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
+func TestTheTransportIdentifiesTheServiceByItsSchemeHostAndPort(t *testing.T) {
 	for base, urls := range map[string]map[string]bool{
 		"https://a.example":        {"https://a.example/x": true, "https://A.example:443/": true, "https://a.example:444/": false, "http://a.example:443/": false, "https://b.example/": false},
 		"https://a.example:443/p":  {"https://a.example/x": true},
@@ -709,11 +709,11 @@ func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
 	} {
 		client, err := cloposauth.New(cloposauth.Config{ClientID: "a", ClientSecret: cloposauth.NewSecret("b"), Brand: "c", IntegratorID: "d", BaseURL: base})
 		check(t, err)
-		client.Close() // who is asked for a token says so
+		client.Close() // then a request for a token fails with fs.ErrClosed
 		for url, expected := range urls {
 			request, err := http.NewRequest(http.MethodGet, url, nil)
 			check(t, err)
-			transport := &cloposauth.Transport{Client: client, Base: nobody{}}
+			transport := &cloposauth.Transport{Client: client, Base: failing{}}
 			if _, err := transport.RoundTrip(request); errors.Is(err, fs.ErrClosed) != expected {
 				t.Error(base, url, err)
 			}
@@ -721,10 +721,10 @@ func TestTheTransportKnowsTheServiceByItsSchemeHostAndPort(t *testing.T) {
 	}
 }
 
-// nobody answers nothing.
-type nobody struct{}
+// failing is a RoundTripper without a response.
+type failing struct{}
 
-func (nobody) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.EOF }
+func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.EOF }
 
 func TestTheTransportClosesTheBodyWhenThereIsNoToken(t *testing.T) {
 	service := startSandbox(t)
@@ -748,7 +748,7 @@ func (c *closable) Close() error {
 	return nil
 }
 
-// status reads a number from /proc/self/status; the test is skipped where there is none.
+// status returns a number in /proc/self/status; without that file the test is skipped.
 func status(t *testing.T, name string) int {
 	t.Helper()
 	content, err := os.ReadFile("/proc/self/status")

@@ -19,7 +19,7 @@ static inline void CLOPOS_AUTH_CALL changed(int32_t status, void *user)
 	cloposAuthChanged(status, (uintptr_t)user);
 }
 
-// cgo.Handle is an integer, which must not be in a Go pointer: it becomes one in C.
+// A cgo.Handle is an integer, which a Go pointer must not hold: it is converted to void * in C.
 static inline clopos_auth_status set_log(clopos_auth_config *config, uintptr_t user,
                                          clopos_auth_error **err)
 {
@@ -49,17 +49,17 @@ const DefaultBaseURL = "https://integrations.clopos.com"
 // DefaultTimeout is Config.Timeout unless set.
 const DefaultTimeout = 30 * time.Second
 
-// Roots says which root certificates are trusted, beside Config.CAPEM.
+// Roots says which root certificates are trusted in addition to Config.CAPEM.
 type Roots int32
 
 const (
 	RootsBundled Roots = C.CLOPOS_AUTH_ROOTS_BUNDLED // Mozilla's, compiled into the library
-	RootsSystem  Roots = C.CLOPOS_AUTH_ROOTS_SYSTEM  // the system's
-	RootsNone    Roots = C.CLOPOS_AUTH_ROOTS_NONE    // none: with Config.CAPEM, pinning to it
+	RootsSystem  Roots = C.CLOPOS_AUTH_ROOTS_SYSTEM  // the system's certificate store
+	RootsNone    Roots = C.CLOPOS_AUTH_ROOTS_NONE    // only Config.CAPEM; with a private CA this is pinning
 )
 
-// Config holds the credentials and settings of a client. The four texts at the top are as issued by Clopos; the zero value
-// of everything else is its default. clopos_auth.h tells the limits of each field.
+// Config holds the credentials and settings of a client. The credentials are as issued by Clopos; the zero
+// value of every other field is its default. clopos_auth.h has the details of each setting.
 type Config struct {
 	ClientID     string
 	ClientSecret Secret
@@ -67,40 +67,39 @@ type Config struct {
 	IntegratorID string
 
 	BaseURL           string        // default: DefaultBaseURL
-	AuthPath          string        // the path of the sign-in, after BaseURL; default: "/open-api/v2/auth"
-	Timeout           time.Duration // how long a call may take whose context has no deadline; default: 30 s
-	AttemptTimeout    time.Duration // how long one attempt may take; default: 10 s
-	MaxAttempts       int           // of one exchange; default: 3
-	RequestsPerMinute int           // at most, whatever the callers do; default: 12
+	AuthPath          string        // the path of the sign-in, which is added to BaseURL; default: "/open-api/v2/auth"
+	Timeout           time.Duration // of a call whose context has no deadline: 1 ms to 1 h; default: 30 s
+	AttemptTimeout    time.Duration // of one attempt: 1 ms to 10 min; default: 10 s
+	MaxAttempts       int           // of one sign-in: 1 to 10; default: 3
+	RequestsPerMinute int           // at most, in any minute: 1 to 60; default: 12
 	Roots             Roots         // default: RootsBundled
-	CAPEM             []byte        // more root certificates: the content of a PEM file
+	CAPEM             []byte        // more root certificates: the content of a PEM file, 1 MiB at most
 	Proxy             Secret        // "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]"
-	UserAgent         string        // names the program: "MyTill/4.2"
-	AllowPlainHTTP    bool          // also to other hosts than this device: for test benches only
+	UserAgent         string        // names the program: 1 to 256 printable ASCII characters, "MyTill/4.2"
+	AllowPlainHTTP    bool          // permits "http://" to other hosts, with the client secret unencrypted: for testing only
 
-	// Logger receives the library's log lines, none of which holds a secret. Its handler is called from
-	// any goroutine, and never after Close has returned. A request waits while it runs: inside it call
-	// TryToken, never Token or Authenticate of the same client, which may wait for that request. It may
-	// close the client. If it panics, the line is lost and nothing else.
+	// Logger receives the library's log lines, none of which contains a secret. Its handler is called on any
+	// thread, and on several at the same time, until Close has returned. A sign-in waits while the handler
+	// runs: inside it call TryToken, never Token or Authenticate of the same client, which would wait for
+	// that sign-in. It may close its own client, and no other. If it panics, that line is lost.
 	Logger *slog.Logger `json:"-"`
 
-	// OnChange is called when the client's state has changed: with nil when there is a new token,
-	// otherwise with the [Status] of the request that has just failed; State tells more. The rules of Logger
-	// apply. While it runs, a sign-in does not make its next attempt; calls that find a fresh token return it.
-	// Calls of it may overlap. If it panics, Logger gets the stack. To wait for changes in a select, let it
-	// send to a channel:
+	// OnChange receives changes: nil if there is a new token, otherwise the [Status] with which the last
+	// request failed. It is called once each time that a request of the client has ended, and if a sign-in
+	// has to wait before it can send one. The rules of Logger apply. If it panics, Logger gets the stack. To
+	// wait for changes in a select, let it send to a channel:
 	//
 	//	changed := make(chan struct{}, 1)
 	//	config.OnChange = func(error) {
 	//		select {
 	//		case changed <- struct{}{}:
-	//		default: // one is enough: the receiver looks at the client
+	//		default: // one is enough: the receiver calls TryToken or State
 	//		}
 	//	}
 	OnChange func(failure error) `json:"-"`
 }
 
-// timeout is how long a call without a deadline may take.
+// timeout returns the timeout of calls whose context has no deadline.
 func (c Config) timeout() time.Duration {
 	if c.Timeout == 0 {
 		return DefaultTimeout
@@ -108,7 +107,8 @@ func (c Config) timeout() time.Duration {
 	return c.Timeout
 }
 
-// settings makes the C side of a Config; the caller frees it. user stands for the client's callbacks.
+// settings converts a Config to one of C, which the caller frees. user is the handle of the client's
+// callbacks.
 func (c Config) settings(user cgo.Handle) (*C.clopos_auth_config, error) {
 	config := C.clopos_auth_config_new()
 	if config == nil {
@@ -172,9 +172,9 @@ func (c Config) settings(user cgo.Handle) (*C.clopos_auth_config, error) {
 	return config, nil
 }
 
-// cString returns a text with a NUL at its end, in a single copy, which the caller clears if it is secret. A text
-// with a NUL inside would end early in C: a control character goes there in its place, which the
-// library refuses by name.
+// cString returns a NUL-terminated copy of text. It is the only copy: the caller clears it if the text is
+// secret. A text with a NUL inside would be truncated; a control character is passed instead, which the
+// library refuses, naming the argument.
 func cString(text string) []byte {
 	if strings.IndexByte(text, 0) >= 0 {
 		text = "\x01"
@@ -184,7 +184,7 @@ func cString(text string) []byte {
 	return content
 }
 
-// pointer is for calls that copy what they are given: C does not keep it.
+// pointer is for calls that copy their arguments: C does not keep the pointer.
 func pointer(content []byte) *C.char {
 	return (*C.char)(unsafe.Pointer(unsafe.SliceData(content)))
 }
@@ -198,7 +198,7 @@ func milliseconds(d time.Duration) C.uint32_t {
 	return clamped(ms)
 }
 
-// clamped turns what is out of range into what the library refuses, or takes for very long.
+// clamped converts a number that does not fit to the largest: the library refuses that as a setting.
 func clamped(n int64) C.uint32_t {
 	if n < 0 || n >= math.MaxUint32 {
 		n = math.MaxUint32 - 1

@@ -8,40 +8,38 @@ import (
 	"time"
 )
 
-// current keeps the client's token in Go while nothing needs to be decided about it, since a call of C
-// costs more than reading it. What holds, and how:
+// current keeps the client's token in Go, because a call of C costs more than reading it. Its rules:
 //
-//   - It is used only until the library would start to replace it, which is long before its end. From then
-//     on every call asks the library, which starts the refresh and hands out the old token until its end.
-//   - Time that the device sleeps counts, see reading.
-//   - A refused token is gone when Invalidate returns, an old one when a new one is announced, and each when
-//     the client is closed: forget removes it. A call that got it from the library before that cannot bring
-//     it back: put keeps it only if nothing was put or forgotten since that call began, and nothing after
-//     the client was closed.
+//   - The token is used until it is due to be replaced, long before its expiry. From then on every call asks
+//     the library, which starts the refresh and returns the old token meanwhile.
+//   - The time that the device sleeps counts, see reading.
+//   - forget removes a refused token before Invalidate returns, an old one when a new one is announced, and
+//     any when the client is closed. A call that got the token from the library before that cannot bring it
+//     back: put does nothing if the slot has changed since that call began, or the client is closed.
 type current struct {
 	slot   atomic.Pointer[kept]
 	mu     sync.Mutex
-	change uint64 // of slot; only with mu
-	closed bool   // only with mu
+	change uint64 // the number of changes of slot; guarded by mu
+	closed bool   // guarded by mu
 }
 
-// kept is a token with what the library said of it.
+// kept is a token with its times.
 type kept struct {
 	token  Token
 	serial uint64
-	at     reading       // before the library was asked
-	left   time.Duration // of its life, then
-	fresh  time.Duration // until the library has to be asked again; 0 if always
+	at     reading       // taken before the library was called
+	left   time.Duration // until the token expires, from at
+	fresh  time.Duration // how long the token may be returned, from at; 0: not at all
 }
 
-// changes counts the changes so far, for put.
+// changes returns the number of changes so far, for put.
 func (c *current) changes() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.change
 }
 
-// put keeps a token unless something has changed since changes were counted.
+// put keeps a token, unless the slot has changed since changes was called.
 func (c *current) put(k *kept, changes uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,22 +56,21 @@ func (c *current) forget() {
 	c.slot.Store(nil)
 }
 
-// forgetForEver is for a client that is being closed.
-func (c *current) forgetForEver() {
+// closeSlot removes the token and keeps none from now on.
+func (c *current) closeSlot() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	c.forget()
 }
 
-// reading is a moment on two clocks: Go's monotonic one, which stops on most systems while the device
-// sleeps, and the date, which does not. Their difference stays the same until the device sleeps or somebody
-// sets the date.
+// reading is a time on two clocks: Go's monotonic one, which on most systems stops while the device sleeps,
+// and the wall clock, which does not. Their difference changes only if the device sleeps or the date is set.
 type reading struct {
 	monotonic, wall time.Duration
 }
 
-// start makes the monotonic clock's times readable.
+// start is the zero of reading.monotonic.
 var start = time.Now()
 
 func now() reading {
@@ -81,21 +78,21 @@ func now() reading {
 	return reading{t.Sub(start), time.Duration(t.UnixNano())}
 }
 
-// unexplained is how far the two clocks may move apart without a sleep: a thread may lose the processor
-// between reading the one and the other. A token is given up this much earlier.
-const unexplained = 100 * time.Millisecond
+// tolerance is how far the two clocks may move apart without a sleep: the thread may be interrupted between
+// the two readings. A token is returned for this much less time.
+const tolerance = 100 * time.Millisecond
 
-// since returns the time from earlier to r. It is not known after a sleep, or if the date was set.
+// since returns the time from earlier to r. It is not known if the device slept or the date was set.
 func (r reading) since(earlier reading) (elapsed time.Duration, known bool) {
 	elapsed = r.monotonic - earlier.monotonic
 	apart := r.wall - earlier.wall - elapsed
-	return elapsed, -unexplained < apart && apart < unexplained
+	return elapsed, -tolerance < apart && apart < tolerance
 }
 
-// read returns the token with its time left at r, unless the library has to be asked.
+// read returns the token with the time left at r, unless the library has to be called.
 func (k *kept) read(r reading) (Token, bool) {
 	elapsed, known := r.since(k.at)
-	if !known || elapsed+unexplained >= k.fresh {
+	if !known || elapsed+tolerance >= k.fresh {
 		return Token{}, false
 	}
 	token := k.token

@@ -16,68 +16,68 @@ import (
 //
 //	if errors.Is(err, cloposauth.ErrRejected) { showToTheUser(err) }
 //
-// A newer library may give numbers that are not listed here.
+// A newer library may return a number that is not listed here.
 type Status int32
 
-// The statuses of the C library; clopos_auth.h tells more about each.
+// The statuses of the C library; clopos_auth.h has the details.
 const (
-	ErrInvalidArgument Status = C.CLOPOS_AUTH_INVALID_ARGUMENT // the message names what is wrong
+	ErrInvalidArgument Status = C.CLOPOS_AUTH_INVALID_ARGUMENT // a field of Config is not valid; the message names it
 	ErrInvalidHandle   Status = C.CLOPOS_AUTH_INVALID_HANDLE   // the client is closed
-	ErrBufferTooSmall  Status = C.CLOPOS_AUTH_BUFFER_TOO_SMALL // does not arise in Go
-	ErrInternal        Status = C.CLOPOS_AUTH_INTERNAL         // a bug, or memory ran out
-	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has none yet
+	ErrBufferTooSmall  Status = C.CLOPOS_AUTH_BUFFER_TOO_SMALL // does not occur in Go
+	ErrInternal        Status = C.CLOPOS_AUTH_INTERNAL         // out of memory, threads, handles or random numbers, or a bug
+	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has no token yet; a request is in progress
 	ErrCancelled       Status = C.CLOPOS_AUTH_CANCELLED        // by the context, Cancel or Close
-	ErrTimeout         Status = C.CLOPOS_AUTH_TIMEOUT          // the context's deadline, Config.Timeout, or the service did not respond in time
-	ErrDNS             Status = C.CLOPOS_AUTH_DNS              // no address for the service's name
-	ErrConnect         Status = C.CLOPOS_AUTH_CONNECT          // no connection, or it broke
-	ErrTLS             Status = C.CLOPOS_AUTH_TLS              // the server cannot be trusted
-	ErrClock           Status = C.CLOPOS_AUTH_CLOCK            // this device's date is wrong, or the server's certificate has expired
-	ErrProxy           Status = C.CLOPOS_AUTH_PROXY            // the proxy is unreachable or refused
-	ErrRejected        Status = C.CLOPOS_AUTH_REJECTED         // the service refused the credentials, or a new token: see Error.Message
+	ErrTimeout         Status = C.CLOPOS_AUTH_TIMEOUT          // the context's deadline or Config.Timeout expired, or the service did not respond in time
+	ErrDNS             Status = C.CLOPOS_AUTH_DNS              // the host name of the service could not be resolved
+	ErrConnect         Status = C.CLOPOS_AUTH_CONNECT          // no connection could be made, or it broke
+	ErrTLS             Status = C.CLOPOS_AUTH_TLS              // the server's certificate is not trusted, or TLS is older than 1.2
+	ErrClock           Status = C.CLOPOS_AUTH_CLOCK            // the server's certificate is not valid at this device's date, which is usually wrong
+	ErrProxy           Status = C.CLOPOS_AUTH_PROXY            // the proxy is unreachable, or it refused
+	ErrRejected        Status = C.CLOPOS_AUTH_REJECTED         // the service refused the sign-in, or the tokens that it issues
 	ErrRateLimited     Status = C.CLOPOS_AUTH_RATE_LIMITED     // too many requests
 	ErrServer          Status = C.CLOPOS_AUTH_SERVER           // the service failed
-	ErrProtocol        Status = C.CLOPOS_AUTH_PROTOCOL         // no answer of the service's: a captive portal's?
+	ErrProtocol        Status = C.CLOPOS_AUTH_PROTOCOL         // not a response of the service (a captive portal?), or the sign-in has moved
 )
 
-// String is the name in the C header without its prefix: "REJECTED".
+// String returns the name in the C header without its prefix: "REJECTED".
 func (s Status) String() string {
 	return C.GoString(C.clopos_auth_status_name(C.int32_t(s)))
 }
 
-// Error is the same as String.
+// Error returns the same as String.
 func (s Status) Error() string {
 	return s.String()
 }
 
-// Reason says why the service refused a sign-in, as far as its answer tells: for messages to people and
-// for reports, not for decisions. A newer library may give numbers that are not listed here.
+// Reason says why the service refused a sign-in, as far as its answer says: for messages to people and for
+// reports, not for decisions. A newer library may return a number that is not listed here.
 type Reason int32
 
-// The reasons of the C library; clopos_auth.h tells more about each.
+// The reasons of the C library; clopos_auth.h has the details.
 const (
-	ReasonUnknown      Reason = C.CLOPOS_AUTH_REASON_UNKNOWN       // the answer does not tell, or it is no refusal
-	ReasonCredentials  Reason = C.CLOPOS_AUTH_REASON_CREDENTIALS   // the store's client id, secret or brand is wrong
-	ReasonIntegrator   Reason = C.CLOPOS_AUTH_REASON_INTEGRATOR    // the integrator is unknown or disabled: every store fails
-	ReasonEnvironment  Reason = C.CLOPOS_AUTH_REASON_ENVIRONMENT   // a test integrator on a production brand, or the reverse
-	ReasonDisabled     Reason = C.CLOPOS_AUTH_REASON_DISABLED      // the store switched its Open API access off
-	ReasonMissingField Reason = C.CLOPOS_AUTH_REASON_MISSING_FIELD // a field of the request was missing or empty
+	ReasonUnknown      Reason = C.CLOPOS_AUTH_REASON_UNKNOWN       // the answer does not say, or the status is not ErrRejected
+	ReasonCredentials  Reason = C.CLOPOS_AUTH_REASON_CREDENTIALS   // client id, client secret or brand is wrong
+	ReasonIntegrator   Reason = C.CLOPOS_AUTH_REASON_INTEGRATOR    // the integrator id is unknown or disabled: every store fails
+	ReasonEnvironment  Reason = C.CLOPOS_AUTH_REASON_ENVIRONMENT   // a test integrator id with a production brand, or the other way round
+	ReasonDisabled     Reason = C.CLOPOS_AUTH_REASON_DISABLED      // the store has switched off its Open API access
+	ReasonMissingField Reason = C.CLOPOS_AUTH_REASON_MISSING_FIELD // a field of the request is missing or empty
 )
 
-// Error is what every function of this package that fails returns. [errors.Is] finds its Status in it, its
-// Cause, and the standard error of the same meaning: [context.Canceled] in ErrCancelled,
+// Error is the error that every function of this package returns. [errors.Is] finds its Status, its Cause,
+// and the standard error of the same meaning: [context.Canceled] in ErrCancelled,
 // [context.DeadlineExceeded] in ErrTimeout and [fs.ErrClosed] in ErrInvalidHandle.
 type Error struct {
 	Status     Status
-	HTTPStatus int           // of the response; 0 where there was none
-	Retryable  bool          // the same call may succeed later without anybody changing anything
-	RetryAfter time.Duration // until the next call can lead to a request; negative if not known
-	ServerCode string        // the service's own identifier of the failure; empty if it gave none
-	Reason     Reason        // why the service refused the credentials, if it did
-	Message    string        // one line for a log, never with a secret
-	Cause      error         // the context's, where that ended the call, see [context.Cause]; else nil
+	HTTPStatus int           // of the response (of the proxy's, with ErrProxy); 0 if none was received
+	Retryable  bool          // the same call may succeed later without any change
+	RetryAfter time.Duration // until the next request may be sent; negative if unknown
+	ServerCode string        // the "error" field of the response, an identifier or a sentence; empty if there was none
+	Reason     Reason        // why the service refused the sign-in, with ErrRejected
+	Message    string        // one line for a log, never a secret; its wording may change in any version
+	Cause      error         // the context's, if that ended the call, see [context.Cause]; otherwise nil
 }
 
-// Error is one line for a log: the status' name and the message.
+// Error returns one line for a log: the status' name and the message.
 func (e *Error) Error() string {
 	return fmt.Sprintf("clopos: %s: %s", e.Status, e.Message)
 }
@@ -90,12 +90,12 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Status, e.Cause}
 }
 
-// Timeout tells whether the time ran out, as [net.Error] does.
+// Timeout reports whether the status is ErrTimeout, as in [net.Error].
 func (e *Error) Timeout() bool {
 	return e.Status == ErrTimeout
 }
 
-// Is finds the standard library's errors that say the same.
+// Is finds the standard errors of the same meaning.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.Canceled:
@@ -108,12 +108,12 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// failure makes an error of what a C function returned and frees it; nil if that was OK.
+// failure converts the result of a C function to an error and frees detail; nil if the status is OK.
 func failure(status C.clopos_auth_status, detail *C.clopos_auth_error) error {
 	if status == C.CLOPOS_AUTH_OK {
 		return nil
 	}
-	if detail == nil { // there was no memory for it
+	if detail == nil { // out of memory
 		return newError(Status(status), "no details available (out of memory)")
 	}
 	defer C.clopos_auth_error_free(detail)
@@ -127,7 +127,7 @@ func failure(status C.clopos_auth_status, detail *C.clopos_auth_error) error {
 	if detail.retry_after_ms >= 0 {
 		e.RetryAfter = time.Duration(detail.retry_after_ms) * time.Millisecond
 	}
-	if C.clopos_auth_version_number() >= 0x010100 { // an older library's error ends before it
+	if C.clopos_auth_version_number() >= 0x010100 { // version 1.0 has no such field
 		e.Reason = Reason(detail.reason)
 	}
 	if detail.server_code != nil {
@@ -140,7 +140,7 @@ func newError(status Status, message string) *Error {
 	return &Error{Status: status, RetryAfter: -1, Message: message}
 }
 
-// contextError says why ctx is done.
+// contextError returns the error of a call that ctx has ended.
 func contextError(ctx context.Context) error {
 	e := newError(ErrCancelled, context.Cause(ctx).Error())
 	e.Cause = context.Cause(ctx)

@@ -13,7 +13,7 @@ import (
 	"cloposauth"
 )
 
-// A server that plays the service.
+// startService starts a server that responds like the service.
 func startService() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -29,7 +29,7 @@ func startService() *httptest.Server {
 }
 
 func Example() {
-	service := startService() // a real program leaves BaseURL out
+	service := startService() // a real program does not set BaseURL
 	defer service.Close()
 	client, err := cloposauth.New(cloposauth.Config{
 		ClientID:     "id",
@@ -76,7 +76,7 @@ func ExampleClient_Token() {
 	// Output: *** Bearer 1h0m0s <nil>
 }
 
-// OnChange and TryToken are what a program needs that never waits, such as an event loop.
+// A program that never waits, such as an event loop, uses OnChange and TryToken.
 func ExampleClient_TryToken() {
 	service := startService()
 	defer service.Close()
@@ -87,7 +87,7 @@ func ExampleClient_TryToken() {
 		OnChange: func(error) {
 			select {
 			case changed <- struct{}{}:
-			default: // the loop has not looked yet
+			default: // the loop has not called TryToken yet
 			}
 		},
 	})

@@ -2,8 +2,8 @@
 
 package cloposauth
 
-// Also links the system libraries that it needs. Only on Linux can it be chosen if the shared library is
-// in the same folder; elsewhere point CGO_LDFLAGS to a folder without that.
+// Also links the system libraries that the static library needs. Only on Linux is the static library chosen
+// if the shared library is in the same folder; elsewhere point CGO_LDFLAGS to a folder without the latter.
 
 // #cgo linux LDFLAGS: -l:libclopos_auth.a -lpthread -lm -ldl
 // #cgo darwin LDFLAGS: -lclopos_auth -framework Security -framework CoreFoundation

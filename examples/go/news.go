@@ -4,24 +4,24 @@ package cloposauth
 
 import "sync"
 
-// news tells goroutines that wait what has happened to a client. The C library's callbacks write it, from
-// any thread; nothing of C waits here, and no goroutine waits in C.
+// news wakes the goroutines that wait for a change of a client. The C library's callbacks publish changes, on
+// any thread; they never wait here.
 type news struct {
 	mu      sync.Mutex
 	latest  seen
-	changed chan struct{} // closed at the next change; nil if nobody waits
+	changed chan struct{} // closed at the next change; nil if no goroutine waits
 }
 
-// seen is what has happened up to some moment.
+// seen counts the changes up to a moment.
 type seen struct {
-	tokens   uint64 // how many tokens came
-	failures uint64 // how many requests failed
-	cancels  uint64 // how often the waiting calls were cancelled
+	tokens   uint64 // new tokens
+	failures uint64 // failed requests
+	cancels  uint64 // calls of Cancel
 	closed   bool
 }
 
-// look returns what has happened so far, and a channel that is closed when more does. Look before asking
-// the library: then nothing is missed in between.
+// look returns the counts so far, and a channel that is closed at the next change. Call it before calling the
+// library: then no change in between is missed.
 func (n *news) look() (seen, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -31,7 +31,7 @@ func (n *news) look() (seen, <-chan struct{}) {
 	return n.latest, n.changed
 }
 
-// publish changes what has happened and wakes all who wait.
+// publish changes the counts and wakes all waiting goroutines.
 func (n *news) publish(change func(*seen)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -2,5 +2,5 @@
 
 package cloposauth_test
 
-// raceDetector: it needs memory of its own.
+// The race detector allocates memory of its own.
 const raceDetector = true

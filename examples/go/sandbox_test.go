@@ -19,7 +19,7 @@ import (
 	"cloposauth"
 )
 
-// sandbox plays the service over TLS: the program that CLOPOS_SANDBOX names.
+// sandbox is a test server for the service: the program that CLOPOS_SANDBOX names.
 type sandbox struct {
 	url, control string
 	ca           []byte
@@ -29,7 +29,7 @@ func startSandbox(t *testing.T, arguments ...string) *sandbox {
 	t.Helper()
 	program := os.Getenv("CLOPOS_SANDBOX")
 	if program == "" {
-		t.Skip("CLOPOS_SANDBOX does not name the sandbox's program")
+		t.Skip("CLOPOS_SANDBOX is not set to the sandbox's program")
 	}
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
 	arguments = append([]string{"--listen", "127.0.0.1:0", "--requests-per-minute", "0", "--ca-file", caFile}, arguments...)
@@ -77,7 +77,7 @@ func (s *sandbox) client(t *testing.T) *cloposauth.Client {
 	return client
 }
 
-// http is a client that trusts the sandbox and sends tokens.
+// http returns an HTTP client that trusts the sandbox and sends tokens.
 func (s *sandbox) http(client *cloposauth.Client) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.ca)
@@ -85,7 +85,7 @@ func (s *sandbox) http(client *cloposauth.Client) *http.Client {
 	return &http.Client{Transport: &cloposauth.Transport{Source: client, Base: base}}
 }
 
-// order sends the sandbox's control port an order.
+// order sends an order to the sandbox's control port.
 func (s *sandbox) order(t *testing.T, path string, order any) {
 	t.Helper()
 	body, err := json.Marshal(order)
@@ -98,7 +98,7 @@ func (s *sandbox) order(t *testing.T, path string, order any) {
 	}
 }
 
-// requests tells how many auth requests the sandbox has seen.
+// requests returns the number of sign-in requests that the sandbox has received.
 func (s *sandbox) requests(t *testing.T) int {
 	t.Helper()
 	response, err := http.Get(s.control + "/sandbox/stats")
@@ -111,7 +111,7 @@ func (s *sandbox) requests(t *testing.T) int {
 	return stats.AuthRequests
 }
 
-// waitForRequests waits until the sandbox has seen this many.
+// waitForRequests waits until the sandbox has received n sign-in requests.
 func (s *sandbox) waitForRequests(t *testing.T, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); s.requests(t) < n; time.Sleep(5 * time.Millisecond) {

@@ -8,11 +8,10 @@ import (
 	"log/slog"
 )
 
-// Secret is a text that is not shown. Whatever prints, logs or encodes one, alone or inside of other
-// values, writes "***"; in an unexported field, where its methods cannot be called, an address. Only
-// Reveal gives the text.
+// Secret is a text that is printed, logged and encoded as "***", alone and inside other values (as an address
+// in an unexported field, whose methods fmt cannot call). Only Reveal returns the text.
 type Secret struct {
-	reveal func() string // nil for the empty text; a function is opaque to reflection, too
+	reveal func() string // nil for the empty text; reflection cannot look into a function
 }
 
 // NewSecret makes a Secret of a text.
@@ -23,7 +22,7 @@ func NewSecret(text string) Secret {
 	return Secret{reveal: func() string { return text }}
 }
 
-// Reveal gives the text.
+// Reveal returns the text.
 func (s Secret) Reveal() string {
 	if s.reveal == nil {
 		return ""
@@ -31,7 +30,7 @@ func (s Secret) Reveal() string {
 	return s.reveal()
 }
 
-// String is "***", or empty if the text is.
+// String returns "***", or "" if the text is empty.
 func (s Secret) String() string {
 	if s.reveal == nil {
 		return ""
@@ -39,22 +38,22 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// Format writes String for every verb.
+// Format writes the result of String, whatever the verb is.
 func (s Secret) Format(state fmt.State, _ rune) {
 	io.WriteString(state, s.String())
 }
 
-// LogValue is String, for log/slog.
+// LogValue returns the result of String, for log/slog.
 func (s Secret) LogValue() slog.Value {
 	return slog.StringValue(s.String())
 }
 
-// MarshalText gives String, to encoding/json for example.
+// MarshalText returns the result of String, for encoding/json and others.
 func (s Secret) MarshalText() ([]byte, error) {
 	return []byte(s.String()), nil
 }
 
-// UnmarshalText takes the text itself: a Secret can be read from a file, and is never written to one.
+// UnmarshalText sets the text: a Secret can be read from a file, but is never written to one.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	return nil

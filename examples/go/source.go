@@ -7,17 +7,17 @@ import (
 	"sync/atomic"
 )
 
-// TokenSource is what a program needs from a [Client] to send requests. Depend on it where a test puts a
-// [StaticSource] in place of the client. Any number of goroutines may use one at any time.
+// TokenSource is the part of a [Client] that sends requests. Code that takes a TokenSource can be tested with
+// a [StaticSource]. Any number of goroutines may use one at the same time.
 type TokenSource interface {
-	// Token returns a token to use for one request.
+	// Token returns a token for one request.
 	Token(ctx context.Context) (Token, error)
 	// Invalidate reports a token that the service refused: Token does not return it again.
 	Invalidate(refused Token) error
 }
 
-// StaticSource makes a TokenSource for tests that always returns this token, until it is invalidated:
-// then ErrRejected, as from a client whose new tokens the service refuses. It sends no request.
+// StaticSource returns a TokenSource for tests. It returns this token until that is invalidated, afterwards
+// ErrRejected, like a client whose new tokens the service refuses. It sends no request.
 func StaticSource(token Token) TokenSource {
 	return &staticSource{token: token}
 }

@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// State is what a client knows about itself, for status pages and monitoring. Durations that do not apply
-// are negative.
+// State is what was known of a client when [Client.State] was called.
 type State struct {
-	HasToken        bool
-	IsFresh         bool          // the token is handed out without waiting
-	RequestInFlight bool          // a sign-in is in progress
-	ExpiresIn       time.Duration // the token's remaining life
-	RefreshIn       time.Duration // until the library starts to replace the token
-	NextRequestIn   time.Duration // until the next request may be sent; 0: now
-	LastStatus      Status        // of the last finished request; 0 is success
-	LastHTTPStatus  int           // of its response; 0 where there was none
-	LastResultAge   time.Duration // since the last request finished
-	Requests        uint64        // since the client was made
-	Failures        uint64        // of these
-	LastMessage     string        // of LastStatus, if that is a failure: one line, never with a secret
+	HasToken        bool          // there is a token that has not expired
+	IsFresh         bool          // Token would return that token immediately
+	RequestInFlight bool          // a sign-in is running: it sends a request, or waits before its next attempt
+	ExpiresIn       time.Duration // until the token expires; negative if there is none
+	RefreshIn       time.Duration // until the token is due to be replaced, 0 if it is; negative if there is none
+	NextRequestIn   time.Duration // until the next request may be sent; 0 if it may be sent now
+	LastStatus      Status        // the result of the last request that has ended; 0 (OK) also if there was none
+	LastHTTPStatus  int           // of its response (of the proxy's, with ErrProxy); 0 if none was received
+	LastResultAge   time.Duration // since that result; negative if no request has ended yet
+	Requests        uint64        // the number of requests, including those that did not reach the service
+	Failures        uint64        // the number of requests that failed
+	LastMessage     string        // the message of LastStatus, one line, never a secret; empty if that is OK
 }
 
-// State returns the client's state. It sends nothing and never waits.
+// State returns what is known of the client, for a status page or a health check. It never sends a request,
+// and never waits for one.
 func (c *Client) State() (State, error) {
 	var state *C.clopos_auth_state
 	var e *C.clopos_auth_error
@@ -53,7 +53,7 @@ func (c *Client) State() (State, error) {
 	}, nil
 }
 
-// durationOf converts milliseconds; what is unknown stays negative.
+// durationOf converts milliseconds; a negative number stays negative.
 func durationOf(ms C.int64_t) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }

@@ -10,26 +10,26 @@ import (
 	"strings"
 )
 
-// Transport is an [http.RoundTripper] that puts the current token into the header x-token of each
-// request to the service. Where the service refuses that token, it asks for a new one and sends the
-// request once more, if the body can be replayed (Request.GetBody; [http.NewRequest] sets it for the
-// usual ones). Where there is no new one, the caller gets the refusal itself, and so it does for every
-// other 401: a new token would not help. Requests to other hosts, such as redirects, pass through
-// without a token.
+// Transport is an [http.RoundTripper] that puts the current token into the header x-token of each request to
+// the service. If the service refuses that token (a 401 whose body says "Invalid token" or "Token expired"),
+// it requests a new one and sends the request once more, provided that the body can be replayed
+// (Request.GetBody; [http.NewRequest] sets it for the usual types). If there is no new token, and for every
+// other 401, the caller gets the 401. Requests to other hosts, also those of redirects, are sent without a
+// token. A Transport must not be changed while it is used; any number of goroutines may use it.
 type Transport struct {
 	Source TokenSource // usually a *Client
 
-	// BaseURL is the service: requests to its scheme, host and port get a token. Empty: that of Source if
-	// it is a *Client, else DefaultBaseURL.
+	// BaseURL is the service: requests to its scheme, host and port get a token. Default: the BaseURL of
+	// Source if that is a *Client, otherwise DefaultBaseURL.
 	BaseURL string
 
-	// Venue goes into the header x-venue of requests that have none: the venue that they are about, in
-	// place of the token's own. For a single request set the header.
+	// Venue is put into the header x-venue of requests that have none: the requests are then about this venue
+	// instead of the token's.
 	Venue string
 
-	Base http.RoundTripper // nil: http.DefaultTransport
+	Base http.RoundTripper // sends the requests; default: http.DefaultTransport
 
-	// Client is what 1.0 called Source, and used if that is nil.
+	// Client is the name of Source in version 1.0. It is used if Source is nil.
 	//
 	// Deprecated: use Source.
 	Client *Client
@@ -80,7 +80,7 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// send sends a copy of request, which belongs to the caller, with this body, which it closes.
+// send sends a copy of the caller's request, with this body, which it closes.
 func (t *Transport) send(request *http.Request, body io.ReadCloser, token Token) (*http.Response, error) {
 	sent := request.Clone(request.Context())
 	sent.Body = body
@@ -90,18 +90,18 @@ func (t *Transport) send(request *http.Request, body io.ReadCloser, token Token)
 	}
 	response, err := t.base().RoundTrip(sent)
 	if response != nil {
-		response.Request = request // without the token, for those who log it
+		response.Request = request // the caller's has no token, which a log would show
 	}
 	return response, err
 }
 
-// refusesToken tells whether this is one of the two refusals that a new token helps against. The
-// response's body can still be read from its beginning.
+// refusesToken reports whether this is one of the two refusals that a new token can remove. The response's
+// body can still be read from its beginning.
 func refusesToken(response *http.Response) bool {
 	if response.StatusCode != http.StatusUnauthorized {
 		return false
 	}
-	start, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10)) // an error comes again
+	start, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10)) // the caller's next read returns an error again
 	response.Body = struct {
 		io.Reader
 		io.Closer
@@ -123,7 +123,7 @@ func (t *Transport) source() TokenSource {
 	return t.Source
 }
 
-// serves tells whether a URL is one of the service, which may see the token.
+// serves reports whether a URL is one of the service, to which the token may be sent.
 func (t *Transport) serves(target *url.URL) bool {
 	base, err := url.Parse(t.baseURL())
 	return err == nil && target.Scheme == base.Scheme &&

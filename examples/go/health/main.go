@@ -1,5 +1,5 @@
-// Health serves what a client knows about itself: /health as JSON for a load balancer or a status page, and
-// /metrics as text for Prometheus. Neither sends a request to the service.
+// Health serves the state of a client: /health as JSON for a load balancer or a status page, and /metrics as
+// text for Prometheus. Neither sends a request to the service.
 //
 //	health [ADDRESS]     default: 127.0.0.1:8080
 //
@@ -55,7 +55,7 @@ func run(ctx context.Context, address string) error {
 		return err
 	}
 	defer client.Close()
-	// The program's own work would do this.
+	// A real program gets a token when it needs one.
 	if _, err := client.Token(ctx); err != nil {
 		log.Print(err)
 	}
@@ -82,7 +82,6 @@ func handler(client *cloposauth.Client) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// There is no token, and the last request failed.
 		if !state.HasToken && state.LastStatus != 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -104,7 +103,7 @@ func handler(client *cloposauth.Client) http.Handler {
 	return mux
 }
 
-// field is a number of the state, for both formats.
+// field is a value of the state, for both formats.
 type field struct {
 	name, help string
 	value      any // a bool, an integer, seconds as a float64, or nil if it does not apply
@@ -113,12 +112,12 @@ type field struct {
 func fields(s cloposauth.State) []field {
 	return []field{
 		{"has_token", "Whether there is a token.", s.HasToken},
-		{"is_fresh", "Whether the token is handed out without waiting.", s.IsFresh},
-		{"request_in_flight", "Whether a sign-in is in progress.", s.RequestInFlight},
-		{"expires_in_seconds", "The token's remaining life.", inSeconds(s.ExpiresIn)},
-		{"refresh_in_seconds", "Until the token is due to be replaced.", inSeconds(s.RefreshIn)},
-		{"next_request_in_seconds", "Until the next request may be sent.", inSeconds(s.NextRequestIn)},
-		{"last_result_age_seconds", "Since the last request finished.", inSeconds(s.LastResultAge)},
+		{"is_fresh", "Whether the token is returned without waiting.", s.IsFresh},
+		{"request_in_flight", "Whether a sign-in is running.", s.RequestInFlight},
+		{"expires_in_seconds", "Time until the token expires.", inSeconds(s.ExpiresIn)},
+		{"refresh_in_seconds", "Time until the token is due to be replaced.", inSeconds(s.RefreshIn)},
+		{"next_request_in_seconds", "Time until the next request may be sent.", inSeconds(s.NextRequestIn)},
+		{"last_result_age_seconds", "Time since the last request ended.", inSeconds(s.LastResultAge)},
 		{"last_http_status", "The HTTP status of the last response.", s.LastHTTPStatus},
 		{"requests_total", "Requests since the program started.", s.Requests},
 		{"failures_total", "Failed requests since the program started.", s.Failures},

@@ -14,7 +14,7 @@ import (
 	"cloposauth"
 )
 
-// start makes a client of a service that answers with this status.
+// start makes a client whose service responds with this status.
 func start(t *testing.T, status int) (*cloposauth.Client, *httptest.Server) {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -79,7 +79,7 @@ func health(t *testing.T, pages *httptest.Server) (int, map[string]any) {
 				t.Error(name, value, number)
 			}
 		case float64:
-			if difference := value - number; difference < -10 || difference > 10 { // a clock runs
+			if difference := value - number; difference < -10 || difference > 10 { // time passes
 				t.Error(name, value, number)
 			}
 		case string:

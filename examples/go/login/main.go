@@ -1,8 +1,7 @@
-// Login signs in to Clopos, shows the token, and asks for the venues with it.
+// Login signs in to Clopos, shows the token, and requests the venues with it.
 //
-// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID say who signs in.
-// CLOPOS_BASE_URL names another server than the real one, CLOPOS_CA_FILE a PEM file with the only
-// CA to trust: both for the sandbox.
+// CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are the credentials. For the
+// sandbox: CLOPOS_BASE_URL is its URL, CLOPOS_CA_FILE its CA in PEM, the only one trusted.
 package main
 
 import (
@@ -66,8 +65,8 @@ func run(ctx context.Context) error {
 	return showVenues(ctx, clopos, config.BaseURL+"/open-api/v2/venues")
 }
 
-// showToken shows a token on the screen, which is what this example is for. Never print one in production:
-// it gives access until it expires.
+// showToken prints a token, which is the purpose of this example. Never print one in production: it gives
+// access until it expires.
 func showToken(ctx context.Context, client *cloposauth.Client) error {
 	token, err := client.Token(ctx)
 	if err != nil {
@@ -79,7 +78,7 @@ func showToken(ctx context.Context, client *cloposauth.Client) error {
 	return nil
 }
 
-// showVenues is how a program uses tokens: it leaves them to the transport.
+// showVenues shows how a program uses tokens: the transport adds them.
 func showVenues(ctx context.Context, clopos *http.Client, url string) error {
 	fmt.Println("GET", url)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

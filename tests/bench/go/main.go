@@ -1,5 +1,5 @@
-// What a cached token costs from Go, beside golang.org/x/oauth2's ReuseTokenSource, which hands out a
-// pointer, and beside a mutex around a struct. See ../cached_token.c, which this is in Go.
+// The cost of a cached token in Go, compared with golang.org/x/oauth2's ReuseTokenSource, which returns a pointer,
+// and with a struct behind a mutex. Like ../cached_token.c.
 package main
 
 import (

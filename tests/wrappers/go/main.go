@@ -50,7 +50,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// expect checks that a call failed like this, naming this, and gives the error.
+// expect checks that err has this status and names this. It returns the error.
 func expect(err error, status cloposauth.Status, named string) *cloposauth.Error {
 	fmt.Fprintln(os.Stderr, "error:", err)
 	var e *cloposauth.Error
@@ -65,7 +65,7 @@ func expect(err error, status cloposauth.Status, named string) *cloposauth.Error
 type lines struct {
 	sync.Mutex
 	seen  int
-	token string // no line may hold it
+	token string // must not be in a line
 }
 
 var log lines
@@ -125,7 +125,7 @@ func get(client *cloposauth.Client) cloposauth.Token {
 	return must(client.Token(background))
 }
 
-// getWithin is get with a context that ends then.
+// getWithin returns a token or an error within d.
 func getWithin(client *cloposauth.Client, d time.Duration) (cloposauth.Token, error) {
 	ctx, cancel := context.WithTimeout(background, d)
 	defer cancel()
@@ -144,8 +144,8 @@ func signsIn() {
 	check(client.Close() == nil)
 }
 
-// holder has settings and a token where a program may keep them; fmt cannot call the methods of what is
-// in the fields that are not exported.
+// holder contains settings and a token in all kinds of fields. fmt cannot call the methods of values in
+// unexported fields.
 type holder struct {
 	Config, config cloposauth.Config
 	Token, token   cloposauth.Token
@@ -183,7 +183,7 @@ func showsNoSecret() {
 	check(string(must(json.Marshal(token.Value))) == `"***"`)
 	var none cloposauth.Secret
 	check(none.Reveal() == "" && none.String() == "")
-	// What is read from a file is the text.
+	// A secret can be read from a file.
 	check(json.Unmarshal([]byte(`{"ClientSecret": "read"}`), &config) == nil && config.ClientSecret.Reveal() == "read")
 }
 
@@ -262,7 +262,7 @@ func failsAsExpected() {
 	check(e.Message != "" && !strings.Contains(err.Error(), os.Getenv("CLOPOS_CLIENT_SECRET")))
 }
 
-// refuses checks that there is no client with this change, and that the error names the argument.
+// refuses checks that a client cannot be made after this change, and that the error names the argument.
 func refuses(named string, change func(*cloposauth.Config)) {
 	config := cloposauth.Config{ClientID: "id", ClientSecret: cloposauth.NewSecret("secret"), Brand: "brand", IntegratorID: "integrator"}
 	change(&config)
@@ -361,10 +361,10 @@ func waitsWithoutAThread() {
 	}
 }
 
-// announcements is a change function that keeps what it is told.
+// announcements has the arguments of the calls of a change function.
 type announcements chan error
 
-// client makes a client with a change function that is called after each announcement is kept.
+// client makes a client whose change function sends its argument to the channel, and then calls then.
 func (a announcements) client(then func(*cloposauth.Client)) *cloposauth.Client {
 	config := configFromEnvironment()
 	made := make(chan *cloposauth.Client, 1)
@@ -379,7 +379,7 @@ func (a announcements) client(then func(*cloposauth.Client)) *cloposauth.Client 
 	return client
 }
 
-// next gives the next announcement.
+// next returns the next announcement, or fails after 20 s.
 func (a announcements) next() error {
 	select {
 	case failure := <-a:
@@ -478,7 +478,7 @@ func nothingPrinted() {
 
 func errorOfNew(_ *cloposauth.Client, err error) error { return err }
 
-// refusing is a host's fake of a source whose credentials are refused.
+// refusing is a fake source of a program's own, which returns ErrRejected.
 type refusing struct{}
 
 func (refusing) Token(context.Context) (cloposauth.Token, error) {
@@ -489,7 +489,7 @@ func (refusing) Token(context.Context) (cloposauth.Token, error) {
 func (refusing) Invalidate(cloposauth.Token) error { return nil }
 
 func fake() {
-	header := func(source cloposauth.TokenSource) (string, error) { // the host's code
+	header := func(source cloposauth.TokenSource) (string, error) { // the program's code
 		token, err := source.Token(background)
 		return token.Value.Reveal(), err
 	}
@@ -552,7 +552,7 @@ func closedByItsLogFunction() {
 	var client *cloposauth.Client
 	lines := 0
 	config.Logger = slog.New(function(func() {
-		lines++ // one after the other: there is only one
+		lines++ // without a lock: it is called once
 		check(client.Close() == nil)
 	}))
 	client = must(cloposauth.New(config))
@@ -625,7 +625,7 @@ func recoversFromA401() {
 	check(get(client).Value.Reveal() == next.Value.Reveal())
 }
 
-// helper gives what the helper's HTTP client gets, of the venues unless told otherwise.
+// helper returns a function that gets a URL, or the venues, with the client's token.
 func helper(client *cloposauth.Client) func(url string) (int, string) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(must(os.ReadFile(os.Getenv("CLOPOS_CA_FILE"))))
@@ -738,7 +738,7 @@ func noLeak() {
 	check(grown < 4<<20)
 }
 
-// function is a slog.Handler that calls itself for each line.
+// function is a slog.Handler that is called for each line.
 type function func()
 
 func (f function) Enabled(context.Context, slog.Level) bool  { return true }
