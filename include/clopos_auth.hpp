@@ -26,42 +26,41 @@
  *   destroyed, assigned or used: a client or config then gives INVALID_HANDLE, a token is empty. Copying
  *   an error is cheap. A token outlives its client.
  *
- * TEXTS
+ * STRINGS
  *
- *   Texts go in as `const char *`, `std::string` or `std::string_view`, in UTF-8; a view needs no NUL at
- *   its end. They are copied before a call returns, and the copies are wiped. A null pointer (a getenv()
- *   that found nothing) is INVALID_ARGUMENT, and so is a text with a NUL inside. Texts come out as
- *   std::string_view into the object that returned them.
+ *   String arguments are `const char *`, `std::string` or `std::string_view`, in UTF-8; a view needs no
+ *   NUL at its end. They are copied before a call returns, and the copies are wiped. A null pointer (a
+ *   getenv() that found nothing) gives INVALID_ARGUMENT, as does a string with a NUL inside. Returned
+ *   strings are std::string_view into the object that returned them.
  *
- * TIMES
+ * TIME
  *
- *   Times go in as any std::chrono duration; they are rounded up to milliseconds.
+ *   Timeouts are std::chrono durations of any unit, rounded up to milliseconds.
  *
  * THREADS
  *
- *   Every member of client may be called by any number of threads at any time, close() included: calls
- *   that wait then fail with CANCELLED, later ones with INVALID_HANDLE. As with every C++ object,
- *   destroying, moving or assigning one while another thread uses it is not allowed: close(), join,
- *   destroy. A config belongs to one thread at a time. Tokens and errors are read-only.
+ *   Any number of threads may call any member of a client at the same time, also close(): waiting calls
+ *   then fail with CANCELLED, later ones with INVALID_HANDLE. As with every C++ object, no thread may
+ *   destroy, move or assign a client while another one uses it: close(), join, destroy. A config must be
+ *   used by one thread at a time. Tokens and errors are read-only.
  *
  * EVENT LOOPS
  *
- *   try_get_token(0ms) never waits. If it gives an error that is retryable (WOULD_WAIT is one), return to
- *   the loop; config::on_change() announces the result: post an event to the loop there, and call again
- *   when that event arrives. examples/cpp/event_loop.cpp is a whole program.
+ *   try_get_token(0ms) never waits. After WOULD_WAIT return to the loop, let the function of
+ *   config::on_change() post an event to it, and call again when the event arrives; after another
+ *   retryable error also when its retry_after() is over. examples/cpp/event_loop.cpp is a whole program.
  *
- * FAILURES
+ * ERRORS
  *
  *   Each function that can fail has two forms: get_token() throws clopos_auth::error, try_get_token()
  *   returns a result that holds the token or the error. Neither throws anything else but
  *   std::bad_alloc. With -fno-exceptions only the try_ form exists. <clopos_auth.h> documents the
- *   statuses. An exception that leaves one of your callbacks is caught and ignored: nothing else is
- *   affected, and the callback is called again the next time.
+ *   statuses. An exception from one of your callbacks is caught and ignored.
  *
  * TESTS OF YOUR PROGRAM
  *
  *   Let the code that needs tokens take a `token_source &`. In the program that is a client; in a unit
- *   test a fake_token_source, which needs no server and does not even have to be linked with the library.
+ *   test it is a fake_token_source, which needs no server and is not linked with the library.
  */
 
 #ifndef CLOPOS_AUTH_HPP
@@ -93,8 +92,8 @@
 
 namespace clopos_auth {
 
-/* The result of a call: the CLOPOS_AUTH_* numbers, documented there. A newer library may return one
- * that is not listed here. */
+/* The result of a call: the CLOPOS_AUTH_* numbers, which <clopos_auth.h> documents. A newer library may
+ * return a number that is not listed here: treat it as a failure. */
 enum class status : std::int32_t {
     ok = CLOPOS_AUTH_OK,
     invalid_argument = CLOPOS_AUTH_INVALID_ARGUMENT,
@@ -116,7 +115,8 @@ enum class status : std::int32_t {
 };
 
 /* Why the service refused a sign-in, as far as its answer says: the CLOPOS_AUTH_REASON_* numbers. For
- * messages to people, not for decisions. A newer library may return one that is not listed here. */
+ * messages to people and for reports, not for decisions. A newer library may return a number that is not
+ * listed here. */
 enum class reason : std::int32_t {
     unknown = CLOPOS_AUTH_REASON_UNKNOWN,
     credentials = CLOPOS_AUTH_REASON_CREDENTIALS,
@@ -133,7 +133,7 @@ enum class roots : std::int32_t {
     none = CLOPOS_AUTH_ROOTS_NONE,
 };
 
-/* The severity of a log line. */
+/* The severity of a log line; a lower number is more severe. */
 enum class log_level : std::int32_t {
     error = CLOPOS_AUTH_LOG_ERROR,
     warn = CLOPOS_AUTH_LOG_WARN,
@@ -141,25 +141,27 @@ enum class log_level : std::int32_t {
     debug = CLOPOS_AUTH_LOG_DEBUG,
 };
 
-/* Receives log lines. Called from any thread, several at once; the line is one line of UTF-8 and valid
- * during the call. It may use the client, and close it. Exceptions from it are ignored. */
+/* Receives log lines. `line` is one line of UTF-8 without a line break, valid during the call, and never
+ * contains a secret. Called from any thread, and on several threads at the same time, until the client is
+ * closed. A sign-in waits while it runs, so a call with the same client inside it does not wait. It may
+ * close its own client, and no other. Exceptions from it are ignored. */
 using log_function = std::function<void(log_level level, std::string_view line)>;
 
-/* Is told that a request has finished: `ok` if there is a new token, else why the request failed. Called
- * from any thread, once for each change. It may use the client, and close it. Exceptions from it are
- * ignored. Keep it short: the next request of the client waits for it. */
+/* Receives changes: `ok` if there is a new token, otherwise the status with which the last request failed.
+ * Called once each time that a request of the client has ended, and if a sign-in has to wait before it can
+ * send one. The rules of log_function apply. */
 using change_function = std::function<void(status status)>;
 
-/* A time on the calendar, in whole seconds. (std::chrono::sys_seconds of C++20.) */
+/* A date and time in whole seconds: std::chrono::sys_seconds of C++20. */
 using sys_seconds = std::chrono::time_point<std::chrono::system_clock, std::chrono::seconds>;
 
-/* The name of a status for a log: "REJECTED"; "UNKNOWN" for one that the library does not have. */
+/* The name of a status for a log: "REJECTED"; "UNKNOWN" for a number that the library does not have. */
 [[nodiscard]] inline std::string_view status_name(status status) noexcept
 {
     return clopos_auth_status_name(static_cast<std::int32_t>(status));
 }
 
-/* The version of the library that is running, "1.0.0". That of the header is CLOPOS_AUTH_VERSION. */
+/* The version of the library that is running, "MAJOR.MINOR.PATCH". CLOPOS_AUTH_VERSION is the header's. */
 [[nodiscard]] inline std::string_view version() noexcept
 {
     return clopos_auth_version();
@@ -167,7 +169,7 @@ using sys_seconds = std::chrono::time_point<std::chrono::system_clock, std::chro
 
 namespace detail {
 
-/* The same as status_name() for the statuses of this header, without a call of the library. */
+/* Like status_name(), for the statuses of this header; does not call the library. */
 [[nodiscard]] constexpr const char *name_of(status status) noexcept
 {
     switch (status) {
@@ -215,7 +217,7 @@ public:
 
 } // namespace detail
 
-/* The category of statuses as std::error_code. Some equal a std::errc, whatever their category:
+/* The category of statuses as std::error_code. Four statuses compare equal to a std::errc:
  * invalid_argument, would_wait (operation_would_block), cancelled (operation_canceled) and timeout
  * (timed_out). */
 [[nodiscard]] inline const std::error_category &error_category() noexcept
@@ -224,7 +226,7 @@ public:
     return instance;
 }
 
-/* Found by std::error_code, which can so be made from a status and compared with one. */
+/* Lets std::error_code be made from a status and be compared with one. */
 [[nodiscard]] inline std::error_code make_error_code(status status) noexcept
 {
     return {static_cast<int>(status), error_category()};
@@ -237,20 +239,20 @@ struct std::is_error_code_enum<clopos_auth::status> : std::true_type {};
 
 namespace clopos_auth {
 
-/* Why a call failed. what() is one line for a log: the status' name and the message. */
+/* Why a call failed. what() is one line for a log: the status' name and the message, never a secret. */
 class error : public std::runtime_error {
 public:
-    /* Takes ownership of `raw`, which may be null: some functions return only a status, and memory may
-     * run out. */
+    /* Takes ownership of `raw`. It may be null: some functions return only a status, and there may be no
+     * memory for an error. */
     error(clopos_auth_status status, clopos_auth_error *raw)
         : error(static_cast<clopos_auth::status>(status), clopos_auth_status_name(status),
                 std::shared_ptr<const clopos_auth_error>(raw, release{}),
-                // An older library's error ends before it.
+                // Version 1.0 has no such field.
                 raw != nullptr && clopos_auth_version_number() >= 0x010100 ? raw->reason : 0)
     {
     }
 
-    /* An error of your own, for a token_source that is not a client. Needs no library. */
+    /* An error of your own, for a token_source that is not a client. Does not call the library. */
     [[nodiscard]] static error make(clopos_auth::status status, std::string_view message,
                                     bool retryable = false,
                                     std::optional<std::chrono::milliseconds> retry_after = std::nullopt,
@@ -272,13 +274,15 @@ public:
 
     [[nodiscard]] clopos_auth::status status() const noexcept { return status_; }
 
-    /* The status for code that works with std::error_code. */
+    /* The status as a std::error_code. */
     [[nodiscard]] std::error_code code() const noexcept { return status_; }
 
-    /* One line without the status' name. Never a secret. */
+    /* One line for a log, without the status' name. Never a secret. Its wording may change in any
+     * version. */
     [[nodiscard]] std::string_view message() const noexcept { return message_of(fields_.get()); }
 
-    /* The HTTP status of the response; 0 where no response was received. */
+    /* The HTTP status of the response (of the proxy's, if the status is `proxy`); 0 if none was
+     * received. */
     [[nodiscard]] int http_status() const noexcept { return fields_ ? fields_->http_status : 0; }
 
     /* Whether the same call may succeed later without any change. */
@@ -292,8 +296,8 @@ public:
         return std::chrono::milliseconds(fields_->retry_after_ms);
     }
 
-    /* The service's own identifier of the failure ("authentication_failed"), if it gave one. Valid as
-     * long as this error or a copy of it. */
+    /* The "error" field of the response, an identifier or a sentence, if there was one. Valid as long as
+     * this error or a copy of it. */
     [[nodiscard]] std::optional<std::string_view> server_code() const noexcept
     {
         if (!fields_ || fields_->server_code == nullptr)
@@ -301,7 +305,7 @@ public:
         return fields_->server_code;
     }
 
-    /* Why the service refused the sign-in, where the status is `rejected` and the answer said so. */
+    /* Why the service refused the sign-in, if the status is `rejected`: for people and reports. */
     [[nodiscard]] clopos_auth::reason reason() const noexcept { return reason_; }
 
 private:
@@ -329,8 +333,8 @@ private:
     std::shared_ptr<const clopos_auth_error> fields_;
 };
 
-/* What a try_ function returns: a T, or the error that says why there is none. Accessing the absent
- * alternative throws std::bad_variant_access. */
+/* What a try_ function returns: a T or an error. Accessing the absent one throws
+ * std::bad_variant_access. */
 template <class T>
 class [[nodiscard]] result {
 public:
@@ -379,11 +383,11 @@ private:
     std::variant<T, clopos_auth::error> content_;
 };
 
-/* A string argument, converted from const char *, std::string or std::string_view: a copy, which is
- * wiped when the last copy of this object is destroyed. */
+/* A string argument, made from const char *, std::string or std::string_view: a copy, which is wiped when
+ * the last copy of this object is destroyed. */
 class text {
 public:
-    /* A null pointer, which the library refuses by the argument's name. */
+    /* A null pointer: the library refuses it, and the message names the argument. */
     text() noexcept = default;
     text(const char *value)
     {
@@ -408,8 +412,8 @@ private:
 
     void keep(std::string_view value)
     {
-        // A string with a NUL would be truncated. A control character is passed instead, so that the
-        // library rejects it by name.
+        // A string with a NUL inside would be truncated. A control character is passed instead: the library
+        // refuses it, and the message names the argument.
         if (value.find('\0') != value.npos)
             value = "\x01";
         const std::shared_ptr<char> copy(new char[value.size() + 1](), wipe{value.size()});
@@ -420,8 +424,8 @@ private:
     std::shared_ptr<const char> value_;
 };
 
-/* The four values that Clopos issues, by name, so that none is mistaken for another. Those that are not
- * set are refused by their names.
+/* The credentials that Clopos issues, by name, so that they cannot be confused. For one that is not set,
+ * client::make() gives INVALID_ARGUMENT, and the message names it.
  *
  *     clopos_auth::credentials who;
  *     who.client_id = ...
@@ -435,8 +439,8 @@ struct credentials {
     text integrator_id{};
 };
 
-/* A time argument: any std::chrono duration, rounded up to milliseconds and clamped to the range. None
- * (the default, or std::nullopt) is the configured timeout. */
+/* A timeout: any std::chrono duration, rounded up to milliseconds; a negative one is 0, and the maximum is
+ * about 49 days. std::nullopt, the default, is the configured timeout. */
 class time_limit {
 public:
     time_limit(std::nullopt_t = std::nullopt) noexcept {}
@@ -453,7 +457,7 @@ public:
     {
     }
 
-    /* As <clopos_auth.h> takes times. */
+    /* The argument for the functions of <clopos_auth.h>. */
     [[nodiscard]] std::uint32_t milliseconds() const noexcept { return ms_; }
 
 private:
@@ -471,7 +475,7 @@ private:
     std::uint32_t ms_ = CLOPOS_AUTH_TIMEOUT_DEFAULT;
 };
 
-/* A token. Its text is wiped when neither a token nor a client holds it any more. */
+/* A token. Its text is wiped when no token and no client holds it any more. */
 class token {
 public:
     /* Takes ownership of `raw`, which may be null. */
@@ -483,7 +487,8 @@ public:
     token(token &&) noexcept = default;
     token &operator=(token &&) noexcept = default;
 
-    /* A token of your own, for a token_source that is not a client. Needs no library. Its serial is 0. */
+    /* A token of your own, for a token_source that is not a client. Its serial is 0. Does not call the
+     * library. */
     [[nodiscard]] static token make(std::string_view value,
                                     std::chrono::seconds expires_in = std::chrono::hours(1))
     {
@@ -500,13 +505,13 @@ public:
         return token(std::shared_ptr<const clopos_auth_token>(made, &made->fields), expires_in);
     }
 
-    /* The JWT: visible ASCII characters, to be sent as it is in the header x-token. */
+    /* The JWT: 1 to 8192 visible ASCII characters. Send it unchanged in the header x-token. */
     [[nodiscard]] std::string_view value() const noexcept
     {
         return raw_ ? std::string_view(raw_->value, raw_->value_len) : std::string_view();
     }
 
-    /* The same, with a NUL at its end. */
+    /* The same, NUL-terminated. */
     [[nodiscard]] const char *c_str() const noexcept { return raw_ ? raw_->value : ""; }
 
     /* "Bearer". Do not send it in x-token. */
@@ -524,7 +529,8 @@ public:
         return raw_ ? expires_in_ : expires_in_.zero();
     }
 
-    /* Its number, which no other token of this process has. */
+    /* The number of the token: the same each time that this token is returned, different from that of
+     * every other token in this process; 0 for a moved-from token and one of make(). */
     [[nodiscard]] std::uint64_t serial() const noexcept { return raw_ ? raw_->serial : 0; }
 
 private:
@@ -543,7 +549,7 @@ private:
     std::chrono::seconds expires_in_;
 };
 
-/* What gives tokens. Code that takes one of these, not a client, can be tested with a fake. */
+/* The interface of a client that code with tests needs: a fake_token_source implements it as well. */
 class token_source {
 public:
     virtual ~token_source() = default;
@@ -574,8 +580,8 @@ protected:
 #endif
 };
 
-/* For unit tests: gives the tokens and errors that it is told to give. Needs no server and no library:
- * code that uses token_source and this, but no client, links without libclopos_auth.
+/* For unit tests: returns the tokens and errors that it is given. Code that uses token_source and this, but
+ * no client, links without libclopos_auth.
  *
  *     clopos_auth::fake_token_source source("a.fake.token");
  *     source.answer([] { return error::make(status::server, "the service failed", true); }); */
@@ -583,16 +589,16 @@ class fake_token_source : public token_source {
 public:
     using answer_function = std::function<result<token>()>;
 
-    /* Always gives a token of this text. */
+    /* Always returns a token with this text. */
     explicit fake_token_source(std::string_view value)
         : fake_token_source([text = std::string(value)] { return result<token>(token::make(text)); })
     {
     }
 
-    /* Each call gives what `answer` returns. Several threads may call if they may call `answer`. */
+    /* Each try_get_token() returns what `answer` returns. Thread-safe if `answer` is. */
     explicit fake_token_source(answer_function answer) : answer_(std::move(answer)) {}
 
-    /* From now on another answer. Not while another thread calls. */
+    /* Replaces the function. No other thread may use this object meanwhile. */
     void answer(answer_function answer) { answer_ = std::move(answer); }
 
     [[nodiscard]] result<token> try_get_token(time_limit = {}) override
@@ -607,7 +613,7 @@ public:
         return status::ok;
     }
 
-    /* How often a token was asked for, and how often one was reported as refused. */
+    /* How often try_get_token() and try_invalidate() were called. */
     [[nodiscard]] std::size_t calls() const noexcept { return calls_; }
     [[nodiscard]] std::size_t refusals() const noexcept { return refusals_; }
 
@@ -617,32 +623,36 @@ private:
     std::atomic<std::size_t> refusals_{0};
 };
 
-/* What a client is doing, for status pages. */
+/* What was known of a client when try_state() was called; <clopos_auth.h>, clopos_auth_state, has the
+ * details. The counts are those of this process: in a child of fork() they start at 0. */
 struct client_state {
+    /* There is a token that has not expired. */
     bool has_token;
+    /* get_token() would return that token immediately. */
     bool is_fresh;
+    /* A sign-in is running: it sends a request, or waits before its next attempt. */
     bool request_in_flight;
-    /* Until the token expires, and until it is due to be replaced; none: there is no token. */
+    /* Time until the token expires, and until it is due to be replaced; nullopt if there is none. */
     std::optional<std::chrono::milliseconds> expires_in;
     std::optional<std::chrono::milliseconds> refresh_in;
-    /* Zero: a request may be sent now. */
+    /* Time until the next request may be sent; 0 if it may be sent now. */
     std::chrono::milliseconds next_request_in;
-    /* Of the last finished request; `ok` and 0 if there was none. */
+    /* The result of the last request that has ended; `ok` and 0 if there was none. */
     status last_status;
     int last_http_status;
-    /* How long ago it finished; none: there was no request yet. */
+    /* Time since that result; nullopt if no request has ended yet. */
     std::optional<std::chrono::milliseconds> last_result_age;
-    /* Since the client was made. */
+    /* The number of requests, and of those that failed. */
     std::uint64_t requests;
     std::uint64_t failures;
-    /* What belongs to last_status, never a secret; empty: that is `ok`. */
+    /* The message of last_status, never a secret; empty if that is `ok`. */
     std::string last_message;
 };
 
 namespace detail {
 
-/* A callback, where the library's `user` points to. Owned by the config and its clients, and kept alive
- * during a call, which may destroy them. */
+/* A callback: the library's `user` points to it. Owned by the config and its clients, and kept alive during
+ * a call, which may destroy them. */
 template <class Function>
 struct sink : std::enable_shared_from_this<sink<Function>> {
     explicit sink(Function called) : function(std::move(called)) {}
@@ -654,7 +664,7 @@ struct sink : std::enable_shared_from_this<sink<Function>> {
         try {
             deliver(user, arguments...);
         } catch (...) {
-            // Nothing can be thrown through the library.
+            // An exception must not enter the library.
         }
 #else
         deliver(user, arguments...);
@@ -686,14 +696,14 @@ inline void CLOPOS_AUTH_CALL receive_change(std::int32_t status, void *user) noe
     sink<change_function>::call(user, static_cast<clopos_auth::status>(status));
 }
 
-/* The current token, so that get_token() allocates nothing while it is the same. One place for each of
- * the first 16 threads, so that they do not share a reference count. Nobody waits: who finds a place
- * taken by another thread does without. */
+/* The current token, so that get_token() allocates nothing while it is the same. Each of the first 16
+ * threads has a place of its own, so that they do not share a reference count. A thread that finds its
+ * place in use by another one does not wait: it finds and keeps nothing. */
 class token_cache {
 public:
     using shared = std::shared_ptr<const clopos_auth_token>;
 
-    /* The token with this number, or null. */
+    /* Returns the token with this number, or null. */
     [[nodiscard]] shared find(std::uint64_t serial) noexcept
     {
         shared found;
@@ -709,8 +719,9 @@ public:
         visit(mine(), [&](shared &kept) { kept.swap(token); });
     }
 
-    /* Drops every token, and keeps none from now on. Who holds a place needs it for some nanoseconds; in
-     * a forked child it may be held for ever, and its token then lives until the client is destroyed. */
+    /* Drops every token, and keeps none from now on. A place is in use for some nanoseconds, hence the
+     * tries. In a forked child it may stay in use, if a thread of the parent used it during fork(): its
+     * token is then dropped with the client. */
     void close() noexcept
     {
         closed_ = true;
@@ -723,13 +734,13 @@ private:
     struct place {
         std::atomic_flag taken = ATOMIC_FLAG_INIT;
         shared token{};
-        char apart[64]{}; // the next place is in another cache line
+        char padding[64]{}; // the next place is in another cache line
     };
 
     template <class Action>
     bool visit(place &at, Action action) noexcept
     {
-        shared dropped; // after the place is free again
+        shared dropped; // released after the place is free again
         if (at.taken.test_and_set(std::memory_order_acquire))
             return false;
         action(at.token);
@@ -752,8 +763,8 @@ private:
 
 } // namespace detail
 
-/* The settings of a client, all at their defaults when made. Ranges and defaults: <clopos_auth.h>,
- * under clopos_auth_config_set_*.
+/* The settings of a client, with their defaults at first. A client copies them. <clopos_auth.h>,
+ * clopos_auth_config_set_*, has the details of each setting.
  *
  *     clopos_auth::config settings;
  *     settings.user_agent("MyTill/4.2").timeout(10s);
@@ -763,65 +774,67 @@ private:
  * calls above need no checks. */
 class config {
 public:
-    /* If memory or handles ran out, making a client with it gives INVALID_HANDLE. */
+    /* If no memory or handle is left, creating a client with it gives INVALID_HANDLE. */
     config() noexcept : handle_(clopos_auth_config_new()) {}
 
-    /* Where the service is: "https://HOST[:PORT][/PREFIX]". */
+    /* Where the service is: "https://HOST[:PORT][/PREFIX]". Default: "https://integrations.clopos.com". */
     config &base_url(text url) { return set(clopos_auth_config_set_base_url, url.c_str()); }
 
-    /* The path of the sign-in, after the base URL; "/open-api/v2/auth" unless set. */
+    /* The path of the sign-in, which is added to the base URL. Default: "/open-api/v2/auth". */
     config &auth_path(text path) { return set(clopos_auth_config_set_auth_path, path.c_str()); }
 
-    /* The timeout of calls that specify none. */
+    /* The timeout of calls that specify none: 1 ms to 1 h. Default: 30 s. */
     config &timeout(time_limit timeout)
     {
         return set(clopos_auth_config_set_timeout_ms, timeout.milliseconds());
     }
 
-    /* How long one attempt may take. */
+    /* The timeout of one attempt: 1 ms to 10 min. Default: 10 s. */
     config &attempt_timeout(time_limit timeout)
     {
         return set(clopos_auth_config_set_attempt_timeout_ms, timeout.milliseconds());
     }
 
-    /* How many attempts one sign-in may take before its callers get an error. */
+    /* The number of attempts of one sign-in, after which its callers get an error: 1 to 10. Default: 3. */
     config &max_attempts(std::uint32_t attempts)
     {
         return set(clopos_auth_config_set_max_attempts, attempts);
     }
 
-    /* The most requests that a client sends in any minute. */
+    /* The maximum number of requests that a client sends in any minute: 1 to 60. Default: 12. */
     config &requests_per_minute(std::uint32_t requests)
     {
         return set(clopos_auth_config_set_requests_per_minute, requests);
     }
 
-    /* Which root certificates are trusted, in addition to added ones. */
+    /* The root certificates that are trusted in addition to added ones. Default: roots::bundled. */
     config &trust(roots roots)
     {
         return set(clopos_auth_config_set_roots, static_cast<std::int32_t>(roots));
     }
 
-    /* Trusts more root certificates: the *content* of a PEM file. */
+    /* Trusts more root certificates: the *content* of a PEM file, 1 MiB at most. May be called
+     * repeatedly. */
     config &add_ca_pem(std::string_view pem)
     {
         return set(clopos_auth_config_add_ca_pem, pem.data(), pem.size());
     }
 
-    /* "environment", "none" or "http://[USER[:PASSWORD]@]HOST[:PORT]". */
+    /* The proxy to use: "environment" (the default), "none" or "http://[USER[:PASSWORD]@]HOST[:PORT]". */
     config &proxy(text proxy) { return set(clopos_auth_config_set_proxy, proxy.c_str()); }
 
-    /* Names this program in the User-Agent header: "MyTill/4.2". */
+    /* Names this program in the User-Agent header: 1 to 256 printable ASCII characters, "MyTill/4.2". */
     config &user_agent(text agent) { return set(clopos_auth_config_set_user_agent, agent.c_str()); }
 
-    /* Permits "http://" to other hosts than this device; for test benches only. */
+    /* Permits "http://" to other hosts than this device. The client secret is then sent unencrypted: for
+     * testing only. */
     config &allow_plain_http(bool allow = true)
     {
         return set(clopos_auth_config_set_allow_plain_http, allow ? 1 : 0);
     }
 
-    /* Sends log lines up to this level to `log`; an empty function switches logging off. The clients
-     * keep it alive. */
+    /* Sends the log lines of this severity and higher to `log`; an empty function, the default, logs
+     * nothing. The clients keep it alive. */
     config &log(log_level level, log_function log)
     {
         using sink = detail::sink<log_function>;
@@ -830,8 +843,8 @@ public:
                    sinks_.log ? &detail::receive_line : nullptr, static_cast<void *>(sinks_.log.get()));
     }
 
-    /* Calls `changed` when a request has finished; an empty function switches that off. The clients keep
-     * it alive. */
+    /* Calls `changed` each time that a request has ended: see change_function. An empty function, the
+     * default, is not called. The clients keep it alive. */
     config &on_change(change_function changed)
     {
         using sink = detail::sink<change_function>;
@@ -867,27 +880,28 @@ private:
     std::optional<error> failure_;
 };
 
-/* Signs in to the service and keeps the token. One for the whole program is enough. */
+/* Signs in to the service and keeps the token. Make one for the whole program. */
 class client : public token_source {
 public:
     client(client &&) noexcept = default;
     client &operator=(client &&other) noexcept
     {
-        // The old client is freed first: until then, its functions may use what it keeps.
+        // The old client is freed first: until then, its callbacks may use its cache.
         handle_ = std::move(other.handle_);
         cache_ = std::move(other.cache_);
         return *this;
     }
 
-    /* Copies its arguments; sends nothing yet. `error`: what clopos_auth_client_new() lists, or a
-     * setting that was refused. */
+    /* Makes a client. Copies all its arguments; sends nothing yet. Errors: the first setting that was
+     * refused, or INVALID_ARGUMENT (a credential, or conflicting settings), INVALID_HANDLE (`settings` was
+     * moved from, or is out of memory), PROXY (an unusable URL in the environment), INTERNAL. */
     [[nodiscard]] static result<client> make(const credentials &who, const config &settings = config())
     {
         clopos_auth_client *handle = nullptr;
         clopos_auth_error *raw = nullptr;
         if (settings.failure_)
             return *settings.failure_;
-        // To the library, NULL would be the defaults.
+        // The library would use the defaults.
         if (!settings.handle_)
             return error(CLOPOS_AUTH_INVALID_HANDLE, nullptr);
         auto cache = std::make_unique<detail::token_cache>();
@@ -907,13 +921,14 @@ public:
                     settings);
     }
 
-    /* The cached token while it is fresh, at once; else asks the service. Call it before every request
-     * instead of keeping a token yourself: while the token is the same and need not be replaced yet, a
-     * thread's second and further calls allocate nothing and wait for nobody. (Of more than 16 threads,
-     * some share what is kept for that: of two that call at the same moment, one may allocate a copy.)
+    /* Returns the cached token if it is fresh, immediately; otherwise requests a new one. Call it before
+     * every request instead of keeping a token yourself: until the token is due to be replaced, a thread's
+     * second and later calls take no lock and allocate nothing. (More than 16 threads share 16 places: of
+     * two that call at the same time, one may allocate a copy.)
      *
-     * `timeout` bounds the whole call; zero never waits (WOULD_WAIT, and a request is started); none
-     * is the configured one. */
+     * `timeout`: limits the whole call. 0 does not wait: without a token it starts or joins a sign-in and
+     * returns WOULD_WAIT, or the last error while no request may be sent. Errors: every status but `ok`
+     * and `buffer_too_small`. */
     [[nodiscard]] result<token> try_get_token(time_limit timeout = {}) override
     {
         std::int64_t expires_in = 0;
@@ -921,34 +936,37 @@ public:
         if (serial != 0 && cache_)
             if (auto found = cache_->find(serial))
                 return token(std::move(found), std::chrono::seconds(expires_in));
-        auto asked = ask(clopos_auth_get_token, timeout);
-        if (asked && cache_)
-            cache_->keep(asked->raw_);
-        return asked;
+        auto received = call(clopos_auth_get_token, timeout);
+        if (received && cache_)
+            cache_->keep(received->raw_);
+        return received;
     }
 
-    /* Asks the service, whatever is cached. For a "test the credentials" button. */
+    /* Signs in now: requests a new token even if one is cached, or joins a sign-in that is running. The new
+     * token replaces the cached one. For a "test the credentials" button. Timeout and errors are those of
+     * try_get_token(). */
     [[nodiscard]] result<token> try_authenticate(time_limit timeout = {})
     {
-        return ask(clopos_auth_authenticate, timeout);
+        return call(clopos_auth_authenticate, timeout);
     }
 
-    /* The service refused this token (HTTP 401 on another endpoint): forgets it, unless there is a
-     * newer one already. The next call asks for another. Never waits. */
+    /* Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call
+     * requests a new one. A newer token stays. Never waits. If tokens are refused soon after their issue,
+     * calls that need one return REJECTED for a while: see clopos_auth_invalidate(). */
     status try_invalidate(const token &refused) noexcept override
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), refused.c_str()));
     }
 
-    /* Forgets whichever token is cached. */
+    /* Drops any cached token. */
     status try_invalidate() noexcept
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), nullptr));
     }
 
-    /* The number of the token that get_token() would return now without doing anything else
-     * (token::serial()), 0 if it would have to do more. `expires_in`, if not null, receives what is left
-     * of its life. Takes no lock, allocates nothing. */
+    /* Returns the serial() of the cached token, if get_token() would return that token without doing
+     * anything else; otherwise 0: there is no fresh token, or it is due to be replaced. `expires_in`, if
+     * not null, receives the token's remaining time. Takes no lock, allocates nothing, never waits. */
     [[nodiscard]] std::uint64_t current(std::chrono::seconds *expires_in = nullptr) const noexcept
     {
         std::int64_t left = 0;
@@ -958,7 +976,8 @@ public:
         return serial;
     }
 
-    /* What the client is doing, for a status page. Sends nothing and never waits. */
+    /* Returns what is known of the client, for a status display or a health check. Never sends a request,
+     * and never waits for one. */
     [[nodiscard]] result<client_state> try_state() const
     {
         clopos_auth_state *raw = nullptr;
@@ -983,13 +1002,14 @@ public:
         };
     }
 
-    /* Makes every call that is waiting fail with CANCELLED. A request in progress continues; later calls
-     * can use its result. Never waits. */
+    /* Makes every waiting call fail with CANCELLED. A request in progress continues, and later calls can
+     * use its result; the client stays usable. Never waits. */
     status try_cancel() noexcept { return static_cast<status>(clopos_auth_cancel(handle_.get())); }
 
-    /* Ends the client: calls that wait fail with CANCELLED at once, later ones with INVALID_HANDLE.
-     * After it has returned no callback is called any more (if it was called from one, that callback
-     * still finishes). May be called by any thread, and again. */
+    /* Ends the client: wipes its token and credentials. Waiting calls fail with CANCELLED immediately,
+     * later ones with INVALID_HANDLE. Waits only while a callback runs on another thread; afterwards none
+     * is called again. (A callback that closes its own client is still running afterwards.) Any thread;
+     * closing again does nothing. */
     void close() noexcept
     {
         clopos_auth_client_free(handle_.get());
@@ -998,7 +1018,7 @@ public:
     }
 
 #if CLOPOS_AUTH_EXCEPTIONS
-    /* The same as make(), and the members above; they throw their error. */
+    /* Like make() and the members above, but they throw the error. */
 
     client(text client_id, text client_secret, text brand, text integrator_id,
            const config &settings = config())
@@ -1010,7 +1030,7 @@ public:
 
     client(const credentials &who, const config &settings) : client(make(who, settings).value()) {}
 
-    /* A template, so that {a, b, c, d} alone still means the constructor with four texts. */
+    /* A template, so that {a, b, c, d} alone means the constructor with four strings. */
     template <class Credentials, std::enable_if_t<std::is_same_v<Credentials, credentials>, int> = 0>
     explicit client(const Credentials &who) : client(who, config())
     {
@@ -1048,7 +1068,7 @@ private:
     }
 
     template <class Function>
-    [[nodiscard]] result<token> ask(Function function, time_limit timeout)
+    [[nodiscard]] result<token> call(Function function, time_limit timeout)
     {
         clopos_auth_token *raw_token = nullptr;
         clopos_auth_error *raw_error = nullptr;

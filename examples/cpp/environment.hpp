@@ -1,4 +1,4 @@
-// What the examples share: the credentials and settings that the environment names.
+// What the examples share: the credentials and settings in the environment.
 //
 // CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are the credentials. For
 // the sandbox: CLOPOS_BASE_URL is its URL, CLOPOS_CA_FILE its CA in PEM, the only one trusted.
@@ -16,7 +16,7 @@
 #include <string>
 #include <string_view>
 
-// Runs on any thread: one insertion is one whole line.
+// Called on any thread, and on several at the same time: one insertion is one whole line.
 inline void log_line(clopos_auth::log_level level, std::string_view line)
 {
     std::clog << "clopos[" + std::to_string(static_cast<int>(level)) + "] " + std::string(line) + '\n';
@@ -33,7 +33,7 @@ inline std::string read_file(const std::string &path)
 
 inline clopos_auth::credentials credentials_from_environment()
 {
-    // A variable that is not set is a null pointer: the library names it in its error.
+    // A variable that is not set is a null pointer: the library refuses it, and names it in its error.
     clopos_auth::credentials who;
     who.client_id = std::getenv("CLOPOS_CLIENT_ID");
     who.client_secret = std::getenv("CLOPOS_CLIENT_SECRET");

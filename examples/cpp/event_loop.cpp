@@ -1,11 +1,10 @@
-// A till's event loop that never waits for a token: poll(), and a pipe that the client's change function
-// writes to. For POSIX systems; a program with Qt or Asio posts to its own loop instead.
+// A till's event loop that never waits for a token: it uses poll(), and a pipe to which the change function
+// writes. For POSIX systems; a program with Qt or Asio posts to its own loop instead.
 //
 //     cmake -S examples/cpp -B build && cmake --build build && build/event_loop
 //
-// It runs until its standard input ends (Ctrl-D). It prints what changes: no token yet, a token, another
-// one after a refresh, a failing service, its recovery; and at the end the longest time that it was away
-// from poll().
+// It runs until its standard input ends (Ctrl-D). It prints changes: no token yet, a token, a new one after a
+// refresh, a failing service, its recovery; and at the end the longest time that it was away from poll().
 //
 // The environment has the credentials: see environment.hpp.
 
@@ -34,10 +33,10 @@ using steady = std::chrono::steady_clock;
 
 // How often this till sends a request to the service.
 constexpr milliseconds REQUEST = 200ms;
-// The longest that the loop may be away from poll(): what a till's screen allows.
+// The longest time that the loop may be away from poll().
 constexpr milliseconds LIMIT = 5ms;
 
-// Wakes a loop that polls fd(), from any thread.
+// Wakes a loop that polls fd(). Any thread may call wake().
 class waker {
 public:
     waker()
@@ -59,7 +58,7 @@ public:
 
     [[nodiscard]] int fd() const noexcept { return ends_[0]; }
 
-    // A full pipe wakes the loop as well.
+    // If the pipe is full, the loop wakes as well.
     void wake() const noexcept
     {
         while (write(ends_[1], "", 1) < 0 && errno == EINTR)
@@ -84,8 +83,8 @@ class till {
 public:
     explicit till(clopos_auth::token_source &tokens) : tokens_(tokens) {}
 
-    // A request is due, or the client has announced a change. Returns the time until the next request;
-    // throws if trying again would not help.
+    // Called when a request is due, and after a change. Returns the time until the next call; throws an error
+    // that is not retryable.
     milliseconds request()
     {
         const auto token = tokens_.try_get_token(0ms);
@@ -99,7 +98,7 @@ public:
                           << token->expires_in().count() << " s" << std::endl;
             serial_ = token->serial();
         } else if (token.error().retryable()) {
-            // would_wait: the change function will announce the result.
+            // would_wait: the change function will be called.
             if (status != status_)
                 std::cout << "no token: " << clopos_auth::status_name(status) << std::endl;
             pause = std::max(pause, token.error().retry_after().value_or(0ms));
@@ -116,7 +115,7 @@ private:
     clopos_auth::status status_ = clopos_auth::status::ok;
 };
 
-// Until standard input ends; returns the longest time away from poll(). Another program polls its sockets
+// Runs until standard input ends. Returns the longest time away from poll(). A real program polls its sockets
 // and devices here as well.
 steady::duration run(till &one, const waker &changes)
 {
@@ -142,7 +141,7 @@ steady::duration run(till &one, const waker &changes)
 int main()
 {
     try {
-        const waker changes; // outlives the client, which wakes it
+        const waker changes; // before the client: destroyed after it
         auto settings = config_from_environment();
         settings.on_change([&](clopos_auth::status) { changes.wake(); });
         clopos_auth::client clopos(credentials_from_environment(), settings);

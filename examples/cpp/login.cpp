@@ -1,9 +1,9 @@
-// Signs in to Clopos, shows the token, and asks for the venues with it.
+// Signs in to Clopos, shows the token, and requests the venues with it.
 //
 //     cmake -S examples/cpp -B build && cmake --build build && build/login
 //
-// The environment has the credentials: see environment.hpp. CLOPOS_VENUE, if set, is the venue to ask for
-// instead of the one in the token.
+// The environment has the credentials: see environment.hpp. CLOPOS_VENUE, if set, is sent in x-venue: the
+// request is then about that venue instead of the token's.
 
 #include "environment.hpp"
 
@@ -21,8 +21,8 @@
 
 namespace {
 
-// Shows a token on the screen, which is what this example is for. Never print a token in production: it
-// gives access until it expires.
+// Prints a token, which is the purpose of this example. Never print a token in production: it gives access
+// until it expires.
 void show(const clopos_auth::token &token)
 {
     const std::time_t end = std::chrono::system_clock::to_time_t(token.expires_at());
@@ -59,13 +59,13 @@ struct headers {
     }
 };
 
-// GET url with the token in the header x-token and, unless it is empty, the venue in x-venue. Throws if
-// there is no answer.
+// Sends GET url with the token in the header x-token and, unless it is empty, the venue in x-venue. Throws if
+// there is no response.
 response get(const std::string &url, const clopos_auth::token &token, std::string_view venue)
 {
     const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
     headers sent;
-    response answer;
+    response received;
 
     if (!curl)
         throw std::bad_alloc();
@@ -76,38 +76,38 @@ response get(const std::string &url, const clopos_auth::token &token, std::strin
     curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, sent.list);
     curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, 30000L);
     curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 0L); // it would take the token along
+    curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 0L); // a redirect would get the token
     curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &received.body);
     if (const char *ca_file = std::getenv("CLOPOS_CA_FILE"))
         curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca_file);
     const CURLcode result = curl_easy_perform(curl.get());
     if (result != CURLE_OK)
         throw std::runtime_error(url + ": " + curl_easy_strerror(result));
-    curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.http_status);
-    return answer;
+    curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &received.http_status);
+    return received;
 }
 
-// Whether this is one of the two refusals that a new token helps against.
-bool refuses_token(const response &answer)
+// Whether the service refused the token: only then can a new one help.
+bool refuses_token(const response &received)
 {
-    const auto says = [&](const char *text) { return answer.body.find(text) != std::string::npos; };
-    return answer.http_status == 401 && (says("Invalid token") || says("Token expired"));
+    const auto says = [&](const char *text) { return received.body.find(text) != std::string::npos; };
+    return received.http_status == 401 && (says("Invalid token") || says("Token expired"));
 }
 
-// How a program uses tokens: it asks for one before every request; if the service refuses that token, it
-// reports that and tries once more with a new one. If there is none, because the token was refused soon
-// after its issue, the caller gets the refusal. `tokens` is a client, or a fake in a unit test.
+// How a program uses tokens: it gets one before every request. If the service refuses that token, the program
+// invalidates it and sends the request once more with a new one. If there is none, because the token was
+// refused soon after its issue, the caller gets the refusal. `tokens` is a client, or a fake in a unit test.
 response get(const std::string &url, clopos_auth::token_source &tokens, std::string_view venue = {})
 {
     const auto token = tokens.get_token();
-    response answer = get(url, token, venue);
-    if (refuses_token(answer)) {
+    response received = get(url, token, venue);
+    if (refuses_token(received)) {
         tokens.invalidate(token);
         if (const auto other = tokens.try_get_token())
-            answer = get(url, *other, venue);
+            received = get(url, *other, venue);
     }
-    return answer;
+    return received;
 }
 
 } // namespace

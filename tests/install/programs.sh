@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by who has the library in the folder $prefix, with PKG_CONFIG_PATH set: builds programs that find
-# it there, in the folder $work, and runs them.
+# Builds programs with the library that is installed in the folder $prefix, and runs them. To be sourced, with $work
+# and PKG_CONFIG_PATH set.
 
 runs() {
     LD_LIBRARY_PATH=${prefix:?}/lib "$1"
@@ -12,11 +12,11 @@ through_pkg_config() {
     "${@:2}" $(pkg-config --cflags --libs clopos_auth) -o "${work:?}/$1" && runs "$work/$1"
 }
 
-# The same: "--static" makes pkg-config tell what the static library needs.
+# The same with the static library. "--static" adds the libraries that it needs.
 through_pkg_config_static() {
     local libraries
     libraries=$(pkg-config --static --libs clopos_auth) || return
-    # Both libraries lie there; this is how a program says that it wants the static one.
+    # Both libraries are in the folder; this chooses the static one.
     libraries=${libraries//-lclopos_auth/-l:libclopos_auth.a}
     # shellcheck disable=SC2046,SC2086 # words are wanted
     "${@:2}" $(pkg-config --cflags clopos_auth) $libraries -o "$work/$1" &&

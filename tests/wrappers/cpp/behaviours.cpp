@@ -36,7 +36,7 @@ constexpr bool moves_only =
     std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>;
 static_assert(moves_only<client> && moves_only<config> && moves_only<token>);
 
-// Nothing that holds a secret can be printed by mistake.
+// Nothing that contains a secret can be printed by mistake.
 template <class T, class = void>
 constexpr bool is_printable = false;
 template <class T>
@@ -47,14 +47,14 @@ static_assert(!is_printable<token> && !is_printable<clopos_auth::result<token>>)
 static_assert(!is_printable<clopos_auth::text> && !is_printable<clopos_auth::credentials>);
 static_assert(!is_printable<clopos_auth::fake_token_source>);
 
-// A client is what code that takes a token_source gets. A status is an error code.
+// A client is a token_source. A status is an error code.
 static_assert(std::is_convertible_v<client *, clopos_auth::token_source *>);
 static_assert(std::is_error_code_enum_v<status> && is_printable<std::error_code>);
 
 static_assert(std::is_nothrow_copy_constructible_v<error> && std::is_copy_assignable_v<error>);
 
-// How often this thread has allocated memory, in the library or outside of it. Not with sanitizers, which have
-// a malloc() of their own.
+// The number of allocations of this thread, in the library and outside. Not with sanitizers, which replace
+// malloc() themselves.
 static thread_local std::size_t allocations = 0;
 
 #ifdef __SANITIZE_ADDRESS__
@@ -88,16 +88,15 @@ namespace {
 
 #define CHECK(condition) ((condition) ? void() : fail(__LINE__, #condition))
 
-// Waits for a state, for 20 s.
+// Waits until the condition holds; fails after 20 s.
 template <class Condition>
 void wait_until(Condition holds)
 {
-    for (const auto patience_ends = steady::now() + 20s; !holds();
-         std::this_thread::sleep_for(1ms))
-        CHECK(steady::now() < patience_ends);
+    for (const auto deadline = steady::now() + 20s; !holds(); std::this_thread::sleep_for(1ms))
+        CHECK(steady::now() < deadline);
 }
 
-// Empty where the variable is not set.
+// Empty if the variable is not set.
 std::string env(const char *name)
 {
     const char *value = std::getenv(name);
@@ -109,7 +108,7 @@ bool contains(std::string_view whole, std::string_view part)
     return whole.find(part) != whole.npos;
 }
 
-// What the log function has seen, and what it must not see.
+// The lines that the log function has received, and the token that must not be in one.
 struct {
     std::mutex lock;
     std::condition_variable changed;
@@ -166,7 +165,7 @@ client client_from_environment()
     return client_with(config_from_environment());
 }
 
-// `call` throws an error with this status, which names this. Gives the error.
+// `call` throws an error with this status that names this. Returns the error.
 template <class Call>
 error expect(status expected, Call call, const char *named = "")
 {
@@ -189,7 +188,7 @@ void allocates_nothing_for_the_same_token(client &clopos, const token &same)
     for (int call = 0; call < 1000; call++)
         CHECK(clopos.get_token().serial() == same.serial());
     CHECK(allocations == before);
-    // What does allocate is noticed.
+    // The counter works.
     before = allocations;
     (void)clopos.try_state();
     CHECK(!counts_allocations || allocations > before);
@@ -214,7 +213,7 @@ void signs_in()
     CHECK(clopos.get_token().value() == third.value());
     std::chrono::seconds left{};
     CHECK(clopos.current(&left) == third.serial() && left > 3500s && left <= 3600s);
-    // A string that has no NUL at its end, and the four by their names.
+    // A view without a NUL at its end, and credentials by name.
     const std::string secret = env("CLOPOS_CLIENT_SECRET") + "-and-more";
     clopos_auth::credentials who;
     who.client_id = std::getenv("CLOPOS_CLIENT_ID");
@@ -306,7 +305,7 @@ void wrong_secret()
     const auto first = clopos.try_get_token();
     CHECK(!first && !first.has_value());
     check_fields(first.error());
-    // At once, and without another request.
+    // Immediately, and without another request.
     auto again = clopos.try_authenticate();
     CHECK(!again && again.error().code() == status::rejected);
     check_fields(again.error());
@@ -350,13 +349,13 @@ void invalid_argument()
     CHECK(refuses_timeout(-1s) && refuses_timeout(0h) && refuses_timeout(2h));
     CHECK(refuses_timeout(std::chrono::hours::max()) && refuses_timeout(std::nullopt));
     CHECK(!refuses_timeout(1ns) && !refuses_timeout(0.5s) && !refuses_timeout(1h));
-    // What is not set in the credentials is missed by its name.
+    // The error names a credential that is not set.
     clopos_auth::credentials who;
     who.client_id = "id";
     expect(status::invalid_argument, [&] { client{who}; }, "client_secret");
 }
 
-// Every status' name in the header is the library's, and a status is an error code.
+// The header has the library's names of the statuses, and a status is an error code.
 void names_statuses()
 {
     for (std::int32_t number = 0; number < 100; number++) {
@@ -461,7 +460,7 @@ void used_after_close()
     CHECK(!kept.value().empty());
 }
 
-// And even ended, where nobody else uses it: then nothing but the library's thread still needs it.
+// If no other thread uses the client, its log function may even destroy it.
 void destroyed_by_its_log_function()
 {
     std::unique_ptr<client> clopos;
@@ -488,7 +487,7 @@ void closed_by_its_log_function()
     config settings = config_from_environment();
     const auto start = steady::now();
 
-    // What it captures must live while it runs: it would not, if it did not keep itself alive.
+    // What the function captures must stay alive while it runs.
     settings.log(log_level::debug, [&, witness = std::string(100, 'x')](auto, auto line) {
         std::cerr << "log: " << line << std::endl;
         clopos->close();
@@ -540,21 +539,21 @@ void ends_without_close()
     expect(status::would_wait, [&] { (void)clopos->get_token(0ms); });
 }
 
-// What the change function has been told, and by a call with a timeout of zero from there.
+// The arguments of the change function, and the tokens that a call with timeout 0 inside it returned.
 struct {
     std::mutex lock;
-    std::vector<status> told;
-    std::vector<std::string> given;
+    std::vector<status> statuses;
+    std::vector<std::string> tokens;
 } announced;
 
-client announcing_client(client *&told_about)
+client announcing_client(client *&its_client)
 {
     config settings = config_from_environment();
     settings.on_change([&](status result) {
-        auto given = told_about->try_get_token(0ms);
+        auto given = its_client->try_get_token(0ms);
         const std::lock_guard hold(announced.lock);
-        announced.told.push_back(result);
-        announced.given.emplace_back(given ? given->value() : "");
+        announced.statuses.push_back(result);
+        announced.tokens.emplace_back(given ? given->value() : "");
     });
     return client_with(settings);
 }
@@ -562,14 +561,14 @@ client announcing_client(client *&told_about)
 std::size_t announcements()
 {
     const std::lock_guard hold(announced.lock);
-    return announced.told.size();
+    return announced.statuses.size();
 }
 
 void announces_a_token()
 {
-    client *told_about = nullptr;
-    client clopos = announcing_client(told_about);
-    told_about = &clopos;
+    client *its_client = nullptr;
+    client clopos = announcing_client(its_client);
+    its_client = &clopos;
     const std::string first(clopos.get_token().value());
     wait_until([] { return announcements() == 1; });
     const std::string second(clopos.authenticate().value());
@@ -578,19 +577,19 @@ void announces_a_token()
     clopos.close();
     CHECK(clopos.try_get_token(0ms).error().status() == status::invalid_handle);
     std::this_thread::sleep_for(200ms);
-    CHECK((announced.told == std::vector{status::ok, status::ok}));
-    CHECK((announced.given == std::vector{first, second}));
+    CHECK((announced.statuses == std::vector{status::ok, status::ok}));
+    CHECK((announced.tokens == std::vector{first, second}));
 }
 
 void announces_a_failure()
 {
-    client *told_about = nullptr;
-    client clopos = announcing_client(told_about);
-    told_about = &clopos;
+    client *its_client = nullptr;
+    client clopos = announcing_client(its_client);
+    its_client = &clopos;
     expect(status::server, [&] { (void)clopos.get_token(); });
     wait_until([] { return announcements() > 0; });
     clopos.close();
-    CHECK(announced.told == std::vector{status::server});
+    CHECK(announced.statuses == std::vector{status::server});
 }
 
 void change_function_that_fails()
@@ -599,7 +598,7 @@ void change_function_that_fails()
     config settings = config_from_environment();
     settings.on_change([&](auto) {
         calls++;
-        throw std::runtime_error("planted");
+        throw std::runtime_error("injected");
     });
     client clopos = client_with(settings);
     const token first = clopos.get_token();
@@ -657,7 +656,7 @@ std::ptrdiff_t threads()
     return std::distance(list("/proc/self/task"), list());
 }
 
-// As an event loop does it: a list of those that want a token, looked through at each change.
+// Like an event loop: it has a list of callers that need a token, and tries each after a change.
 void waits_without_a_thread()
 {
     struct {
@@ -734,7 +733,7 @@ void nothing_printed()
     CHECK(!client::make("id", "secret", "", "integrator"));
 }
 
-// What a host writes, and its test.
+// A program's code, and its test.
 std::string header_for(clopos_auth::token_source &source)
 {
     try {
@@ -799,14 +798,14 @@ void expired_and_refreshed()
 {
     client clopos = client_from_environment();
     token current = clopos.get_token();
-    const auto patience_ends = steady::now() + 20s;
+    const auto deadline = steady::now() + 20s;
 
     for (int changes = 0; changes < 2; std::this_thread::sleep_for(10ms)) {
         token next = clopos.get_token();
         CHECK(next.expires_in() >= 0s);
         changes += next.value() != current.value();
         current = std::move(next);
-        CHECK(steady::now() < patience_ends);
+        CHECK(steady::now() < deadline);
     }
 }
 

@@ -1,4 +1,4 @@
-// A host's code and its unit test, which is linked without the library.
+// A program's code and its unit test, which is not linked with the library.
 
 #include <clopos_auth.hpp>
 
@@ -12,7 +12,7 @@ struct till {
     clopos_auth::token_source &tokens;
     std::string display;
 
-    // Whether a receipt could be sent.
+    // Returns whether a receipt could be sent.
     bool send_receipt()
     {
         const auto token = tokens.try_get_token(2s);

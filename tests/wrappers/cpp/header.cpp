@@ -1,4 +1,4 @@
-// Compiled only: the header stands alone and may be included twice, and has a form without exceptions.
+// Compiled only: the header needs no other one, and works without exceptions.
 
 #include <clopos_auth.hpp>
 

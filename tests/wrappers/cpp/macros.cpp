@@ -1,4 +1,4 @@
-// Compiled only: the header may follow others that define macros with common names.
+// Compiled only: the header may be included after others that define macros with common names.
 
 #include <array>
 #include <atomic>
