@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Signs in with one of the examples: builds the library, starts the sandbox, compiles the example
-# against both and runs it.
+# Signs in with the examples of a language: builds the library, starts the sandbox, compiles the examples and runs
+# them.
 #
 #     examples/run.sh c|cpp|go|dotnet|python
 #
-# With CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID set, the same
-# programs talk to the real service (or to the one at CLOPOS_BASE_URL), and no sandbox is started.
+# If CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are set, the examples sign in
+# to the real service (or to the one at CLOPOS_BASE_URL), and no sandbox is started.
 
 set -eu
 # shellcheck source=examples/tools.sh
@@ -17,8 +17,8 @@ cd "$root"
 LANGUAGES=(c cpp go dotnet python)
 CREDENTIALS=(CLOPOS_CLIENT_ID CLOPOS_CLIENT_SECRET CLOPOS_BRAND CLOPOS_INTEGRATOR_ID)
 
-# What a program that links the static library has to name beside it: what
-# `cargo rustc --release --lib -- --print native-static-libs` lists, without what cc adds by itself.
+# The libraries that a program with the static library also links: those that
+# `cargo rustc --release --lib -- --print native-static-libs` lists, without those that cc always links.
 STATIC_LIBRARIES=(-lpthread -lm -ldl)
 
 usage() {
@@ -26,14 +26,14 @@ usage() {
     exit 2
 }
 
-# Builds the library, and lets programs find it.
+# Builds the library. Programs find it in LD_LIBRARY_PATH.
 build() {
     build_library
     libraries=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/release
     export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
-# Sets whom the examples talk to: the real service if there are credentials, else the sandbox.
+# The service that the examples use: the real one if there are credentials, otherwise the sandbox.
 choose_service() {
     local name missing=()
     for name in "${CREDENTIALS[@]}"; do
@@ -104,7 +104,7 @@ run_dotnet() {
     need_dotnet
     build
     choose_service
-    # MSBuild writes beside the sources.
+    # A copy, because MSBuild writes to the folders of the sources.
     cp -R examples/dotnet "$work/"
     run dotnet build --nologo -v quiet -c Release -o "$work/login" "$work/dotnet/Login" >&2
     dotnet "$work/login/Login.dll"

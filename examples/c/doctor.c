@@ -1,17 +1,16 @@
-/* clopos-doctor: says why this device cannot sign in, and what to do about it. It checks each step of a
- * sign-in, with the settings of the till, and ends with one sentence. For technicians in a store.
+/* clopos-doctor: finds out why this device cannot sign in. It checks each step of a sign-in with the till's
+ * settings, prints its result and time, and ends with one sentence: what to fix. For technicians in a store.
  *
  *     cc -std=c99 doctor.c libclopos_auth.a -Wl,-z,now -lpthread -ldl -lm -o clopos-doctor
  *
- * On Windows, MinGW links with libclopos_auth.a -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt
- * -lshell32 in the place of those.
+ * On Windows, MinGW links libclopos_auth.a -lws2_32 -lntdll -luserenv -ladvapi32 -lcrypt32 -lbcrypt -lshell32
+ * instead.
  *
- * It is written in C because a C program links with the static library that the build for each platform
- * makes anyway, by one call of that platform's C compiler; in Rust it would be a second build of the crate
- * for each platform. It then also checks what tills call: it uses the public C interface, and of the
- * system only sockets, the environment and the clock.
+ * It is written in C so that one call of a platform's C compiler builds it with the static library that exists
+ * already; in Rust the crate would be built a second time for each platform. It uses the public C interface,
+ * like a till, and of the system only sockets, the environment and the clock.
  *
- * `clopos-doctor --help` lists the settings and the exit statuses. No output holds a secret.
+ * `clopos-doctor --help` lists the settings and the exit statuses. No output contains a secret.
  */
 
 #ifdef _WIN32
@@ -59,7 +58,7 @@ enum {
 
 /* ---- text ---- */
 
-/* Formats into `out`; what does not fit is cut off, at the beginning of a UTF-8 character. */
+/* Like snprintf(), but cuts off a text that does not fit between two UTF-8 characters. */
 static void say(char *out, size_t size, const char *format, ...)
 {
     va_list arguments;
@@ -151,7 +150,7 @@ static char *utf8(const wchar_t *wide)
     return text;
 }
 
-/* To be freed; NULL if memory ran out. */
+/* Returns a copy, to be freed; NULL if there is no memory. */
 static wchar_t *wide(const char *text)
 {
     int size = MultiByteToWideChar(CP_UTF8, 0, text, -1, NULL, 0);
@@ -183,7 +182,7 @@ static FILE *open_file(const char *path)
     return file;
 }
 
-/* All texts are UTF-8 from here on. */
+/* Converts the arguments to UTF-8, and lets the console print that. */
 static void set_up(int *argc, char ***argv)
 {
     WSADATA data;
@@ -214,7 +213,7 @@ static bool start_connecting(socket_handle handle, const struct addrinfo *addres
 }
 
 /* WSAPoll() does not report a failed connection before Windows 10 2004. */
-static bool waits_in_vain(socket_handle handle, int64_t limit_ms)
+static bool times_out(socket_handle handle, int64_t limit_ms)
 {
     struct timeval limit;
     fd_set connected, failed;
@@ -265,7 +264,7 @@ static FILE *open_file(const char *path)
     return fopen(path, "rb");
 }
 
-/* A reader may close the output (| head): the examination goes on, for its exit status. */
+/* If the output is closed (| head), the program continues, for its exit status. */
 static void set_up(int *argc, char ***argv)
 {
     (void)argc;
@@ -280,7 +279,7 @@ static bool start_connecting(socket_handle handle, const struct addrinfo *addres
     return *error == EINPROGRESS;
 }
 
-static bool waits_in_vain(socket_handle handle, int64_t limit_ms)
+static bool times_out(socket_handle handle, int64_t limit_ms)
 {
     struct pollfd waiting = {-1, POLLOUT, 0};
 
@@ -290,7 +289,7 @@ static bool waits_in_vain(socket_handle handle, int64_t limit_ms)
 
 #endif
 
-/* 0 if an address accepts a connection, else the system's error. */
+/* Returns 0 if an address accepts a connection, otherwise the system's error. */
 static int connect_to(const struct addrinfo *address)
 {
     int error = 0;
@@ -300,7 +299,7 @@ static int connect_to(const struct addrinfo *address)
         return last_error();
     if (start_connecting(handle, address, &error)) {
         socklen_t size = sizeof error;
-        if (waits_in_vain(handle, CONNECT_LIMIT_MS))
+        if (times_out(handle, CONNECT_LIMIT_MS))
             error = SILENT_ERROR;
         else
             getsockopt(handle, SOL_SOCKET, SO_ERROR, (void *)&error, &size);
@@ -309,8 +308,8 @@ static int connect_to(const struct addrinfo *address)
     return error;
 }
 
-/* In English, whatever the language of the device. */
-static void connect_words(char *out, size_t size, int error)
+/* In English, whatever the device's language is. */
+static void connect_message(char *out, size_t size, int error)
 {
     if (error == REFUSED_ERROR)
         say(out, size, "connection refused");
@@ -326,7 +325,7 @@ static void connect_words(char *out, size_t size, int error)
         say(out, size, "error %d", error);
 }
 
-/* The content of a file, with a NUL behind it, to be freed; NULL, with errno, if it cannot be had. */
+/* Returns the content of a file with a NUL after it, to be freed; NULL, with errno, if it cannot be read. */
 static char *read_file(const char *path, size_t *length)
 {
     char *content = NULL;
@@ -354,7 +353,7 @@ static struct {
     int steps;
 } report;
 
-/* As a JSON string. Bytes that are not UTF-8 become '?'. */
+/* Prints a JSON string. Bytes that are not UTF-8 become '?'. */
 static void put_json(const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;
@@ -366,7 +365,7 @@ static void put_json(const char *text)
         int i = 1;
         while (i <= more && (at[i] & 0xC0) == 0x80)
             i++;
-        /* Overlong, a surrogate, or beyond the last character. */
+        /* Cut off, overlong, a surrogate, or above U+10FFFF. */
         if (more < 0 || i <= more || (*at == 0xE0 && at[1] < 0xA0) || (*at == 0xED && at[1] > 0x9F)
             || (*at == 0xF0 && at[1] < 0x90) || (*at == 0xF4 && at[1] > 0x8F)) {
             putchar('?');
@@ -438,9 +437,9 @@ static void step(const char *name, const char *result, int64_t start_ms, const c
     fflush(stdout);
 }
 
-static void not_reached(const char *name)
+static void not_checked(const char *name)
 {
-    step(name, "-", now_ms(), "not reached");
+    step(name, "-", now_ms(), "not checked");
 }
 
 static void report_ends(clopos_auth_status status, const clopos_auth_error *error, const char *service,
@@ -471,10 +470,10 @@ enum {
     REQUESTS_PER_MINUTE, USER_AGENT, ALLOW_PLAIN_HTTP, LOG_LEVEL, SETTINGS
 };
 
-/* Each setting is an option, and a variable: "ca-file" is --ca-file and CLOPOS_CA_FILE. */
+/* Each setting is an option and a variable: "ca-file" is --ca-file and CLOPOS_CA_FILE. */
 static struct setting {
     const char *name;
-    /* Of the option; NULL if it takes none. */
+    /* The option's argument; NULL if it has none. */
     const char *argument;
     const char *help;
     const char *value;
@@ -487,14 +486,14 @@ static struct setting {
     {"auth-path", "PATH", "the path of the sign-in (/open-api/v2/auth)", NULL},
     {"proxy", "PROXY", "environment (the default), none or http://HOST:PORT", NULL},
     {"roots", "ROOTS", "bundled (the default), system or none", NULL},
-    {"ca-file", "FILE", "a PEM file with certificates to trust, beside the roots", NULL},
+    {"ca-file", "FILE", "a PEM file with certificates to trust in addition to the roots", NULL},
     {"timeout-ms", "N", "for the whole sign-in (30000)", NULL},
     {"attempt-timeout-ms", "N", "for one attempt (10000)", NULL},
     {"max-attempts", "N", "attempts (1; of the library: 3)", NULL},
-    {"requests-per-minute", "N", "the most requests in a minute (12)", NULL},
+    {"requests-per-minute", "N", "the maximum number of requests in a minute (12)", NULL},
     {"user-agent", "TEXT", "the name of the till's program", NULL},
-    {"allow-plain-http", NULL, "send the secret in clear text to an http:// URL", NULL},
-    {"log-level", "LEVEL", "error, warn, info or debug: shows the library's log on stderr", NULL},
+    {"allow-plain-http", NULL, "send the secret unencrypted to an http:// URL", NULL},
+    {"log-level", "LEVEL", "error, warn, info or debug: print the library's log to stderr", NULL},
 };
 
 static const char *variable_of(const struct setting *setting)
@@ -516,16 +515,16 @@ static void help(void)
 {
     int i;
 
-    puts("clopos-doctor: says why this device cannot sign in to Clopos, and what to do about it.\n"
+    puts("clopos-doctor: finds out why this device cannot sign in to Clopos, and what to fix.\n"
          "\n"
          "    clopos-doctor [OPTION]...\n"
          "\n"
-         "It looks up the service, connects to it, and signs in once. Its last line is one sentence.\n"
-         "It shows no secret: the output can be sent around.\n"
+         "It resolves the service's name, connects to it, and signs in once. Its last line is one sentence.\n"
+         "The output contains no secret.\n"
          "\n"
          "The credentials come from the variables CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and\n"
-         "CLOPOS_INTEGRATOR_ID, or from a file. Other users of the device can see a command line: neither\n"
-         "they nor a proxy's password are taken from there.\n");
+         "CLOPOS_INTEGRATOR_ID, or from a file. They and a proxy's password are not accepted as options: other\n"
+         "users of the device can see a command line.\n");
     for (i = CREDENTIALS; i < SETTINGS; i++) {
         char option[64];
         say(option, sizeof option, "--%s%s%s", settings[i].name,
@@ -533,23 +532,23 @@ static void help(void)
             settings[i].argument != NULL ? settings[i].argument : "");
         printf("    %-26s %s\n", option, settings[i].help);
     }
-    puts("    --env-file FILE            takes variables from FILE: lines NAME=VALUE, taken literally\n"
-         "    --json                     writes one JSON object\n"
-         "    --version                  writes the versions of this program and of the library\n"
-         "    --help                     writes this\n"
+    puts("    --env-file FILE            read variables from FILE: lines NAME=VALUE, without quotes\n"
+         "    --json                     print one JSON object\n"
+         "    --version                  print the versions of this program and of the library\n"
+         "    --help                     print this text\n"
          "\n"
-         "Each of the first group may be a variable, too: --ca-file is CLOPOS_CA_FILE. An option wins over the\n"
-         "file, the file over the environment. A proxy with a password is set by CLOPOS_PROXY or HTTPS_PROXY.\n"
+         "Each of the first group is also a variable: --ca-file is CLOPOS_CA_FILE. Options take precedence over\n"
+         "the file, the file over the environment. A proxy with a password is set by CLOPOS_PROXY or HTTPS_PROXY.\n"
          "\n"
-         "The exit status is 0 if the sign-in worked and the clock is right, else the number of the library's\n"
+         "The exit status is 0 if the sign-in worked and the clock is right, otherwise the number of the library's\n"
          "status (clopos_auth.h):");
     for (i = 1; strcmp(clopos_auth_status_name(i), "UNKNOWN") != 0; i++)
         printf("%s%d %s", i == 1 ? "    " : i % 5 == 1 ? ",\n    " : ", ", i, clopos_auth_status_name(i));
-    puts("\nIt is 11 also if the sign-in worked although the clock is wrong, and 1 if an option is.");
+    puts("\nIt is 11 also if the sign-in worked although the clock is wrong, and 1 also if an option is wrong.");
 }
 
-/* Ends the program: it was called with something that it does not take. */
-static void misused(const char *problem, const char *what)
+/* Ends the program: an option is wrong. */
+static void usage_error(const char *problem, const char *what)
 {
     fprintf(stderr, "clopos-doctor: %s%s; see clopos-doctor --help\n", problem, what);
     exit(CLOPOS_AUTH_INVALID_ARGUMENT);
@@ -565,7 +564,8 @@ static struct setting *setting_of_option(const char *name)
     return NULL;
 }
 
-/* Of the file, and of the options. Neither is ever repeated with its value: it may be a secret. */
+/* Reads the options. Returns the file of --env-file, or NULL. No message contains a value, which may be a
+ * secret. */
 static const char *parse_options(int argc, char **argv)
 {
     const char *env_file = NULL;
@@ -580,20 +580,20 @@ static const char *parse_options(int argc, char **argv)
 
         if (strncmp(argv[i], "--", 2) != 0 || length >= sizeof name) {
             say(name, sizeof name, "%d", i);
-            misused("this is not an option: argument ", name);
+            usage_error("this is not an option: argument ", name);
         }
         say(name, sizeof name, "%.*s", (int)(length - 2), argv[i] + 2);
         setting = setting_of_option(name);
         if (setting != NULL && setting < settings + CREDENTIALS)
-            misused("other users of this device can see a command line; set the variable ",
+            usage_error("other users of this device can see a command line; set the variable ",
                     variable_of(setting));
         takes_value = setting != NULL ? setting->argument != NULL : strcmp(name, "env-file") == 0;
         if (takes_value && equals == NULL && ++i == argc)
-            misused("a value is missing behind --", name);
+            usage_error("a value is missing after --", name);
         if (!takes_value && equals != NULL)
-            misused("no option with a value is --", name);
+            usage_error("this option has no value: --", name);
         if (setting == &settings[PROXY] && strchr(equals != NULL ? equals : argv[i], '@') != NULL)
-            misused("other users of this device can see a command line; set the variable ",
+            usage_error("other users of this device can see a command line; set the variable ",
                     variable_of(setting));
         if (setting != NULL)
             setting->value = !takes_value ? "1" : equals != NULL ? equals + 1 : argv[i];
@@ -608,13 +608,13 @@ static const char *parse_options(int argc, char **argv)
             help();
             exit(0);
         } else
-            misused("unknown option --", name);
+            usage_error("unknown option --", name);
     }
     return env_file;
 }
 
-/* Lines NAME=VALUE, as docker's --env-file has them: of two lines with one name, the last one counts. False,
- * with what is wrong. */
+/* Reads lines NAME=VALUE, as docker's --env-file does: of two lines with one name, the last one counts. Returns
+ * false, with a message in `problem`, if the file cannot be read. */
 static bool read_env_file(const char *path, char *problem, size_t size)
 {
     size_t length = 0;
@@ -656,34 +656,34 @@ static bool read_env_file(const char *path, char *problem, size_t size)
     return true;
 }
 
-/* What this program has heard from the library's log. */
+/* The library's log. */
 static struct {
     int32_t shown_level;
     bool client_is_made;
-    /* Lines about the settings: those that come while a client is made. */
+    /* The warnings about the settings: those that are logged while the client is made. */
     char warnings[CREDENTIALS][256];
     int warning_count;
-} heard;
+} library_log;
 
 static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
 {
     (void)user;
-    if (!heard.client_is_made && level <= CLOPOS_AUTH_LOG_WARN && heard.warning_count < CREDENTIALS)
-        say(heard.warnings[heard.warning_count++], sizeof heard.warnings[0], "%s", line);
-    if (level <= heard.shown_level)
+    if (!library_log.client_is_made && level <= CLOPOS_AUTH_LOG_WARN && library_log.warning_count < CREDENTIALS)
+        say(library_log.warnings[library_log.warning_count++], sizeof library_log.warnings[0], "%s", line);
+    if (level <= library_log.shown_level)
         fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
 }
 
-/* The number of one of the words, which are separated by blanks; -1 if it is none of them. */
-static int32_t word_number(const char *words, const char *word)
+/* Returns the number of a word in a list that is separated by blanks; -1 if it is not there. */
+static int32_t word_number(const char *list, const char *word)
 {
     int32_t number;
 
-    for (number = 0; *words != '\0'; number++) {
-        size_t length = strcspn(words, " ");
-        if (strlen(word) == length && strncmp(words, word, length) == 0)
+    for (number = 0; *list != '\0'; number++) {
+        size_t length = strcspn(list, " ");
+        if (strlen(word) == length && strncmp(list, word, length) == 0)
             return number;
-        words += length + strspn(words + length, " ");
+        list += length + strspn(list + length, " ");
     }
     return -1;
 }
@@ -704,7 +704,7 @@ static clopos_auth_status set_ca_file(clopos_auth_config *config, const char *pa
     return status;
 }
 
-/* Applies one setting. Writes to `problem` what is wrong, unless `*error` says so. */
+/* Applies one setting. On failure the message is in `problem` or `*error`. */
 static clopos_auth_status apply(clopos_auth_config *config, int which, const char *value, char *problem,
                                 size_t size, clopos_auth_error **error)
 {
@@ -753,11 +753,11 @@ static clopos_auth_status apply(clopos_auth_config *config, int which, const cha
     case ALLOW_PLAIN_HTTP:
         return clopos_auth_config_set_allow_plain_http(config, (int32_t)number, error);
     case LOG_LEVEL:
-        heard.shown_level = word_number("off error warn info debug", value);
-        if (heard.shown_level >= 0)
+        library_log.shown_level = word_number("off error warn info debug", value);
+        if (library_log.shown_level >= 0)
             return clopos_auth_config_set_log(config,
-                                              heard.shown_level > CLOPOS_AUTH_LOG_WARN
-                                                  ? heard.shown_level
+                                              library_log.shown_level > CLOPOS_AUTH_LOG_WARN
+                                                  ? library_log.shown_level
                                                   : CLOPOS_AUTH_LOG_WARN,
                                               log_line, NULL, error);
         say(problem, size, "the log level is neither error nor warn nor info nor debug");
@@ -767,7 +767,7 @@ static clopos_auth_status apply(clopos_auth_config *config, int which, const cha
     }
 }
 
-/* A client for the settings of this device, to be freed; NULL, and what is wrong with them. */
+/* Returns a client with the settings of this device, to be freed, or NULL with a message in `problem`. */
 static clopos_auth_client *new_client(const char *env_file, char *problem, size_t size,
                                       clopos_auth_status *status, clopos_auth_error **error)
 {
@@ -797,7 +797,7 @@ static clopos_auth_client *new_client(const char *env_file, char *problem, size_
         say(problem, size, "not set: %s", missing);
         return NULL;
     }
-    /* One answer is what is wanted here, not the best that can be had. */
+    /* One attempt only: the first failure is the diagnosis. */
     if (settings[MAX_ATTEMPTS].value == NULL)
         settings[MAX_ATTEMPTS].value = "1";
     if (settings[LOG_LEVEL].value == NULL)
@@ -811,26 +811,26 @@ static clopos_auth_client *new_client(const char *env_file, char *problem, size_
         *status = clopos_auth_client_new(settings[CLIENT_ID].value, settings[CLIENT_SECRET].value,
                                          settings[BRAND].value, settings[INTEGRATOR_ID].value, config,
                                          &client, error);
-    heard.client_is_made = true;
+    library_log.client_is_made = true;
     clopos_auth_config_free(config);
     if (*status != CLOPOS_AUTH_OK && *problem == '\0')
         say(problem, size, "%s", *error != NULL ? (*error)->message : "out of memory");
     return client;
 }
 
-/* ---- places ---- */
+/* ---- endpoints ---- */
 
 /* Something to connect to. */
-typedef struct place {
+typedef struct endpoint {
     char host[MAX_URL_BYTES + 1];
     char port[8];
     bool secure;
-} place;
+} endpoint;
 
-/* Of a URL that the library has accepted. A user name and a password are left out. */
-static place place_of_url(const char *url)
+/* The endpoint of a URL that the library has accepted, without user name and password. */
+static endpoint endpoint_of_url(const char *url)
 {
-    place result = {"", "80", false};
+    endpoint result = {"", "80", false};
     const char *begin = strstr(url, "://");
     const char *end, *at, *colon;
 
@@ -899,7 +899,7 @@ static bool is_inside(const struct addrinfo *address)
     return false;
 }
 
-/* Whether a host is a name of the public DNS: neither an address nor a name that only one network knows. */
+/* Whether a host is a name in the public DNS: neither an address nor a name of a private network. */
 static bool is_public_name(const char *host)
 {
     static const char *const private_ends[] = {".localhost", ".local", ".internal", ".home.arpa", ".lan",
@@ -915,20 +915,20 @@ static bool is_public_name(const char *host)
     return true;
 }
 
-/* What a look-up came to. */
+/* The result of name resolution. */
 typedef enum look_up { FOUND, NO_SUCH_NAME, NO_NAME_SERVER, NOT_FOUND } look_up;
 
-/* What was found out about a place. */
+/* What was found out about an endpoint. */
 typedef struct probe {
     look_up look_up;
     int64_t look_up_ms;
-    /* 0 if an address accepted a connection, else the system's error of the first one. */
+    /* 0 if an address accepted a connection, otherwise the system's error of the first one. */
     int error;
     /* The first address that did not accept a connection. */
     char failed[MAX_ADDRESS_BYTES];
-    /* The first address that did not answer at all: waiting for it costs time. */
+    /* The first address that did not respond until the limit. */
     char silent[MAX_ADDRESS_BYTES];
-    /* The first address of a public name that is not a public one. */
+    /* The first address that is private, although the name is public. */
     char inside[MAX_ADDRESS_BYTES];
 } probe;
 
@@ -939,8 +939,8 @@ static void numeric(const struct addrinfo *address, char *text, size_t size)
         say(text, size, "?");
 }
 
-/* Looks a place up. The list is to be freed with freeaddrinfo(). */
-static struct addrinfo *look_up_place(const place *target, probe *found)
+/* Resolves the name of an endpoint. The list is to be freed with freeaddrinfo(). */
+static struct addrinfo *resolve_endpoint(const endpoint *target, probe *found)
 {
     char text[MAX_ADDRESS_BYTES], line[1024] = "";
     struct addrinfo hints, *list = NULL;
@@ -954,7 +954,7 @@ static struct addrinfo *look_up_place(const place *target, probe *found)
     found->look_up_ms = now_ms() - start;
     if (failed != 0) {
         found->look_up = failed == EAI_AGAIN ? NO_NAME_SERVER : NOT_FOUND;
-#ifndef _WIN32 /* which says the same where there is no network */
+#ifndef _WIN32 /* which returns the same error without a network */
         if (failed == EAI_NONAME)
             found->look_up = NO_SUCH_NAME;
 #endif
@@ -978,8 +978,8 @@ static struct addrinfo *look_up_place(const place *target, probe *found)
     return list;
 }
 
-/* Looks a place up and connects to each of its addresses. */
-static probe examine_place(const place *target)
+/* Resolves the name of an endpoint and connects to each of its addresses. */
+static probe check_endpoint(const endpoint *target)
 {
     char text[MAX_ADDRESS_BYTES], why[64];
     probe found;
@@ -988,9 +988,9 @@ static probe examine_place(const place *target)
     bool reached = false;
 
     memset(&found, 0, sizeof found);
-    list = look_up_place(target, &found);
+    list = resolve_endpoint(target, &found);
     if (list == NULL)
-        not_reached("connect");
+        not_checked("connect");
     for (address = list; address != NULL; address = address->ai_next) {
         int64_t start = now_ms();
         int error = connect_to(address);
@@ -999,7 +999,7 @@ static probe examine_place(const place *target)
             reached = true;
             step("connect", "ok", start, "%s port %s", text, target->port);
         } else {
-            connect_words(why, sizeof why, error);
+            connect_message(why, sizeof why, error);
             step("connect", "failed", start, "%s port %s: %s", text, target->port, why);
             if (*found.failed == '\0') {
                 strcpy(found.failed, text);
@@ -1019,9 +1019,9 @@ static probe examine_place(const place *target)
 /* ---- the route ---- */
 
 typedef struct route {
-    /* EITHER: a list of exceptions decides, which only the library reads. */
+    /* EITHER: NO_PROXY is set, which only the library evaluates. */
     enum { DIRECT, PROXIED, EITHER } way;
-    place service, proxy;
+    endpoint service, proxy;
     probe to_service, to_proxy;
     int64_t sign_in_ms;
 } route;
@@ -1039,7 +1039,7 @@ static const char *first_set(const char *const *names, const char **name)
 }
 
 /* Finds out which proxy the library uses, if any, and whether that and the service can be reached. */
-static void examine_route(route *found)
+static void check_route(route *found)
 {
     static const char *const secure_names[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
                                                NULL};
@@ -1067,21 +1067,21 @@ static void examine_route(route *found)
         step("proxy", "wrong", now_ms(), "%s does not name an http:// proxy", source);
     } else {
         found->way = except != NULL ? EITHER : PROXIED;
-        found->proxy = place_of_url(url);
+        found->proxy = endpoint_of_url(url);
         step("proxy", "ok", now_ms(), "%s names %s port %s%s%s", source, found->proxy.host,
              found->proxy.port, except != NULL ? "; hosts may be excepted by " : "",
              except != NULL ? except : "");
     }
     if (*found->proxy.host != '\0')
-        found->to_proxy = examine_place(&found->proxy);
+        found->to_proxy = check_endpoint(&found->proxy);
     if (found->way != PROXIED)
-        found->to_service = examine_place(&found->service);
+        found->to_service = check_endpoint(&found->service);
 }
 
 /* ---- the sign-in ---- */
 
-/* Says of TLS only what an answer proves. */
-static void tls(int64_t start, const place *service)
+/* After a response, which proves that TLS works. */
+static void tls(int64_t start, const endpoint *service)
 {
     static const char *const names[] = {"the bundled roots", "the system's roots", "no roots"};
     const char *roots = settings[ROOTS].value != NULL ? settings[ROOTS].value : "bundled";
@@ -1095,7 +1095,7 @@ static void tls(int64_t start, const place *service)
         step("tls", "-", start, "not used: the URL is http://");
 }
 
-/* The steps after a sign-in that worked, and the sentence. */
+/* Prints the steps of a sign-in that worked. Returns the exit status, and the sentence in `sentence`. */
 static int signed_in(int64_t start, const route *way, const clopos_auth_token *token, char *sentence,
                      size_t size)
 {
@@ -1131,37 +1131,37 @@ static int signed_in(int64_t start, const route *way, const clopos_auth_token *t
     return CLOPOS_AUTH_OK;
 }
 
-/* The steps after a sign-in that failed. */
-static void not_signed_in(int64_t start, const place *service, clopos_auth_status status,
+/* Prints the steps of a sign-in that failed. */
+static void not_signed_in(int64_t start, const endpoint *service, clopos_auth_status status,
                           const clopos_auth_error *error)
 {
     const char *name = clopos_auth_status_name(status);
-    const char *words = error != NULL ? error->message : "out of memory";
-    bool answered = error != NULL && error->http_status != 0 && status != CLOPOS_AUTH_PROXY;
+    const char *message = error != NULL ? error->message : "out of memory";
+    bool responded = error != NULL && error->http_status != 0 && status != CLOPOS_AUTH_PROXY;
 
     if (status == CLOPOS_AUTH_TLS) {
-        step("tls", "failed", start, "%s: %s", name, words);
-        not_reached("clock");
-        not_reached("sign-in");
+        step("tls", "failed", start, "%s: %s", name, message);
+        not_checked("clock");
+        not_checked("sign-in");
     } else if (status == CLOPOS_AUTH_CLOCK) {
         step("tls", "-", start, "not verified: the certificate is not valid at this device's date");
-        step("clock", "failed", now_ms(), "%s: %s", name, words);
-        not_reached("sign-in");
-    } else if (answered) {
+        step("clock", "failed", now_ms(), "%s: %s", name, message);
+        not_checked("sign-in");
+    } else if (responded) {
         tls(start, service);
         if (service->secure)
             step("clock", "ok", now_ms(), "the certificate is valid at this device's date");
         else
-            step("clock", "-", now_ms(), "not known: there is no certificate");
-        step("sign-in", "failed", start, "%s: %s", name, words);
+            step("clock", "-", now_ms(), "not checked: the URL is http://");
+        step("sign-in", "failed", start, "%s: %s", name, message);
     } else {
-        not_reached("tls");
-        not_reached("clock");
-        step("sign-in", "failed", start, "%s: %s", name, words);
+        not_checked("tls");
+        not_checked("clock");
+        step("sign-in", "failed", start, "%s: %s", name, message);
     }
 }
 
-/* What the library knows after the sign-in, as a health page of the till would show it. */
+/* Prints the state of the client after the sign-in. */
 static void state_after(const clopos_auth_client *client)
 {
     clopos_auth_state *state = NULL;
@@ -1186,7 +1186,7 @@ static void state_after(const clopos_auth_client *client)
 
 /* ---- the sentence ---- */
 
-static void why_no_name(char *out, size_t size, const place *service, const probe *found)
+static void why_no_name(char *out, size_t size, const endpoint *service, const probe *found)
 {
     switch (found->look_up) {
     case NO_NAME_SERVER:
@@ -1207,7 +1207,7 @@ static void why_no_name(char *out, size_t size, const place *service, const prob
     }
 }
 
-static void why_no_connection(char *out, size_t size, const place *service, const probe *found)
+static void why_no_connection(char *out, size_t size, const endpoint *service, const probe *found)
 {
     if (found->error == REFUSED_ERROR)
         say(out, size, "check the port in the base URL, and the firewall: %s refuses connections to port %s",
@@ -1223,29 +1223,29 @@ static void why_no_connection(char *out, size_t size, const place *service, cons
             "on the way", service->host, service->port);
 }
 
-static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_status, const char *words)
+static void why_no_proxy(char *out, size_t size, const route *way, int32_t http_status, const char *message)
 {
     switch (http_status) {
     case 401:
     case 407:
-        if (strstr(words, "only Basic") != NULL)
+        if (strstr(message, "only Basic") != NULL)
             say(out, size, "ask the proxy's administrator to let this device pass without a login, or "
-                "with the scheme Basic (%s)", words);
+                "with the scheme Basic (%s)", message);
         else
-            say(out, size, "put the proxy's right user name and password into its URL (%s)", words);
+            say(out, size, "put the proxy's right user name and password into its URL (%s)", message);
         break;
     case 403:
         say(out, size, "ask the proxy's administrator to allow CONNECT to %s port %s (%s)", way->service.host,
-            way->service.port, words);
+            way->service.port, message);
         break;
     case 429:
-        say(out, size, "wait, and ask the proxy's administrator to allow more requests (%s)", words);
+        say(out, size, "wait, and ask the proxy's administrator to allow more requests (%s)", message);
         break;
     case 0:
-        say(out, size, "correct the proxy's URL, or check that the proxy runs (%s)", words);
+        say(out, size, "correct the proxy's URL, or check that the proxy runs (%s)", message);
         break;
     default:
-        say(out, size, "check that the proxy reaches the internet (%s)", words);
+        say(out, size, "check that the proxy reaches the internet (%s)", message);
     }
 }
 
@@ -1273,20 +1273,21 @@ static void why_refused(char *out, size_t size, int32_t reason)
     }
 }
 
-static void why_no_answer_of_the_service(char *out, size_t size, const place *service, int32_t http_status,
-                                         const char *words)
+static void why_unexpected_response(char *out, size_t size, const endpoint *service, int32_t http_status,
+                                    const char *message)
 {
     if (http_status == 511)
         say(out, size, "sign in to this network first: open any web site and follow its login page (%s)",
-            words);
+            message);
     else if (http_status >= 300 && http_status < 400)
         say(out, size, "correct the base URL, or sign in to this network's login page: %s leads elsewhere "
-            "(%s)", service->host, words);
+            "(%s)", service->host, message);
     else if (http_status == 404 || http_status == 405 || http_status == 410)
-        say(out, size, "correct the base URL or the path of the sign-in: there is no such service at %s (%s)", service->host, words);
+        say(out, size, "correct the base URL or the path of the sign-in: there is no such service at %s (%s)",
+            service->host, message);
     else
         say(out, size, "find out what answers in the place of %s: a login page of this network (open any web "
-            "site and look), a gateway or a firewall (%s)", service->host, words);
+            "site and look), a gateway or a firewall (%s)", service->host, message);
 }
 
 static void why_no_time(char *out, size_t size, const route *way)
@@ -1304,12 +1305,12 @@ static void why_no_time(char *out, size_t size, const route *way)
             "in time (if others reach it, the service is slow)", way->service.host, way->service.port);
 }
 
-/* What has to be done. */
-static void remedy(char *out, size_t size, const route *way, clopos_auth_status status,
+/* Writes what to fix. */
+static void what_to_fix(char *out, size_t size, const route *way, clopos_auth_status status,
                    const clopos_auth_error *error)
 {
     const char *host = way->service.host;
-    const char *words = error != NULL ? error->message : "out of memory";
+    const char *message = error != NULL ? error->message : "out of memory";
     int32_t http_status = error != NULL ? error->http_status : 0;
     int32_t reason = error != NULL ? error->reason : CLOPOS_AUTH_REASON_UNKNOWN;
     int64_t wait_ms = error != NULL && error->retry_after_ms > 0 ? error->retry_after_ms : 0;
@@ -1331,19 +1332,19 @@ static void remedy(char *out, size_t size, const route *way, clopos_auth_status 
         break;
     case CLOPOS_AUTH_TLS:
         say(out, size, "connect to %s directly, or add the CA certificate of the proxy in between: the server "
-            "could not be verified (%s)", host, words);
+            "could not be verified (%s)", host, message);
         break;
     case CLOPOS_AUTH_CLOCK:
         say(out, size, "set this device's date and time; if they are right, have the certificate of %s renewed "
-            "(%s)", host, words);
+            "(%s)", host, message);
         break;
     case CLOPOS_AUTH_PROXY:
-        why_no_proxy(out, size, way, http_status, words);
+        why_no_proxy(out, size, way, http_status, message);
         break;
     case CLOPOS_AUTH_REJECTED:
-        if (heard.warning_count > 0 && reason != CLOPOS_AUTH_REASON_ENVIRONMENT
+        if (library_log.warning_count > 0 && reason != CLOPOS_AUTH_REASON_ENVIRONMENT
             && reason != CLOPOS_AUTH_REASON_DISABLED)
-            say(out, size, "correct the credentials (%s)", heard.warnings[0]);
+            say(out, size, "correct the credentials (%s)", library_log.warnings[0]);
         else
             why_refused(out, size, reason);
         break;
@@ -1357,13 +1358,13 @@ static void remedy(char *out, size_t size, const route *way, clopos_auth_status 
             http_status == 504 ? "did not answer its own gateway in time" : "fails", http_status);
         break;
     case CLOPOS_AUTH_PROTOCOL:
-        why_no_answer_of_the_service(out, size, &way->service, http_status, words);
+        why_unexpected_response(out, size, &way->service, http_status, message);
         break;
     case CLOPOS_AUTH_TIMEOUT:
         why_no_time(out, size, way);
         break;
     default:
-        say(out, size, "report this (%s: %s)", clopos_auth_status_name(status), words);
+        say(out, size, "report this (%s: %s)", clopos_auth_status_name(status), message);
     }
 }
 
@@ -1391,12 +1392,12 @@ int main(int argc, char **argv)
     } else {
         say(service, sizeof service, "%s",
             settings[BASE_URL].value != NULL ? settings[BASE_URL].value : DEFAULT_BASE_URL);
-        step("settings", heard.warning_count > 0 ? "wrong" : "ok", start, "the service is %s%s%s", service,
-             heard.warning_count > 0 ? "; " : "", heard.warnings[0]);
-        for (i = 1; i < heard.warning_count; i++)
-            step("settings", "wrong", start, "%s", heard.warnings[i]);
-        way.service = place_of_url(service);
-        examine_route(&way);
+        step("settings", library_log.warning_count > 0 ? "wrong" : "ok", start, "the service is %s%s%s", service,
+             library_log.warning_count > 0 ? "; " : "", library_log.warnings[0]);
+        for (i = 1; i < library_log.warning_count; i++)
+            step("settings", "wrong", start, "%s", library_log.warnings[i]);
+        way.service = endpoint_of_url(service);
+        check_route(&way);
         start = now_ms();
         status = clopos_auth_authenticate(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, &error);
         way.sign_in_ms = now_ms() - start;
@@ -1404,7 +1405,7 @@ int main(int argc, char **argv)
             exit_status = signed_in(start, &way, token, line, sizeof line);
         } else {
             not_signed_in(start, &way.service, status, error);
-            remedy(problem, sizeof problem, &way, status, error);
+            what_to_fix(problem, sizeof problem, &way, status, error);
             say(line, sizeof line, "To fix: %s.", problem);
             exit_status = (int)status;
         }

@@ -1,4 +1,4 @@
-/* What the examples share: a client with the credentials and settings that the environment names.
+/* What the examples share: a client with the credentials and settings in the environment.
  *
  * CLOPOS_CLIENT_ID, CLOPOS_CLIENT_SECRET, CLOPOS_BRAND and CLOPOS_INTEGRATOR_ID are the credentials. For
  * the sandbox: CLOPOS_BASE_URL is its URL, CLOPOS_CA_FILE its CA in PEM, the only one trusted.
@@ -7,27 +7,13 @@
 #ifndef EXAMPLES_ENVIRONMENT_H
 #define EXAMPLES_ENVIRONMENT_H
 
+#include "messages.h"
+
 #include <clopos_auth.h>
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* The library calls this from any thread, several at once: one fprintf() is one whole line. */
-static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
-{
-    (void)user;
-    fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
-}
-
-/* Says why a call failed. Frees the error, which is NULL if memory ran out. */
-static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
-{
-    fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
-            error != NULL ? error->message : "no details available (out of memory)");
-    clopos_auth_error_free(error);
-}
 
 /* Returns the file's content (free it), or NULL after printing an error. */
 static char *read_file(const char *path, size_t *length)
@@ -50,7 +36,7 @@ static char *read_file(const char *path, size_t *length)
     return content;
 }
 
-/* Trusts the CAs in this file and no others. */
+/* Makes the CAs in this file the only ones trusted. */
 static bool trust_only(clopos_auth_config *config, const char *ca_file)
 {
     clopos_auth_error *error = NULL;
@@ -88,7 +74,7 @@ static bool configure(clopos_auth_config *config, clopos_auth_change_fn on_chang
     return ca_file == NULL || trust_only(config, ca_file);
 }
 
-/* A client, to be freed; NULL, with a message, if there can be none. `on_change` may be NULL. */
+/* Returns a client, to be freed, or NULL after printing an error. `on_change` may be NULL. */
 static clopos_auth_client *new_client(clopos_auth_change_fn on_change, void *user)
 {
     clopos_auth_client *client = NULL;
@@ -98,7 +84,7 @@ static clopos_auth_client *new_client(clopos_auth_change_fn on_change, void *use
     if (config == NULL) {
         fputs("configuration: out of memory\n", stderr);
     } else if (configure(config, on_change, user)) {
-        /* A variable that is not set is NULL: the library names it in its error. */
+        /* A variable that is not set is NULL: the library refuses it, and names it in its error. */
         clopos_auth_status status = clopos_auth_client_new(
             getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
             getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);

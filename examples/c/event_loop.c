@@ -1,11 +1,10 @@
-/* A till's event loop that never waits for a token: poll(), and a pipe that the library's change function
- * writes to.
+/* A till's event loop that never waits for a token: it uses poll(), and a pipe to which the change function
+ * writes.
  *
  *     cc -std=c99 event_loop.c -lclopos_auth -o event_loop
  *
- * It runs until its standard input ends (Ctrl-D). It prints what changes: no token yet, a token, another
- * one after a refresh, a failing service, its recovery; and at the end the longest time that it was away
- * from poll().
+ * It runs until its standard input ends (Ctrl-D). It prints changes: no token yet, a token, a new one after a
+ * refresh, a failing service, its recovery; and at the end the longest time that it was away from poll().
  *
  * The environment has the credentials: see environment.h.
  */
@@ -20,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Called by the library, from any thread: wakes the loop. A full pipe does so as well. */
+/* Called by the library on any thread: wakes the loop. (If the pipe is full, the loop wakes as well.) */
 static void CLOPOS_AUTH_CALL on_change(int32_t status, void *user)
 {
     const int *writing_end = user;
@@ -58,7 +57,7 @@ static int milliseconds_until(int64_t due_us)
     return left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
 }
 
-/* Until standard input ends. Another program polls its sockets and devices here as well. */
+/* Runs until standard input ends. A real program polls its sockets and devices here as well. */
 static bool run(struct till *till, int changes)
 {
     struct pollfd waiting[2] = {{STDIN_FILENO, POLLIN, 0}, {-1, POLLIN, 0}};
@@ -101,7 +100,7 @@ int main(void)
         done = run(&till, ends[0]);
         print_longest(&till);
     }
-    /* Afterwards on_change() is never called again, and the pipe may be closed. */
+    /* Afterwards on_change() is not called again, and the pipe may be closed. */
     clopos_auth_client_free(till.client);
     close(ends[0]);
     close(ends[1]);

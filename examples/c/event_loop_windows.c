@@ -1,10 +1,10 @@
-/* The same as event_loop.c for Windows: a message loop, to which the library's change function posts a
- * message. A program with windows of its own posts to one of them; the window here only gets messages.
+/* Like event_loop.c, for Windows: a message loop, to which the change function posts a message. A program with
+ * windows of its own posts to one of them; the window here only receives messages.
  *
  *     x86_64-w64-mingw32-gcc event_loop_windows.c libclopos_auth.dll.a -o event_loop_windows.exe
  *     event_loop_windows SECONDS
  *
- * It prints what changes, and after SECONDS the longest time that it was away from GetMessage().
+ * It prints changes, and after SECONDS the longest time that it was away from GetMessage().
  *
  * The environment has the credentials: see environment.h.
  */
@@ -22,7 +22,7 @@ enum {
 
 static struct till till;
 
-/* Called by the library, from any thread. PostMessage() does not wait for the window's thread. */
+/* Called by the library on any thread. PostMessage() does not wait for the window's thread. */
 static void CLOPOS_AUTH_CALL on_change(int32_t status, void *user)
 {
     PostMessageW((HWND)user, WM_TOKEN_CHANGED, (WPARAM)status, 0);
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
         status = run();
         print_longest(&till);
     }
-    /* Afterwards on_change() is never called again, and the window may be destroyed. */
+    /* Afterwards on_change() is not called again, and the window may be destroyed. */
     clopos_auth_client_free(till.client);
     return status;
 }

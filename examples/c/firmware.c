@@ -1,5 +1,5 @@
-/* Signs in from a device's main loop: never blocks it, and uses no heap of its own. The token is
- * copied into a static buffer, and the library is part of the program:
+/* Signs in from a device's main loop, without blocking it and without a heap of its own. The token is copied
+ * into a static buffer, and the static library is linked:
  *
  *     cc -std=c99 firmware.c libclopos_auth.a -lpthread -lm -ldl -o firmware
  *
@@ -7,6 +7,8 @@
  */
 
 #define _POSIX_C_SOURCE 200809L
+
+#include "messages.h"
 
 #include <clopos_auth.h>
 
@@ -20,28 +22,15 @@
 
 enum {
     TICK_MS = 20,
-    PATIENCE_TICKS = 60 * 1000 / TICK_MS
+    MAX_TICKS = 60 * 1000 / TICK_MS
 };
 
 static char token[CLOPOS_AUTH_TOKEN_MAX + 1];
 static char ca_pem[64 * 1024];
-static char screen[512]; /* stdout's buffer: without one of ours, it would take one from the heap */
+static char stdout_buffer[512]; /* otherwise stdio allocates one */
 
-static void CLOPOS_AUTH_CALL log_line(int32_t level, const char *line, void *user)
-{
-    (void)user;
-    fprintf(stderr, "clopos[%" PRId32 "] %s\n", level, line);
-}
-
-static void report(const char *what, clopos_auth_status status, clopos_auth_error *error)
-{
-    fprintf(stderr, "%s: %s: %s\n", what, clopos_auth_status_name(status),
-            error != NULL ? error->message : "no details available (out of memory)");
-    clopos_auth_error_free(error);
-}
-
-/* The file's content in `ca_pem`, and its length; -1, with a message, if it cannot be had. A real
- * device has its CA, if it needs one, as a constant. */
+/* Reads a file into `ca_pem`. Returns its length, or -1 after printing an error. A real device has its CA, if
+ * it needs one, as a constant. */
 static ssize_t read_ca(const char *path)
 {
     ssize_t length = -1;
@@ -106,16 +95,16 @@ static void tick(void)
     nanosleep(&one_tick, NULL);
 }
 
-/* The main loop: polls until there is a token, the time is over, or an error is not retryable. */
+/* The main loop: polls until there is a token, the time is over, or an error is not retryable. WOULD_WAIT is
+ * retryable: a sign-in is running. The library logs other errors. */
 static bool sign_in(clopos_auth_client *client)
 {
     int ticks;
 
-    for (ticks = 0; ticks < PATIENCE_TICKS; ticks++) {
+    for (ticks = 0; ticks < MAX_TICKS; ticks++) {
         clopos_auth_error *error = NULL;
         size_t needed = 0;
         int64_t expires_at = 0;
-        bool may_come;
         clopos_auth_status status =
             clopos_auth_copy_token(client, 0, token, sizeof token, &needed, &expires_at, &error);
 
@@ -124,9 +113,7 @@ static bool sign_in(clopos_auth_client *client)
                    expires_at, ticks * TICK_MS);
             return true;
         }
-        /* Transient errors are logged; WOULD_WAIT is not an error. */
-        may_come = error != NULL && error->retryable;
-        if (!may_come) {
+        if (error == NULL || !error->retryable) {
             report("sign in", status, error);
             return false;
         }
@@ -137,7 +124,7 @@ static bool sign_in(clopos_auth_client *client)
     return false;
 }
 
-/* A plain memset() that nobody reads the result of may be optimised away. */
+/* The compiler may remove a memset() whose result is not read. */
 static void wipe(char *secret, size_t size)
 {
     volatile char *byte = secret;
@@ -151,7 +138,7 @@ int main(void)
     clopos_auth_client *client;
     bool done = false;
 
-    setvbuf(stdout, screen, _IOLBF, sizeof screen);
+    setvbuf(stdout, stdout_buffer, _IOLBF, sizeof stdout_buffer);
     client = new_client();
     if (client != NULL)
         done = sign_in(client);

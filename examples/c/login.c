@@ -1,4 +1,4 @@
-/* Signs in to Clopos, shows the token, and asks for the venues with it.
+/* Signs in to Clopos, shows the token, and requests the venues with it.
  *
  *     cc -std=c99 login.c -lclopos_auth -lcurl -o login
  *
@@ -19,7 +19,7 @@
 
 #define SERVICE_URL "https://integrations.clopos.com"
 
-/* The current token, to be freed; NULL, with a message, if there is none. */
+/* Returns the current token, to be freed, or NULL after printing an error. */
 static clopos_auth_token *get_token(clopos_auth_client *client)
 {
     clopos_auth_token *token = NULL;
@@ -32,8 +32,8 @@ static clopos_auth_token *get_token(clopos_auth_client *client)
     return token;
 }
 
-/* Shows a token on the screen, which is what this example is for. Never print a token in production: it
- * gives access until it expires. */
+/* Prints a token, which is the purpose of this example. Never print a token in production: it gives access
+ * until it expires. */
 static bool show_token(clopos_auth_client *client)
 {
     clopos_auth_token *token = get_token(client);
@@ -53,42 +53,42 @@ static bool show_token(clopos_auth_client *client)
     return true;
 }
 
-/* Where the body of an answer goes: to stdout if it is good, else here, as far as it fits. */
-struct answer {
+/* A response. The body of one with status 200 goes to stdout, another one here, as far as it fits. */
+struct response {
     CURL *curl;
     long http_status;
-    char refusal[1024]; /* with a NUL */
+    char refusal[1024]; /* NUL-terminated */
     size_t length;
 };
 
 static size_t receive(char *data, size_t size, size_t count, void *to)
 {
-    struct answer *answer = to;
+    struct response *response = to;
     size_t bytes = size * count;
-    size_t room = sizeof answer->refusal - 1 - answer->length;
+    size_t room = sizeof response->refusal - 1 - response->length;
 
-    curl_easy_getinfo(answer->curl, CURLINFO_RESPONSE_CODE, &answer->http_status);
-    if (answer->http_status == 200)
+    curl_easy_getinfo(response->curl, CURLINFO_RESPONSE_CODE, &response->http_status);
+    if (response->http_status == 200)
         return fwrite(data, 1, bytes, stdout);
     if (room > bytes)
         room = bytes;
-    memcpy(answer->refusal + answer->length, data, room);
-    answer->length += room;
+    memcpy(response->refusal + response->length, data, room);
+    response->length += room;
     return bytes;
 }
 
-/* Whether this is one of the two refusals that a new token helps against. */
-static bool refuses_token(const struct answer *answer)
+/* Whether the service refused the token: only then can a new one help. */
+static bool refuses_token(const struct response *response)
 {
-    return answer->http_status == 401 && (strstr(answer->refusal, "Invalid token") != NULL ||
-                                          strstr(answer->refusal, "Token expired") != NULL);
+    return response->http_status == 401 && (strstr(response->refusal, "Invalid token") != NULL ||
+                                            strstr(response->refusal, "Token expired") != NULL);
 }
 
-/* GET url with the token in the header x-token. The answer's status is 0, with a message, if there was
- * none. */
-static struct answer get(const char *url, const char *token)
+/* Sends GET url with the token in the header x-token. Without a response the HTTP status is 0, and an error
+ * has been printed. */
+static struct response get(const char *url, const char *token)
 {
-    struct answer answer = {NULL, 0, "", 0};
+    struct response response = {NULL, 0, "", 0};
     static const char name[] = "x-token: ";
     const char *ca_file = getenv("CLOPOS_CA_FILE");
     char problem[CURL_ERROR_SIZE] = "";
@@ -97,7 +97,7 @@ static struct answer get(const char *url, const char *token)
     CURL *curl = curl_easy_init();
     char *header = malloc(sizeof name + strlen(token));
 
-    answer.curl = curl;
+    response.curl = curl;
     if (header != NULL) {
         strcpy(header, name);
         strcat(header, token);
@@ -109,39 +109,38 @@ static struct answer get(const char *url, const char *token)
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 30000L);
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L); /* it would take the token along */
+        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L); /* a redirect would get the token */
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &response);
         if (ca_file != NULL)
             curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file);
         result = curl_easy_perform(curl);
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.http_status);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response.http_status);
     }
-    if (result == CURLE_OK && answer.http_status == 200)
+    if (result == CURLE_OK && response.http_status == 200)
         putchar('\n');
     else if (result == CURLE_OK)
-        fprintf(stderr, "%s: HTTP %ld\n", url, answer.http_status);
+        fprintf(stderr, "%s: HTTP %ld\n", url, response.http_status);
     else
         fprintf(stderr, "%s: %s\n", url, *problem ? problem : curl_easy_strerror(result));
     curl_slist_free_all(headers);
     free(header);
     curl_easy_cleanup(curl);
-    answer.curl = NULL;
+    response.curl = NULL;
     if (result != CURLE_OK)
-        answer.http_status = 0;
-    return answer;
+        response.http_status = 0;
+    return response;
 }
 
-/* How a program uses tokens: it asks for one before every request; if the service refuses that token, it
- * reports that and tries once more with a new one. Other refusals are not about the token. If the token
- * was refused soon after its issue, there is no new one for a while: the library does not sign in for
- * every 401. */
+/* How a program uses tokens: it gets one before every request. If the service refuses that token, the program
+ * invalidates it and sends the request once more with a new one. If the token was refused soon after its
+ * issue, there is no new one for a while, and get_token() fails with REJECTED. */
 static bool show_venues(clopos_auth_client *client)
 {
     static const char path[] = "/open-api/v2/venues";
     const char *base_url = getenv("CLOPOS_BASE_URL");
     char url[2048 + sizeof path];
-    struct answer answer = {NULL, 0, "", 0};
+    struct response response = {NULL, 0, "", 0};
     bool again = true;
     int attempt;
 
@@ -153,8 +152,8 @@ static bool show_venues(clopos_auth_client *client)
         if (token == NULL)
             return false;
         printf("GET %s\n", url);
-        answer = get(url, token->value);
-        again = refuses_token(&answer);
+        response = get(url, token->value);
+        again = refuses_token(&response);
         if (again) {
             clopos_auth_status status = clopos_auth_invalidate(client, token->value);
             if (status != CLOPOS_AUTH_OK)
@@ -162,7 +161,7 @@ static bool show_venues(clopos_auth_client *client)
         }
         clopos_auth_token_free(token);
     }
-    return answer.http_status == 200;
+    return response.http_status == 200;
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* What the event loops share: a till that sends a request five times a second and asks for a token before
- * each, without ever waiting for one. It prints what changes.
+/* What the event loops share: a till that sends a request five times a second and gets a token before each,
+ * without ever waiting for one. It prints changes.
  */
 
 #ifndef EXAMPLES_TILL_H
@@ -10,19 +10,19 @@
 enum {
     /* How often this till sends a request to the service. */
     REQUEST_MS = 200,
-    /* The longest that the loop may be away from waiting for events: what a till's screen allows. */
+    /* The longest time that the loop may spend elsewhere than waiting for events. */
     LIMIT_MS = 5
 };
 
 struct till {
     clopos_auth_client *client;
-    uint64_t serial;           /* of the token printed last; 0: none */
-    clopos_auth_status status; /* printed last */
+    uint64_t serial;           /* of the token that was printed last; 0 if none was */
+    clopos_auth_status status; /* that was printed last */
     int64_t longest_us;        /* the longest time away from the loop */
 };
 
-/* A request is due, or the library has announced a change. Returns the milliseconds until the next
- * request; -1, after a message, if trying again would not help. */
+/* Called when a request is due, and after a change. Returns the milliseconds until the next call, or -1 after
+ * printing an error that is not retryable. */
 static int64_t request(struct till *till)
 {
     clopos_auth_token *token = NULL;
@@ -36,7 +36,7 @@ static int64_t request(struct till *till)
             printf("token %" PRIu64 ", expires in %" PRId64 " s\n", token->serial, token->expires_in);
         till->serial = token->serial;
     } else if (error != NULL && error->retryable) {
-        /* WOULD_WAIT: the change function will announce the result. */
+        /* WOULD_WAIT: the change function will be called. */
         if (status != till->status)
             printf("no token: %s\n", clopos_auth_status_name(status));
         if (error->retry_after_ms > pause_ms)
@@ -52,7 +52,7 @@ static int64_t request(struct till *till)
     return pause_ms;
 }
 
-/* The loop begins to wait again, after having been away since `since_us`. */
+/* Called when the loop begins to wait again, after having been away since `since_us`. */
 static void was_away(struct till *till, int64_t since_us, int64_t now_us)
 {
     if (now_us - since_us > till->longest_us)
