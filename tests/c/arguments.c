@@ -1,9 +1,7 @@
-/* What every function does with arguments that no correct program would pass. */
+/* What every function does with invalid arguments. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "harness.h"
-
-#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
 
 static void null_in_any_argument_of_client_new_is_an_invalid_argument(void)
 {
@@ -31,11 +29,11 @@ static void null_in_any_argument_of_a_call_is_an_invalid_argument(void)
     int64_t expires_at = 0;
 
     CHECK_BLAMES("out", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
-                 clopos_auth_get_token(client, SOON, NULL, &err));
+                 clopos_auth_get_token(client, DEFAULT_TIMEOUT, NULL, &err));
     CHECK_BLAMES("out", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
-                 clopos_auth_authenticate(client, SOON, NULL, &err));
+                 clopos_auth_authenticate(client, DEFAULT_TIMEOUT, NULL, &err));
     CHECK_BLAMES("buf", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
-                 clopos_auth_copy_token(client, SOON, NULL, 1, &needed, &expires_at, &err));
+                 clopos_auth_copy_token(client, DEFAULT_TIMEOUT, NULL, 1, &needed, &expires_at, &err));
     CHECK_BLAMES("out", CLOPOS_AUTH_INVALID_ARGUMENT, &err,
                  clopos_auth_get_state(client, NULL, &err));
     clopos_auth_client_free(client);
@@ -70,11 +68,11 @@ static void null_as_a_client_is_an_invalid_handle(void)
     char buf[8];
     int64_t expires_in = 99;
 
-    CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err, clopos_auth_get_token(NULL, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err, clopos_auth_get_token(NULL, DEFAULT_TIMEOUT, &token, &err));
     CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err,
-                clopos_auth_authenticate(NULL, SOON, &token, &err));
+                clopos_auth_authenticate(NULL, DEFAULT_TIMEOUT, &token, &err));
     CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err,
-                clopos_auth_copy_token(NULL, SOON, buf, sizeof buf, NULL, NULL, &err));
+                clopos_auth_copy_token(NULL, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, &err));
     CHECK(clopos_auth_invalidate(NULL, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK_FAILS(CLOPOS_AUTH_INVALID_HANDLE, &err, clopos_auth_get_state(NULL, &state, &err));
@@ -107,7 +105,7 @@ static void null_is_allowed_where_the_header_allows_it(void)
 {
     clopos_auth_client *client = NULL;
     clopos_auth_error *err = NULL;
-    char buf[8193];
+    char buf[CLOPOS_AUTH_TOKEN_MAX + 1];
 
     clopos_auth_token_free(NULL);
     clopos_auth_error_free(NULL);
@@ -119,7 +117,7 @@ static void null_is_allowed_where_the_header_allows_it(void)
     clopos_auth_client_free(client);
 
     client = new_client();
-    CHECK_OK(&err, clopos_auth_copy_token(client, SOON, buf, sizeof buf, NULL, NULL, &err));
+    CHECK_OK(&err, clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, &err));
     CHECK(strlen(buf) > 100);
     CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_OK);
     clopos_auth_client_free(client);
@@ -132,7 +130,7 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     clopos_auth_token *token = NULL;
     clopos_auth_state *state = NULL;
     const int32_t invalid = CLOPOS_AUTH_INVALID_ARGUMENT;
-    const int32_t stale = CLOPOS_AUTH_INVALID_HANDLE;
+    const int32_t no_handle = CLOPOS_AUTH_INVALID_HANDLE;
 
     CHECK(clopos_auth_config_set_base_url(config, "", NULL) == invalid);
     CHECK(clopos_auth_config_set_auth_path(config, "", NULL) == invalid);
@@ -148,19 +146,19 @@ static void err_may_be_null_in_every_function_that_has_it(void)
     CHECK(clopos_auth_config_set_log(config, 0, log_to_transcript, NULL, NULL) == invalid);
     CHECK(clopos_auth_config_set_on_change(config, NULL, NULL, NULL) == CLOPOS_AUTH_OK);
     clopos_auth_config_free(config);
-    CHECK(clopos_auth_config_set_on_change(config, NULL, NULL, NULL) == stale);
+    CHECK(clopos_auth_config_set_on_change(config, NULL, NULL, NULL) == no_handle);
 
     CHECK(clopos_auth_client_new(NULL, NULL, NULL, NULL, NULL, NULL, NULL) == invalid);
     CHECK(clopos_auth_client_new("", "s", "b", "i", NULL, &client, NULL) == invalid);
-    CHECK(clopos_auth_get_token(NULL, SOON, &token, NULL) == stale);
-    CHECK(clopos_auth_get_token(NULL, SOON, NULL, NULL) == invalid);
-    CHECK(clopos_auth_authenticate(NULL, SOON, &token, NULL) == stale);
-    CHECK(clopos_auth_copy_token(NULL, SOON, NULL, 0, NULL, NULL, NULL) == stale);
-    CHECK(clopos_auth_get_state(NULL, &state, NULL) == stale);
+    CHECK(clopos_auth_get_token(NULL, DEFAULT_TIMEOUT, &token, NULL) == no_handle);
+    CHECK(clopos_auth_get_token(NULL, DEFAULT_TIMEOUT, NULL, NULL) == invalid);
+    CHECK(clopos_auth_authenticate(NULL, DEFAULT_TIMEOUT, &token, NULL) == no_handle);
+    CHECK(clopos_auth_copy_token(NULL, DEFAULT_TIMEOUT, NULL, 0, NULL, NULL, NULL) == no_handle);
+    CHECK(clopos_auth_get_state(NULL, &state, NULL) == no_handle);
     CHECK(clopos_auth_get_state(NULL, NULL, NULL) == invalid);
 }
 
-/* What no text may be, whatever it is for. */
+/* Strings that are refused for every argument. */
 static const char *const BAD_TEXTS[] = {
     "",
     "line\nbreak",
@@ -169,9 +167,9 @@ static const char *const BAD_TEXTS[] = {
     "bell\a",
     "delete\x7f",
     "next line\xc2\x85",      /* U+0085, a control character beyond ASCII */
-    "latin1 \xe7",            /* cut off after its first byte */
+    "latin1 \xe7",            /* a sequence that is cut off */
     "\xff\xfe",               /* never in UTF-8 */
-    "overlong \xc0\x80",      /* NUL in disguise */
+    "overlong \xc0\x80",      /* an encoding of NUL */
     "surrogate \xed\xa0\x80", /* U+D800 */
     "beyond \xf4\x90\x80\x80" /* above U+10FFFF */
 };
@@ -198,7 +196,7 @@ static void refuse_text_everywhere(clopos_auth_config *config, const char *text)
                  clopos_auth_config_set_user_agent(config, text, &err));
 }
 
-static void every_text_must_be_clean_utf8_of_a_sane_length(void)
+static void every_string_must_be_utf8_without_control_characters_and_not_too_long(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
     char *huge = long_text(1024 * 1024);
@@ -211,7 +209,7 @@ static void every_text_must_be_clean_utf8_of_a_sane_length(void)
     clopos_auth_config_free(config);
 }
 
-static void a_rejected_value_must_be_clean_utf8_of_a_sane_length(void)
+static void so_must_the_value_of_a_refused_token(void)
 {
     clopos_auth_client *client = new_client();
     char *huge = long_text(1024 * 1024);
@@ -260,7 +258,7 @@ static void a_brand_may_be_any_unicode_text(void)
 
 static void outputs_are_set_to_null_before_anything_else(void)
 {
-    /* Never read: only somewhere to point. */
+    /* Never read: only an address. */
     static int64_t garbage;
     clopos_auth_client *client = (clopos_auth_client *)&garbage;
     clopos_auth_token *token = (clopos_auth_token *)&garbage;
@@ -273,12 +271,12 @@ static void outputs_are_set_to_null_before_anything_else(void)
     CHECK(clopos_auth_client_new(NULL, "s", "b", "i", NULL, &client, NULL) ==
           CLOPOS_AUTH_INVALID_ARGUMENT);
     CHECK(client == NULL);
-    CHECK(clopos_auth_get_token(NULL, SOON, &token, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK(clopos_auth_get_token(NULL, DEFAULT_TIMEOUT, &token, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(token == NULL);
     token = (clopos_auth_token *)&garbage;
-    CHECK(clopos_auth_authenticate(NULL, SOON, &token, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
+    CHECK(clopos_auth_authenticate(NULL, DEFAULT_TIMEOUT, &token, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(token == NULL);
-    CHECK(clopos_auth_copy_token(NULL, SOON, buf, sizeof buf, &needed, &expires_at, NULL) ==
+    CHECK(clopos_auth_copy_token(NULL, DEFAULT_TIMEOUT, buf, sizeof buf, &needed, &expires_at, NULL) ==
           CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(buf[0] == '\0' && needed == 0 && expires_at == 0);
     CHECK(clopos_auth_get_state(NULL, &state, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
@@ -324,7 +322,7 @@ static void every_status_has_its_name(void)
         CHECK(strcmp(clopos_auth_status_name(unknown[i]), "UNKNOWN") == 0);
 }
 
-static void the_library_and_its_header_tell_the_same_version(void)
+static void the_library_and_its_header_have_the_same_version(void)
 {
     unsigned major = 0, minor = 0, patch = 0;
 
@@ -342,11 +340,11 @@ const test ARGUMENT_TESTS[] = {
     TEST(null_as_a_config_is_an_invalid_handle_in_every_setter),
     TEST(null_is_allowed_where_the_header_allows_it),
     TEST(err_may_be_null_in_every_function_that_has_it),
-    TEST(every_text_must_be_clean_utf8_of_a_sane_length),
-    TEST(a_rejected_value_must_be_clean_utf8_of_a_sane_length),
+    TEST(every_string_must_be_utf8_without_control_characters_and_not_too_long),
+    TEST(so_must_the_value_of_a_refused_token),
     TEST(credentials_take_1024_bytes_and_not_one_more),
     TEST(a_brand_may_be_any_unicode_text),
     TEST(outputs_are_set_to_null_before_anything_else),
     TEST(every_status_has_its_name),
-    TEST(the_library_and_its_header_tell_the_same_version),
+    TEST(the_library_and_its_header_have_the_same_version),
     END_OF_TESTS};

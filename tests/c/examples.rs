@@ -1,4 +1,4 @@
-//! What `examples/c` and `examples/cpp` promise: the programs, compiled and run.
+//! The programs in `examples/c` and `examples/cpp`, compiled and run.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -18,39 +18,44 @@ pub fn tests() -> Vec<Trial> {
             login_shows_the_token_and_the_venues,
         ),
         test(
-            "examples::login_says_that_a_fresh_token_is_refused",
-            login_says_that_a_fresh_token_is_refused,
+            "examples::login_reports_that_a_new_token_is_refused",
+            login_reports_that_a_new_token_is_refused,
         ),
         test(
-            "examples::login_keeps_its_token_where_another_would_not_help",
-            login_keeps_its_token_where_another_would_not_help,
+            "examples::login_keeps_its_token_if_a_new_one_would_not_help",
+            login_keeps_its_token_if_a_new_one_would_not_help,
         ),
         test(
             "examples::firmware_gets_a_token_without_blocking",
             firmware_gets_a_token_without_blocking,
         ),
         test(
-            "examples::login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back",
-            login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back,
+            "examples::login_in_cpp_sends_the_venue_and_returns_the_refusal",
+            login_in_cpp_sends_the_venue_and_returns_the_refusal,
         ),
         test(
-            "examples::event_loops_keep_a_token_without_waiting_for_it",
-            event_loops_keep_a_token_without_waiting_for_it,
+            "examples::event_loops_have_a_token_without_waiting_for_it",
+            event_loops_have_a_token_without_waiting_for_it,
         ),
         test(
-            "examples::the_examples_say_why_they_cannot_sign_in",
-            the_examples_say_why_they_cannot_sign_in,
+            "examples::the_examples_print_why_they_cannot_sign_in",
+            the_examples_print_why_they_cannot_sign_in,
         ),
     ]
 }
 
+fn login() -> Program {
+    let build = Build(Language::C99, Linkage::Shared);
+    Program::compile("login", &["examples/c/login.c"], build, &["-lcurl"])
+}
+
+fn firmware() -> Program {
+    let build = Build(Language::C99, Linkage::Static);
+    Program::compile("firmware", &["examples/c/firmware.c"], build, &[])
+}
+
 fn login_shows_the_token_and_the_venues() {
-    let program = Program::compile(
-        "login",
-        &["examples/c/login.c"],
-        Build(Language::C99, Linkage::Shared),
-        &["-lcurl"],
-    );
+    let program = login();
     for tls in [true, false] {
         let sandbox = start(tls);
         let output = program.run(&sandbox, &[]);
@@ -64,15 +69,10 @@ fn login_shows_the_token_and_the_venues() {
     }
 }
 
-fn login_says_that_a_fresh_token_is_refused() {
-    let program = Program::compile(
-        "login-refused-token",
-        &["examples/c/login.c"],
-        Build(Language::C99, Linkage::Shared),
-        &["-lcurl"],
-    );
+fn login_reports_that_a_new_token_is_refused() {
+    let program = login();
     let sandbox = start(true);
-    // A good answer in all, but a token that the venues do not know.
+    // A valid response with a token that the endpoint for venues refuses.
     sandbox.fail_times(
         Fault::Response {
             status: 200,
@@ -92,15 +92,10 @@ fn login_says_that_a_fresh_token_is_refused() {
     assert_eq!(sandbox.auth_requests(), 1);
 }
 
-fn login_keeps_its_token_where_another_would_not_help() {
-    let program = Program::compile(
-        "login-other-401",
-        &["examples/c/login.c"],
-        Build(Language::C99, Linkage::Shared),
-        &["-lcurl"],
-    );
+fn login_keeps_its_token_if_a_new_one_would_not_help() {
+    let program = login();
     let sandbox = start(true);
-    // It does not follow a redirect either, to a place where the token would do as well.
+    // It does not follow a redirect either.
     let elsewhere = sandbox.url() + "/elsewhere";
     for venues in ["Headers are missing", "Invalid integrator_id", &elsewhere] {
         sandbox.update(|settings| settings.venues = vec![venues.to_owned()]);
@@ -113,12 +108,7 @@ fn login_keeps_its_token_where_another_would_not_help() {
 }
 
 fn firmware_gets_a_token_without_blocking() {
-    let program = Program::compile(
-        "firmware",
-        &["examples/c/firmware.c"],
-        Build(Language::C99, Linkage::Static),
-        &[],
-    );
+    let program = firmware();
     for tls in [true, false] {
         let sandbox = start(tls);
         let output = program.run(&sandbox, &[]);
@@ -132,7 +122,7 @@ fn firmware_gets_a_token_without_blocking() {
     }
 }
 
-fn login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back() {
+fn login_in_cpp_sends_the_venue_and_returns_the_refusal() {
     let program = Program::compile(
         "login-cpp",
         &["examples/cpp/login.cpp"],
@@ -154,7 +144,7 @@ fn login_in_cpp_asks_for_a_venue_and_hands_a_refusal_back() {
     };
     assert_eq!(sent("x-venue").as_deref(), Some("7"));
     assert_eq!(sent("x-token"), Some(sandbox.issued_tokens()[0].clone()));
-    // A new token that is refused: the caller gets that answer, after one sign-in and one request.
+    // A new token is refused: the program prints that response, after one sign-in and one request.
     sandbox.update(|settings| settings.venues = vec!["Invalid token".to_owned(); 2]);
     let output = program.run(&sandbox, &[]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -183,7 +173,7 @@ fn event_loops() -> [Program; 2] {
     ]
 }
 
-/// A loop runs until its standard input ends.
+/// Starts a program that runs until its standard input ends.
 fn start_loop(program: &Program, sandbox: &Sandbox) -> Child {
     program
         .command(sandbox, &[])
@@ -194,17 +184,17 @@ fn start_loop(program: &Program, sandbox: &Sandbox) -> Child {
         .expect("the program starts")
 }
 
-fn event_loops_keep_a_token_without_waiting_for_it() {
+fn event_loops_have_a_token_without_waiting_for_it() {
     thread::scope(|scope| {
         for program in event_loops() {
-            scope.spawn(move || keeps_a_token_without_waiting_for_it(&program));
+            scope.spawn(move || has_a_token_without_waiting_for_it(&program));
         }
     });
 }
 
-/// From cold start through a refresh, a failing service and a recovery. Each answer takes a second, which the
-/// loop must not spend waiting.
-fn keeps_a_token_without_waiting_for_it(program: &Program) {
+/// From the start through a refresh, a failing service and its recovery. Each response takes a second, for which the
+/// loop must not wait.
+fn has_a_token_without_waiting_for_it(program: &Program) {
     const LATENCY: Duration = Duration::from_secs(1);
     let sandbox = Sandbox::start(Settings {
         latency: LATENCY,
@@ -217,7 +207,7 @@ fn keeps_a_token_without_waiting_for_it(program: &Program) {
     let (sender, lines) = mpsc::channel();
     let reader = thread::spawn(move || {
         for line in stdout.lines() {
-            // Nobody listens any more once the test has failed.
+            // There is no receiver if the test has failed.
             let _ = sender.send(line.expect("the program prints UTF-8"));
         }
     });
@@ -245,7 +235,7 @@ fn keeps_a_token_without_waiting_for_it(program: &Program) {
         .nth(6)
         .and_then(|number| number.parse::<f64>().ok());
     assert!(last.ends_with(" ms, of 5 ms at most"), "{last}");
-    // The limit itself depends on what else this machine does.
+    // On a busy machine the limit itself may be exceeded.
     assert!(
         longest.is_some_and(|ms| ms < LATENCY.as_millis() as f64 / 2.0),
         "{last}"
@@ -255,24 +245,9 @@ fn keeps_a_token_without_waiting_for_it(program: &Program) {
     note_secrets(&sandbox).expect("CLOPOS_TEST_SECRETS can be written");
 }
 
-fn the_examples_say_why_they_cannot_sign_in() {
+fn the_examples_print_why_they_cannot_sign_in() {
     let [event_loop, event_loop_cpp] = event_loops();
-    let examples = [
-        event_loop,
-        event_loop_cpp,
-        Program::compile(
-            "login-refused",
-            &["examples/c/login.c"],
-            Build(Language::C99, Linkage::Shared),
-            &["-lcurl"],
-        ),
-        Program::compile(
-            "firmware-refused",
-            &["examples/c/firmware.c"],
-            Build(Language::C99, Linkage::Static),
-            &[],
-        ),
-    ];
+    let examples = [event_loop, event_loop_cpp, login(), firmware()];
     for program in examples {
         let sandbox = start(true);
         sandbox.fail(Fault::Status401);

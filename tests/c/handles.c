@@ -1,4 +1,4 @@
-/* Clients and configs are keys, not addresses: whatever a program does with them, nothing breaks. */
+/* Clients and configs are handles, not addresses: an invalid one is refused and never touches memory. */
 #ifndef _GNU_SOURCE /* g++ defines it */
 #define _GNU_SOURCE
 #endif
@@ -8,9 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
-
-/* Every function that takes a client refuses this one. */
+/* Every function that takes a client refuses this handle. */
 static void check_no_client(clopos_auth_client *client)
 {
     clopos_auth_token *token = NULL;
@@ -19,10 +17,10 @@ static void check_no_client(clopos_auth_client *client)
     const int32_t invalid = CLOPOS_AUTH_INVALID_HANDLE;
     char buf[8];
 
-    CHECK_FAILS(invalid, &err, clopos_auth_get_token(client, SOON, &token, &err));
-    CHECK_FAILS(invalid, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    CHECK_FAILS(invalid, &err, clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err));
+    CHECK_FAILS(invalid, &err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &token, &err));
     CHECK_FAILS(invalid, &err,
-                clopos_auth_copy_token(client, SOON, buf, sizeof buf, NULL, NULL, &err));
+                clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, &err));
     CHECK(clopos_auth_invalidate(client, NULL) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK_FAILS(invalid, &err, clopos_auth_get_state(client, &state, &err));
@@ -30,7 +28,7 @@ static void check_no_client(clopos_auth_client *client)
     clopos_auth_client_free(client);
 }
 
-/* Every kind of function that takes a config refuses this one. */
+/* Every kind of function that takes a config refuses this handle. */
 static void check_no_config(clopos_auth_config *config)
 {
     clopos_auth_client *client = NULL;
@@ -71,7 +69,7 @@ static void a_made_up_handle_is_invalid(void)
     check_no_client((clopos_auth_client *)UINTPTR_MAX);
     check_no_config((clopos_auth_config *)UINTPTR_MAX);
     for (bit = 1; bit != 0; bit <<= 1) {
-        /* Alone, and as the only mistake in a good one. */
+        /* Alone, and as one wrong bit in a valid handle. */
         check_no_client((clopos_auth_client *)bit);
         check_no_config((clopos_auth_config *)bit);
         check_no_client((clopos_auth_client *)((uintptr_t)client ^ bit));
@@ -96,7 +94,7 @@ static void a_handle_of_the_other_kind_is_invalid_and_stays_as_it_is(void)
     clopos_auth_client_free(client);
 }
 
-static void a_handle_that_was_freed_never_comes_back(void)
+static void a_handle_is_never_used_again(void)
 {
     enum { TIMES = 1000 };
     static clopos_auth_config *seen[TIMES];
@@ -121,7 +119,7 @@ typedef struct caller {
     pthread_t thread;
     clopos_auth_client *client;
     counter *started;
-    /* Which of the calls that wait. */
+    /* Which of the three calls that wait. */
     int call;
     long thread_id;
     int32_t first_status, second_status;
@@ -135,11 +133,11 @@ static int32_t wait_for_token(const caller *c)
 
     switch (c->call) {
     case 0:
-        return clopos_auth_get_token(c->client, SOON, &token, NULL);
+        return clopos_auth_get_token(c->client, DEFAULT_TIMEOUT, &token, NULL);
     case 1:
-        return clopos_auth_authenticate(c->client, SOON, &token, NULL);
+        return clopos_auth_authenticate(c->client, DEFAULT_TIMEOUT, &token, NULL);
     default:
-        return clopos_auth_copy_token(c->client, SOON, buf, sizeof buf, NULL, NULL, NULL);
+        return clopos_auth_copy_token(c->client, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, NULL);
     }
 }
 
@@ -165,17 +163,17 @@ static bool all_sleep(const caller *callers)
     return true;
 }
 
-/* A thread that has started and sleeps for some time does so inside the library. Several looks,
+/* A thread that has started and sleeps for some time waits inside the library. Checked several times,
  * because valgrind's threads also sleep while they wait for each other. */
 static void wait_until_all_are_inside(const caller *callers, counter *started)
 {
-    int looks = 0;
+    int times = 0;
 
     WAIT_UNTIL(count(started) == CALLERS);
-    WAIT_UNTIL((looks = all_sleep(callers) ? looks + 1 : 0) == 50);
+    WAIT_UNTIL((times = all_sleep(callers) ? times + 1 : 0) == 50);
 }
 
-static void freeing_a_client_sends_16_threads_home_at_once(void)
+static void freeing_a_client_wakes_16_waiting_threads(void)
 {
     static caller callers[CALLERS];
     counter started = COUNTER_INIT;
@@ -227,7 +225,7 @@ const test HANDLE_TESTS[] = {
     TEST(a_handle_that_was_freed_is_invalid_and_may_be_freed_again),
     TEST(a_made_up_handle_is_invalid),
     TEST(a_handle_of_the_other_kind_is_invalid_and_stays_as_it_is),
-    TEST(a_handle_that_was_freed_never_comes_back),
-    TEST(freeing_a_client_sends_16_threads_home_at_once),
+    TEST(a_handle_is_never_used_again),
+    TEST(freeing_a_client_wakes_16_waiting_threads),
     TEST(many_threads_may_free_the_same_client),
     END_OF_TESTS};

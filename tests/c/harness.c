@@ -4,7 +4,6 @@
 #include "harness.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -34,7 +33,7 @@ void fail_at(const char *file, int line, const char *what)
 {
     printf("%s:%d: %s\n", file, line, what);
     fflush(stdout);
-    /* Not exit(): other threads may be anywhere. */
+    /* Not exit(): other threads may still use the library. */
     _exit(1);
 }
 
@@ -118,7 +117,7 @@ const char *env(const char *name)
     const char *value = getenv(name);
 
     if (value == NULL)
-        fail_at(name, 0, "this variable is not set");
+        fail_at(name, 0, "this environment variable is not set");
     return value;
 }
 
@@ -139,49 +138,24 @@ char *long_text(size_t length)
     return text;
 }
 
-char *read_ca(size_t *length)
-{
-    enum { MAX_BYTES = 64 * 1024 };
-    const char *path = getenv("CLOPOS_CA_FILE");
-    char *pem;
-    FILE *file;
-
-    if (path == NULL)
-        return NULL;
-    pem = (char *)allocate(MAX_BYTES);
-    file = fopen(path, "rb");
-    CHECK(file != NULL);
-    *length = fread(pem, 1, MAX_BYTES, file);
-    CHECK(*length > 0 && ferror(file) == 0);
-    fclose(file);
-    return pem;
-}
-
 clopos_auth_config *new_config(void)
 {
+    enum { MAX_BYTES = 64 * 1024 };
     clopos_auth_error *err = NULL;
     clopos_auth_config *config = clopos_auth_config_new();
-    size_t length = 0;
-    char *pem = read_ca(&length);
+    char *pem = (char *)allocate(MAX_BYTES);
+    const size_t length = read_ca(pem, MAX_BYTES);
 
     CHECK(config != NULL);
     CHECK_OK(&err, clopos_auth_config_set_base_url(config, env("CLOPOS_BASE_URL"), &err));
     CHECK_OK(&err, clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, log_to_transcript,
                                               NULL, &err));
-    if (pem != NULL) {
+    if (length > 0) {
         CHECK_OK(&err, clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &err));
         CHECK_OK(&err, clopos_auth_config_add_ca_pem(config, pem, length, &err));
-        free(pem);
     }
+    free(pem);
     return config;
-}
-
-clopos_auth_status make_client(const clopos_auth_config *config, clopos_auth_client **out,
-                               clopos_auth_error **err)
-{
-    return clopos_auth_client_new(env("CLOPOS_CLIENT_ID"), env("CLOPOS_CLIENT_SECRET"),
-                                  env("CLOPOS_BRAND"), env("CLOPOS_INTEGRATOR_ID"), config, out,
-                                  err);
 }
 
 clopos_auth_client *new_client_with(clopos_auth_config *config)
@@ -210,10 +184,38 @@ clopos_auth_token *get_token(clopos_auth_client *client)
     return token;
 }
 
-/* Sends a request to the sandbox's control port; the whole answer, in static memory. */
+static void *authenticate_until_freed(void *client)
+{
+    clopos_auth_token *token = NULL;
+    int32_t status;
+
+    do {
+        status = clopos_auth_authenticate((clopos_auth_client *)client, DEFAULT_TIMEOUT, &token, NULL);
+        clopos_auth_token_free(token);
+    } while (status != CLOPOS_AUTH_INVALID_HANDLE);
+    return NULL;
+}
+
+void free_in_use(clopos_auth_client *client, bool (*may_free)(void *user), void (*freed)(void *user),
+                 void *user)
+{
+    enum { CALLERS = 4 };
+    pthread_t threads[CALLERS];
+    int i;
+
+    for (i = 0; i < CALLERS; i++)
+        start_thread(&threads[i], authenticate_until_freed, client);
+    WAIT_UNTIL(may_free(user));
+    clopos_auth_client_free(client);
+    freed(user);
+    for (i = 0; i < CALLERS; i++)
+        join_thread(threads[i]);
+}
+
+/* Sends a request to the sandbox's control port. Returns the whole response, in static memory. */
 static const char *control(const char *method, const char *path, const char *body)
 {
-    static char answer[4096];
+    static char response[4096];
     char request[1024];
     struct sockaddr_in address;
     size_t length = 0;
@@ -231,13 +233,13 @@ static const char *control(const char *method, const char *path, const char *bod
              "Content-Type: application/json\r\nContent-Length: %u\r\n\r\n%s",
              method, path, (unsigned)strlen(body), body);
     CHECK(send(sock, request, strlen(request), 0) == (ssize_t)strlen(request));
-    while ((received = recv(sock, answer + length, sizeof answer - 1 - length, 0)) > 0)
+    while ((received = recv(sock, response + length, sizeof response - 1 - length, 0)) > 0)
         length += (size_t)received;
     CHECK(received == 0);
     close(sock);
-    answer[length] = '\0';
-    CHECK(strncmp(answer, "HTTP/1.1 20", 11) == 0);
-    return answer;
+    response[length] = '\0';
+    CHECK(strncmp(response, "HTTP/1.1 20", 11) == 0);
+    return response;
 }
 
 void sandbox_fails(const char *fault)
@@ -254,11 +256,6 @@ void sandbox_fails_times(const char *fault, int times)
 
     snprintf(body, sizeof body, "{\"name\": \"%s\", \"times\": %d}", fault, times);
     control("POST", "/sandbox/faults", body);
-}
-
-void sandbox_heals(void)
-{
-    control("DELETE", "/sandbox/faults", "");
 }
 
 void sandbox_sets(const char *setting, int value)
@@ -293,19 +290,6 @@ static void open_transcript(void)
     CHECK(transcript != NULL);
 }
 
-int threads(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *entry;
-    int number = 0;
-
-    CHECK(tasks != NULL);
-    while ((entry = readdir(tasks)) != NULL)
-        number += entry->d_name[0] != '.';
-    closedir(tasks);
-    return number;
-}
-
 bool sleeps(long thread_id)
 {
     char path[64], stat[512];
@@ -321,8 +305,8 @@ bool sleeps(long thread_id)
     return state[2] == 'S';
 }
 
-/* Those of a program that does nothing; ThreadSanitizer may have one of its own. */
-static bool has_only_its_own_threads(void)
+/* Whether no thread of the library is left. ThreadSanitizer may have a thread of its own. */
+static bool library_has_no_thread(void)
 {
 #ifdef __SANITIZE_THREAD__
     return threads() <= 2;
@@ -337,7 +321,7 @@ int main(int argc, char **argv)
     size_t i;
 
     CHECK(argc == 2);
-    /* A test that hangs is ended by the signal. */
+    /* The signal ends a test that hangs. */
     alarm(deadline != NULL ? (unsigned)atoi(deadline) : 60);
     open_transcript();
     for (i = 0; i < sizeof GROUPS / sizeof *GROUPS; i++) {
@@ -347,8 +331,8 @@ int main(int argc, char **argv)
                 puts(t->name);
             } else if (strcmp(argv[1], t->name) == 0) {
                 t->run();
-                /* The library's threads end soon after their client was freed, whatever they did. */
-                WAIT_UNTIL(has_only_its_own_threads());
+                /* The library's threads end soon after their client has been freed. */
+                WAIT_UNTIL(library_has_no_thread());
                 printf("ok - %s\n", t->name);
                 if (transcript != NULL)
                     fclose(transcript);

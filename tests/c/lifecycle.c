@@ -1,17 +1,15 @@
 /* Calls every function of the library at every moment of a process, and checks the status that the header
- * promises. What goes wrong ends the process with status 1; each moment that went well is a line
- * "ok - MOMENT".
+ * promises. A failure ends the process with status 1; each moment that passes prints a line "ok - MOMENT".
  *
- * CLOPOS_LIFECYCLE holds any of these words (there are no arguments before main):
+ * The environment variable CLOPOS_LIFECYCLE (before main() there are no arguments) contains any of these words:
  *
- * - request: the clients have a request that is running, and its server never answers; else a token;
+ * - request: the clients have a request that is running, and its server never responds; otherwise a token;
  * - log: they have a log function, and one of the moments is inside it;
  * - exit: as log, and the log function calls exit().
  *
- * CLOPOS_BASE_URL and so on say where the service is, as for the other programs. Compiled with
- * LIFECYCLE_LOAD it loads the library from the path in CLOPOS_LIBRARY, uses it once and unloads it: all
- * moments are after that.
- * Compiled with LIFECYCLE_DLL it is a DLL with the function lifecycle(), which a program's main calls.
+ * The rest of the environment is that of harness.h. Compiled with LIFECYCLE_LOAD it loads the library from
+ * the path in CLOPOS_LIBRARY, uses it once and unloads it: all moments are after that.
+ * Compiled with LIFECYCLE_DLL it is a DLL with the function lifecycle(), which a program's main() calls.
  * Valid as C99 and as C++11, which has more moments.
  */
 #ifndef _GNU_SOURCE
@@ -26,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What systems do not have in common ---- */
+/* ---- What depends on the system ---- */
 #ifdef _WIN32
 #include <winsock2.h>
 #include <windows.h>
@@ -65,9 +63,9 @@ static void end_at_once(int status) { _exit(status); }
 #endif
 
 /* ---- Checks ---- */
-static void fail(const char *moment, const char *what, const char *came)
+static void fail(const char *moment, const char *what, const char *result)
 {
-    printf("not ok - %s: %s: %s\n", moment, what, came);
+    printf("not ok - %s: %s: %s\n", moment, what, result);
     fflush(stdout);
     end_at_once(1);
 }
@@ -105,7 +103,7 @@ static void *load_and_use(void *path)
     return library;
 }
 
-/* On a thread that ends: while one that has used a library runs, glibc may keep the library for it. */
+/* On a thread that ends: glibc may keep a library loaded while a thread that has used it runs. */
 static void find_functions(void)
 {
     char *path = getenv("CLOPOS_LIBRARY");
@@ -129,21 +127,22 @@ static bool has_request, has_log, exits_inside_log;
 /* The client whose log function uses the library, and the thread that it runs on. */
 static clopos_auth_client *logging_client;
 static uintptr_t logging_thread;
-/* A DLL is attached and detached under the loader's lock, and then a request does not end. */
+/* A DLL is attached and detached under the loader's lock. Then a call that waits for a request ends with
+ * TIMEOUT. */
 #ifdef LIFECYCLE_DLL
 static bool is_in_loader = true;
 #else
 static bool is_in_loader = false;
 #endif
-/* So many thread-locals of the program itself must not be taken from the stack of the library's threads. MinGW
- * frees a program's thread-locals before the last moment. */
+/* glibc puts a program's thread-locals into the stack of every thread, also of the library's: they must have
+ * room for these. (MinGW frees a program's thread-locals before the last moment.) */
 #ifndef _WIN32
 static __thread char ballast[240 * 1024];
 #else
 static char ballast[1];
 #endif
 
-/* Clients that main has made for moments after it. */
+/* Clients that main() has made for later moments. */
 static clopos_auth_client *prepared[8];
 static size_t prepared_count;
 
@@ -152,20 +151,20 @@ static bool is_inside_log_of(const clopos_auth_client *client)
     return client == logging_client && logging_thread == THIS_THREAD;
 }
 
-static void note_line(int32_t level, const char *line, void *user)
+static void check_line(int32_t level, const char *line, void *user)
 {
     (void)level;
     (void)user;
     REQUIRE("a log line", *line != '\0');
 }
 
-static void note_change(int32_t status, void *user)
+static void check_change(int32_t status, void *user)
 {
     (void)user;
     REQUIRE("a change", status != CLOPOS_AUTH_CANCELLED);
 }
 
-/* The URL of a server that accepts and never answers; it stays open until the process ends. */
+/* The URL of a server that accepts connections and never responds, until the process ends. */
 static const char *silent_url(void)
 {
     static char url[64];
@@ -195,22 +194,22 @@ static const char *silent_url(void)
     return url;
 }
 
-/* The status is one of the two that are promised, and an error comes with every failure. Under the loader's
- * lock no thread can be started: INTERNAL, or TIMEOUT. */
+/* The status is one of the two, and there is an error exactly if it is not OK. Under the loader's lock no
+ * thread can be started: then INTERNAL and TIMEOUT are allowed as well. */
 static void expect_either(const char *moment, const char *call, int32_t status, clopos_auth_error **error,
                           int32_t promised, int32_t or_promised)
 {
-    char came[256];
+    char result[256];
 
-    snprintf(came, sizeof came, "%s instead of %s: %.150s", api.status_name(status),
+    snprintf(result, sizeof result, "%s instead of %s: %.150s", api.status_name(status),
              api.status_name(promised), error != NULL && *error != NULL ? (*error)->message : "");
     if (is_in_loader && promised != CLOPOS_AUTH_OK && promised != CLOPOS_AUTH_INVALID_HANDLE &&
         (status == CLOPOS_AUTH_TIMEOUT || status == CLOPOS_AUTH_INTERNAL))
         or_promised = status;
     if (status != promised && status != or_promised)
-        fail(moment, call, came);
+        fail(moment, call, result);
     if (error != NULL && (*error != NULL) != (status != CLOPOS_AUTH_OK))
-        fail(moment, call, "the error does not go with the status");
+        fail(moment, call, "the error does not match the status");
     if (error != NULL)
         api.error_free(*error);
 }
@@ -250,7 +249,7 @@ static clopos_auth_client *new_client(const char *moment, clopos_auth_log_fn log
         OK(config_add_ca_pem(config, pem, length, &error));
     }
     OK(config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, has_log ? log : NULL, user, &error));
-    OK(config_set_on_change(config, note_change, NULL, &error));
+    OK(config_set_on_change(config, check_change, NULL, &error));
     OK(client_new(getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
                   getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error));
     api.config_free(config);
@@ -258,8 +257,8 @@ static clopos_auth_client *new_client(const char *moment, clopos_auth_log_fn log
     return client;
 }
 
-static void ask(const char *moment, clopos_auth_client *client, uint32_t timeout_ms, int32_t promised,
-                int32_t or_promised)
+static void get_tokens(const char *moment, clopos_auth_client *client, uint32_t timeout_ms, int32_t promised,
+                       int32_t or_promised)
 {
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
@@ -277,22 +276,22 @@ static void ask(const char *moment, clopos_auth_client *client, uint32_t timeout
     api.token_free(token);
 }
 
-/* Asks a client, which then has a token, or a request that is running. */
-static void ask_with_time(const char *moment, clopos_auth_client *client)
+/* Afterwards the client has a token, or a request that is running. */
+static void get_tokens_in_time(const char *moment, clopos_auth_client *client)
 {
     const int32_t timeout = CLOPOS_AUTH_TIMEOUT;
 
     if (is_inside_log_of(client))
-        ask(moment, client, 20000, CLOPOS_AUTH_WOULD_WAIT, CLOPOS_AUTH_WOULD_WAIT);
+        get_tokens(moment, client, 20000, CLOPOS_AUTH_WOULD_WAIT, CLOPOS_AUTH_WOULD_WAIT);
     else if (has_request)
-        ask(moment, client, 10, timeout, timeout);
+        get_tokens(moment, client, 10, timeout, timeout);
     else if (is_in_loader)
-        ask(moment, client, 100, CLOPOS_AUTH_OK, timeout);
+        get_tokens(moment, client, 100, CLOPOS_AUTH_OK, timeout);
     else
-        ask(moment, client, 20000, CLOPOS_AUTH_OK, CLOPOS_AUTH_OK);
+        get_tokens(moment, client, 20000, CLOPOS_AUTH_OK, CLOPOS_AUTH_OK);
 }
 
-/* Calls everything that takes a client, and frees it. */
+/* Calls every function that takes a client, and frees it. */
 static void use(const char *moment, clopos_auth_client *client)
 {
     const int32_t invalid = CLOPOS_AUTH_INVALID_HANDLE;
@@ -300,17 +299,17 @@ static void use(const char *moment, clopos_auth_client *client)
     clopos_auth_error *error = NULL;
     int64_t left = -1;
 
-    ask_with_time(moment, client);
+    get_tokens_in_time(moment, client);
     OK(get_state(client, &state, &error));
     REQUIRE(moment, (api.current(client, &left) != 0) == (state->is_fresh != 0) && left >= 0);
     api.state_free(state);
-    ask(moment, client, 0, CLOPOS_AUTH_WOULD_WAIT,
+    get_tokens(moment, client, 0, CLOPOS_AUTH_WOULD_WAIT,
         has_request || is_inside_log_of(client) ? CLOPOS_AUTH_WOULD_WAIT : CLOPOS_AUTH_OK);
     expect(moment, "invalidate", api.invalidate(client, "another"), NULL, CLOPOS_AUTH_OK);
     expect(moment, "invalidate", api.invalidate(client, NULL), NULL, CLOPOS_AUTH_OK);
     expect(moment, "cancel", api.cancel(client), NULL, CLOPOS_AUTH_OK);
     api.client_free(client);
-    ask(moment, client, 20000, invalid, invalid);
+    get_tokens(moment, client, 20000, invalid, invalid);
     expect(moment, "get_state", api.get_state(client, &state, &error), &error, invalid);
     REQUIRE(moment, state == NULL && api.current(client, NULL) == 0);
     expect(moment, "invalidate", api.invalidate(client, NULL), NULL, invalid);
@@ -319,7 +318,7 @@ static void use(const char *moment, clopos_auth_client *client)
     api.client_free(NULL);
 }
 
-/* Calls everything. With a client of main's, if there is one left, and with a new one. */
+/* Calls every function, with a client that main() has prepared, if one is left, and with a new one. */
 static void at_moment(const char *moment)
 {
     if (api.version == NULL) {
@@ -338,7 +337,7 @@ static void at_moment(const char *moment)
     api.error_free(NULL);
     if (prepared_count > 0)
         use(moment, prepared[--prepared_count]);
-    use(moment, new_client(moment, note_line, NULL));
+    use(moment, new_client(moment, check_line, NULL));
     printf("ok - %s\n", moment);
     fflush(stdout);
 }
@@ -497,7 +496,7 @@ int main(void)
     REQUIRE("main", pthread_key_create(&key, key_destructor) == 0);
     atexit(registered_late);
     while (prepared_count < sizeof prepared / sizeof *prepared - 1)
-        ask_with_time("main", prepared[prepared_count++] = new_client("main", note_line, NULL));
+        get_tokens_in_time("main", prepared[prepared_count++] = new_client("main", check_line, NULL));
     run_thread(NULL);
     run_thread(&key);
     fork_and_end(end_at_once, "a forked child that ends with _exit");

@@ -1,4 +1,4 @@
-//! What every function does at every moment of a process, see `tests/c/lifecycle.c`.
+//! Every function may be called at every moment of a process, see `tests/c/lifecycle.c`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::program::{
     Build, Language, Linkage, Program, STATIC_LIBRARIES, libraries, run, start, test, text,
 };
 
-/// How a program comes to the library.
+/// How a program gets the library.
 const WAYS: [(&str, Linkage); 4] = [
     ("shared", Linkage::Shared),
     ("static", Linkage::Static),
@@ -20,7 +20,7 @@ const WAYS: [(&str, Linkage); 4] = [
     ("unloaded_with_the_static_library_inside", Linkage::Loaded),
 ];
 
-/// What the program reads from `CLOPOS_LIFECYCLE`.
+/// The values of `CLOPOS_LIFECYCLE`.
 const WORDS: [&str; 6] = [
     "token",
     "token log",
@@ -84,7 +84,7 @@ fn every_function_at_every_moment(way: &str, linkage: Linkage, words: &str) {
     );
 }
 
-/// A library of a host's that contains the static one.
+/// A shared library that contains the static one.
 fn plugin(directory: &Path) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {

@@ -1,5 +1,5 @@
-/* A request is started while another thread loads a library. This file is the program and, with PLUGIN, the
- * library, whose constructor waits for the program. */
+/* Starts a request while another thread loads a library. This file is the program and, with PLUGIN, the
+ * library, whose constructor waits until the program has started the request. */
 #define _POSIX_C_SOURCE 200809L
 #include <semaphore.h>
 

@@ -1,20 +1,18 @@
-/* The log function: what it gets, what it may do, and when it is never called again. */
+/* The log function: what it receives, what it may do, and when it is not called any more. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "harness.h"
 
 #include <unistd.h>
 
-#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
-
-/* What a log function saw and was told to do. Guarded by the lock. */
+/* The calls of a log function. Guarded by the lock. */
 typedef struct sink {
     pthread_mutex_t lock;
     int lines_at[5];
     bool saw_bad_line;
-    char forbidden[8193];
+    char forbidden[CLOPOS_AUTH_TOKEN_MAX + 1];
     bool saw_forbidden;
-    bool is_over, called_after_end;
+    bool is_freed, called_after_free;
 } sink;
 
 static void watch(int32_t level, const char *line, void *user)
@@ -32,8 +30,8 @@ static void watch(int32_t level, const char *line, void *user)
     if (strstr(line, env("CLOPOS_CLIENT_SECRET")) != NULL ||
         (*s->forbidden != '\0' && strstr(line, s->forbidden) != NULL))
         s->saw_forbidden = true;
-    if (s->is_over)
-        s->called_after_end = true;
+    if (s->is_freed)
+        s->called_after_free = true;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -67,7 +65,7 @@ static void lines_of_every_level_arrive_with_the_user_pointer(void)
     sandbox_fails_times("status-503", 1);
     clopos_auth_token_free(get_token(client));
     sandbox_fails("status-401");
-    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &token, &err));
     WAIT_UNTIL(lines_at(&s, CLOPOS_AUTH_LOG_ERROR) > 0);
     CHECK(lines_at(&s, CLOPOS_AUTH_LOG_WARN) > 0);
     CHECK(lines_at(&s, CLOPOS_AUTH_LOG_INFO) > 0);
@@ -89,7 +87,7 @@ static void only_lines_up_to_the_level_arrive(void)
     CHECK(s.lines_at[CLOPOS_AUTH_LOG_DEBUG] == 0);
 }
 
-static void a_null_function_switches_the_log_off_again(void)
+static void a_null_log_function_is_not_called(void)
 {
     static sink s = {PTHREAD_MUTEX_INITIALIZER, {0}, false, {0}, false, false, false};
     clopos_auth_config *config = new_config();
@@ -104,7 +102,7 @@ static void a_null_function_switches_the_log_off_again(void)
     CHECK(s.lines_at[CLOPOS_AUTH_LOG_INFO] == 0);
 }
 
-static void no_line_holds_the_secret_or_the_token(void)
+static void no_line_contains_the_secret_or_the_token(void)
 {
     static sink s = {PTHREAD_MUTEX_INITIALIZER, {0}, false, {0}, false, false, false};
     clopos_auth_client *client = new_logging_client(CLOPOS_AUTH_LOG_DEBUG, watch, &s);
@@ -115,25 +113,25 @@ static void no_line_holds_the_secret_or_the_token(void)
     strcpy(s.forbidden, token->value);
     pthread_mutex_unlock(&s.lock);
     clopos_auth_token_free(token);
-    /* The same token again, then an answer that repeats the secret. */
+    /* The same token again, then a response that contains the secret. */
     sandbox_fails_times("same-token", 1);
-    CHECK_OK(&err, clopos_auth_authenticate(client, SOON, &token, &err));
+    CHECK_OK(&err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &token, &err));
     CHECK(strcmp(s.forbidden, token->value) == 0);
     clopos_auth_token_free(token);
     sandbox_fails_times("message-hostile", 1);
-    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &token, &err));
     CHECK(clopos_auth_invalidate(client, s.forbidden) == CLOPOS_AUTH_OK);
-    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_get_token(client, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err));
     clopos_auth_client_free(client);
     CHECK(s.lines_at[CLOPOS_AUTH_LOG_INFO] > 0);
     CHECK(!s.saw_forbidden);
 }
 
-/* What a log function needs to call back into the library. */
+/* A log function that calls the library. */
 typedef struct caller_back {
     pthread_mutex_t lock;
     clopos_auth_client *client;
-    bool frees;
+    bool frees_client;
     counter calls;
 } caller_back;
 
@@ -147,14 +145,14 @@ static void call_back(int32_t level, const char *line, void *user)
     pthread_mutex_lock(&c->lock);
     client = c->client;
     pthread_mutex_unlock(&c->lock);
-    if (client == NULL) /* not yet known here */
+    if (client == NULL) /* not set yet */
         return;
     CHECK(clopos_auth_version_number() == CLOPOS_AUTH_VERSION_NUMBER);
     if (clopos_auth_get_token(client, 0, &token, NULL) == CLOPOS_AUTH_OK)
         clopos_auth_token_free(token);
     clopos_auth_cancel(client);
     clopos_auth_invalidate(client, "none");
-    if (c->frees)
+    if (c->frees_client)
         clopos_auth_client_free(client);
     count_up(&c->calls);
 }
@@ -167,11 +165,11 @@ static void run_caller_back(caller_back *c)
     pthread_mutex_lock(&c->lock);
     c->client = client;
     pthread_mutex_unlock(&c->lock);
-    /* It is cancelled or freed by the log function, or is done before that: all of them are fine. */
-    if (clopos_auth_get_token(client, SOON, &token, NULL) == CLOPOS_AUTH_OK)
+    /* The log function cancels or ends the call, unless it has returned before: both are allowed. */
+    if (clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, NULL) == CLOPOS_AUTH_OK)
         clopos_auth_token_free(token);
     WAIT_UNTIL(count(&c->calls) > 0);
-    if (c->frees)
+    if (c->frees_client)
         WAIT_UNTIL(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
     clopos_auth_client_free(client);
 }
@@ -190,52 +188,43 @@ static void the_log_function_may_free_its_client(void)
     run_caller_back(&c);
 }
 
-static void *ask_until_freed(void *client)
+static bool has_info_line(void *s)
 {
-    clopos_auth_token *token = NULL;
-    int32_t status;
+    return lines_at((sink *)s, CLOPOS_AUTH_LOG_INFO) > 0;
+}
 
-    do {
-        status = clopos_auth_authenticate((clopos_auth_client *)client, SOON, &token, NULL);
-        clopos_auth_token_free(token);
-    } while (status != CLOPOS_AUTH_INVALID_HANDLE);
-    return NULL;
+static void note_free(void *user)
+{
+    sink *s = (sink *)user;
+
+    pthread_mutex_lock(&s->lock);
+    s->is_freed = true;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void the_log_function_is_never_called_after_the_client_was_freed(void)
 {
-    enum { ROUNDS = 20, CALLERS = 4 };
+    enum { ROUNDS = 20 };
     static sink sinks[ROUNDS];
-    pthread_t threads[CALLERS];
-    int round, i;
+    int round;
 
     for (round = 0; round < ROUNDS; round++) {
         sink *s = &sinks[round];
-        clopos_auth_client *client;
 
         CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
-        client = new_logging_client(CLOPOS_AUTH_LOG_DEBUG, watch, s);
-        for (i = 0; i < CALLERS; i++)
-            start_thread(&threads[i], ask_until_freed, client);
-        WAIT_UNTIL(lines_at(s, CLOPOS_AUTH_LOG_INFO) > 0);
-        clopos_auth_client_free(client);
-        pthread_mutex_lock(&s->lock);
-        s->is_over = true;
-        pthread_mutex_unlock(&s->lock);
-        for (i = 0; i < CALLERS; i++)
-            join_thread(threads[i]);
+        free_in_use(new_logging_client(CLOPOS_AUTH_LOG_DEBUG, watch, s), has_info_line, note_free, s);
     }
     for (round = 0; round < ROUNDS; round++) {
         pthread_mutex_lock(&sinks[round].lock);
-        CHECK(!sinks[round].called_after_end);
+        CHECK(!sinks[round].called_after_free);
         pthread_mutex_unlock(&sinks[round].lock);
     }
 }
 
-/* A log function that takes its time. */
+/* A log function that runs until it is released. */
 typedef struct gate {
     counter entered, opened, left;
-    /* Freed by the log function. May be NULL. */
+    /* Freed by the log function; may be NULL. */
     clopos_auth_client *client;
 } gate;
 
@@ -285,9 +274,9 @@ static void freeing_a_client_waits_for_its_log_function(void)
 static void *open_gate_once_main_thread_sleeps(void *argument)
 {
     gate *g = (gate *)argument;
-    int looks = 0;
+    int times = 0;
 
-    WAIT_UNTIL((looks = sleeps((long)getpid()) ? looks + 1 : 0) == 50);
+    WAIT_UNTIL((times = sleeps((long)getpid()) ? times + 1 : 0) == 50);
     count_up(&g->opened);
     return NULL;
 }
@@ -303,7 +292,7 @@ static void each_of_two_threads_that_free_a_client_waits_for_its_log_function(vo
 
     arguments[0] = client;
     arguments[1] = &freed;
-    /* The log function itself is the third. */
+    /* The log function frees it, too. */
     g.client = client;
     sandbox_fails("status-503");
     CHECK(clopos_auth_get_token(client, 0, &token, NULL) == CLOPOS_AUTH_WOULD_WAIT);
@@ -317,7 +306,7 @@ static void each_of_two_threads_that_free_a_client_waits_for_its_log_function(vo
     join_thread(first);
 }
 
-static void ask_inside(int32_t level, const char *line, void *user)
+static void call_while_sending(int32_t level, const char *line, void *user)
 {
     caller_back *c = (caller_back *)user;
     clopos_auth_token *token = NULL;
@@ -328,18 +317,18 @@ static void ask_inside(int32_t level, const char *line, void *user)
     log_to_transcript(level, line, NULL);
     if (strstr(line, "sending request to ") == NULL)
         return;
-    CHECK_FAILS(would_wait, &err, clopos_auth_get_token(c->client, SOON, &token, &err));
-    CHECK_FAILS(would_wait, &err, clopos_auth_authenticate(c->client, SOON, &token, &err));
+    CHECK_FAILS(would_wait, &err, clopos_auth_get_token(c->client, DEFAULT_TIMEOUT, &token, &err));
+    CHECK_FAILS(would_wait, &err, clopos_auth_authenticate(c->client, DEFAULT_TIMEOUT, &token, &err));
     CHECK_FAILS(would_wait, &err,
-                clopos_auth_copy_token(c->client, SOON, buf, sizeof buf, NULL, NULL, &err));
+                clopos_auth_copy_token(c->client, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, &err));
     count_up(&c->calls);
 }
 
-static void a_call_inside_the_log_function_never_waits_for_the_request_that_logs(void)
+static void a_call_in_the_log_function_does_not_wait_for_the_request_that_logs(void)
 {
     static caller_back c = {PTHREAD_MUTEX_INITIALIZER, NULL, false, COUNTER_INIT};
 
-    c.client = new_logging_client(CLOPOS_AUTH_LOG_DEBUG, ask_inside, &c);
+    c.client = new_logging_client(CLOPOS_AUTH_LOG_DEBUG, call_while_sending, &c);
     clopos_auth_token_free(get_token(c.client));
     CHECK(count(&c.calls) == 1);
     clopos_auth_client_free(c.client);
@@ -348,12 +337,12 @@ static void a_call_inside_the_log_function_never_waits_for_the_request_that_logs
 const test LOG_TESTS[] = {
     TEST(lines_of_every_level_arrive_with_the_user_pointer),
     TEST(only_lines_up_to_the_level_arrive),
-    TEST(a_null_function_switches_the_log_off_again),
-    TEST(no_line_holds_the_secret_or_the_token),
+    TEST(a_null_log_function_is_not_called),
+    TEST(no_line_contains_the_secret_or_the_token),
     TEST(the_log_function_may_call_the_library),
     TEST(the_log_function_may_free_its_client),
     TEST(the_log_function_is_never_called_after_the_client_was_freed),
     TEST(freeing_a_client_waits_for_its_log_function),
     TEST(each_of_two_threads_that_free_a_client_waits_for_its_log_function),
-    TEST(a_call_inside_the_log_function_never_waits_for_the_request_that_logs),
+    TEST(a_call_in_the_log_function_does_not_wait_for_the_request_that_logs),
     END_OF_TESTS};

@@ -1,4 +1,4 @@
-/* What is left in memory of a secret and of a token. */
+/* No secret and no token is left in memory. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "harness.h"
@@ -6,16 +6,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
-
-/* A text that this program knows without having it in its memory: a mask lies over it. */
+/* A text that is not in this program's memory: each byte is XORed with MASK. */
 typedef struct hidden {
     unsigned char bytes[256];
     size_t length;
 } hidden;
 
 enum { MASK = 0x5a };
-/* So many bytes of a text in a row are searched for. */
+/* The text is searched for in pieces of this many bytes. */
 #define PIECE ((size_t)16)
 
 static hidden hide(const char *text, size_t length)
@@ -35,7 +33,7 @@ static size_t piece_length(const hidden *h)
     return h->length < PIECE ? h->length : PIECE;
 }
 
-/* Whether the text, or one of the pieces that it is cut into, is there. */
+/* Whether one of the text's pieces is there. */
 static bool is_at(const hidden *h, const unsigned char *memory)
 {
     const size_t length = piece_length(h);
@@ -50,7 +48,7 @@ static bool is_at(const hidden *h, const unsigned char *memory)
     return false;
 }
 
-/* How many pieces of the text are in a range of this process's memory. Pages that cannot be read are skipped. */
+/* Returns the number of the text's pieces in a range of this process's memory, up to the first unreadable page. */
 static int count_in_range(const hidden *h, int memory, uint64_t start, uint64_t end)
 {
     static unsigned char chunk[64 * 1024];
@@ -66,15 +64,15 @@ static int count_in_range(const hidden *h, int memory, uint64_t start, uint64_t 
             break;
         for (i = 0; i + length <= (size_t)got; i++)
             found += is_at(h, chunk + i);
-        /* What lies across two chunks is in the next one. */
+        /* Chunks overlap, so that a piece across two of them is found. */
         start += (uint64_t)got - length + 1;
     }
     memset(chunk, 0, sizeof chunk);
     return found;
 }
 
-/* How many pieces of the text are in the memory that this process may write: heap, stacks, data. Freed memory is
- * part of it. */
+/* Returns the number of the text's pieces in this process's writable memory: heap, stacks, data, also freed
+ * memory. */
 static int count_in_memory(const hidden *h)
 {
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -96,8 +94,8 @@ static int count_in_memory(const hidden *h)
     return found;
 }
 
-/* Valgrind and AddressSanitizer keep copies, and do not give freed memory out again: a buffer that rustls
- * freed cannot be overwritten then. AddressSanitizer also has terabytes of it. */
+/* Not with valgrind and AddressSanitizer: they keep copies, and do not reuse freed memory, so a buffer that
+ * rustls has freed is not overwritten. AddressSanitizer also maps terabytes. */
 static bool memory_can_be_searched(void)
 {
 #ifdef __SANITIZE_ADDRESS__
@@ -109,7 +107,7 @@ static bool memory_can_be_searched(void)
 #endif
 }
 
-/* Takes the secret out of the environment, as a careful program does once it has a client. */
+/* Removes the secret from the environment, as a careful program does once it has a client. */
 static hidden forget_secret(void)
 {
     char *secret = (char *)(uintptr_t)env("CLOPOS_CLIENT_SECRET");
@@ -124,11 +122,11 @@ static void nothing_of_secret_and_token_is_left_once_everything_is_freed(void)
     clopos_auth_client *client = new_client();
     const hidden secret = forget_secret();
     clopos_auth_token *token = get_token(client);
-    /* Its signature is in nothing but it. */
+    /* The signature occurs only in this token. */
     const hidden signature = hide(token->value + token->value_len - 40, 40);
 
     if (memory_can_be_searched()) {
-        /* The search finds what there is. */
+        /* The search finds what exists. */
         CHECK(count_in_memory(&secret) > 0);
         CHECK(count_in_memory(&signature) > 1);
     }
@@ -143,8 +141,8 @@ static void nothing_of_secret_and_token_is_left_once_everything_is_freed(void)
     }
 }
 
-/* A secret of 200 letters that nothing else has: parts of it are found as well. */
-static hidden unheard_of_secret(void)
+/* A secret of 200 letters, none of whose pieces occurs elsewhere. */
+static hidden unique_secret(void)
 {
     hidden h;
     uint32_t state = 1;
@@ -178,7 +176,7 @@ static clopos_auth_client *client_with_secret(const hidden *secret, clopos_auth_
     CHECK_OK(&err, clopos_auth_client_new(env("CLOPOS_CLIENT_ID"), text, env("CLOPOS_BRAND"),
                                           env("CLOPOS_INTEGRATOR_ID"), config, &client, &err));
     memset(text, 0, sizeof text);
-    /* Something has to read what was just written, or the compiler leaves it out. */
+    /* Without a later read the compiler would remove the memset(). */
     CHECK(strlen(text) == 0);
     clopos_auth_config_free(config);
     return client;
@@ -186,12 +184,12 @@ static clopos_auth_client *client_with_secret(const hidden *secret, clopos_auth_
 
 static void check_nothing_is_left_after(int32_t status, clopos_auth_config *config)
 {
-    const hidden secret = unheard_of_secret();
+    const hidden secret = unique_secret();
     clopos_auth_client *client = client_with_secret(&secret, config);
     clopos_auth_token *token = NULL;
     clopos_auth_error *err = NULL;
 
-    CHECK_FAILS(status, &err, clopos_auth_get_token(client, SOON, &token, &err));
+    CHECK_FAILS(status, &err, clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err));
     if (memory_can_be_searched())
         CHECK(count_in_memory(&secret) > 0);
     clopos_auth_client_free(client);
@@ -221,7 +219,7 @@ static void nothing_of_the_secret_is_left_after_a_refusal_that_repeats_it(void)
     check_nothing_is_left_after(CLOPOS_AUTH_REJECTED, one_attempt());
 }
 
-static void nothing_of_the_secret_is_left_after_an_answer_that_did_not_come(void)
+static void nothing_of_the_secret_is_left_after_a_timeout(void)
 {
     clopos_auth_config *config = one_attempt();
 
@@ -238,11 +236,11 @@ static void nothing_of_the_secret_is_left_after_a_server_that_is_not_trusted(voi
     check_nothing_is_left_after(CLOPOS_AUTH_TLS, config);
 }
 
-/* The sandbox's control port is an HTTP server that makes no tunnels. */
+/* The sandbox's control port is an HTTP server that does not support CONNECT. */
 static void nothing_of_the_secret_and_of_the_proxys_password_is_left_after_a_proxy_that_refuses(void)
 {
     clopos_auth_config *config = one_attempt();
-    const hidden password = unheard_of_secret();
+    const hidden password = unique_secret();
     const char *authority = strstr(env("CLOPOS_TEST_CONTROL"), "//") + 2;
     char text[sizeof password.bytes + 1], url[512];
 
@@ -257,7 +255,7 @@ static void nothing_of_the_secret_and_of_the_proxys_password_is_left_after_a_pro
 
 static void nothing_of_the_secret_is_left_of_a_client_freed_during_its_request(void)
 {
-    const hidden secret = unheard_of_secret();
+    const hidden secret = unique_secret();
     clopos_auth_client *client = client_with_secret(&secret, one_attempt());
     clopos_auth_token *token = NULL;
     clopos_auth_error *err = NULL;
@@ -275,7 +273,7 @@ const test MEMORY_TESTS[] = {
     TEST(nothing_of_secret_and_token_is_left_once_everything_is_freed),
     TEST(nothing_of_the_secret_is_left_after_a_refusal),
     TEST(nothing_of_the_secret_is_left_after_a_refusal_that_repeats_it),
-    TEST(nothing_of_the_secret_is_left_after_an_answer_that_did_not_come),
+    TEST(nothing_of_the_secret_is_left_after_a_timeout),
     TEST(nothing_of_the_secret_is_left_after_a_server_that_is_not_trusted),
     TEST(nothing_of_the_secret_and_of_the_proxys_password_is_left_after_a_proxy_that_refuses),
     TEST(nothing_of_the_secret_is_left_of_a_client_freed_during_its_request),

@@ -16,7 +16,7 @@ use libtest_mimic::Trial;
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// What a program that links the static library names beside it.
+/// The libraries that a program with the static library also links.
 pub const STATIC_LIBRARIES: [&str; 3] = ["-lpthread", "-lm", "-ldl"];
 
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub enum Language {
 pub enum Linkage {
     Shared,
     Static,
-    /// Not at all: the program itself loads it.
+    /// Not linked: the program loads it.
     Loaded,
 }
 
@@ -44,8 +44,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles the program, unless it is newer than all that it is made of. Several threads and processes may want
-    /// the same program at a time.
+    /// Compiles the program, unless it is newer than everything that it is made of. Several threads and processes may
+    /// compile the same program at the same time.
     pub fn compile(
         name: &str,
         sources: &[&str],
@@ -67,13 +67,15 @@ impl Program {
             "include/clopos_auth.h",
             "include/clopos_auth.hpp",
             "examples/c/environment.h",
+            "examples/c/messages.h",
             "examples/c/till.h",
             "examples/cpp/environment.hpp",
             "tests/c/harness.h",
+            "tests/c/shared.h",
             "tests/c.rs",
         ];
-        let made_of = sources.iter().chain(&headers).map(|path| root.join(path));
-        if program.is_newer_than(made_of.chain([library.clone()])) {
+        let inputs = sources.iter().chain(&headers).map(|path| root.join(path));
+        if program.is_newer_than(inputs.chain([library.clone()])) {
             return program;
         }
         let (compiler, standard) = match language {
@@ -99,7 +101,7 @@ impl Program {
             .arg(&fresh);
         match linkage {
             Linkage::Shared => {
-                // Programs ask for the library by its SONAME.
+                // The loader looks for the library by its SONAME.
                 let soname = program.directory.join("libclopos_auth.so.1");
                 if let Err(error) = symlink(&library, soname) {
                     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
@@ -138,12 +140,12 @@ impl Program {
         list.lines().map(String::from).collect()
     }
 
-    /// Runs it against a sandbox.
+    /// Runs it with a sandbox.
     pub fn run(&self, sandbox: &Sandbox, arguments: &[&str]) -> Output {
         self.run_under(under(), sandbox, arguments)
     }
 
-    /// The same by another command.
+    /// Runs it by another command.
     pub fn run_under(&self, command: Command, sandbox: &Sandbox, arguments: &[&str]) -> Output {
         let output = run(&mut self.command_under(command, sandbox, arguments));
         note_secrets(sandbox).expect("CLOPOS_TEST_SECRETS can be written");
@@ -170,7 +172,7 @@ impl Program {
             .env("CLOPOS_INTEGRATOR_ID", TEST_INTEGRATOR)
             .env("CLOPOS_TEST_CONTROL", sandbox.control_url())
             .env_remove("CLOPOS_CA_FILE")
-            // A proxy of this machine does not lead to the sandbox.
+            // A proxy of this machine cannot reach the sandbox.
             .env("NO_PROXY", "localhost")
             .env("no_proxy", "localhost");
         if !sandbox.ca_pem().is_empty() {
@@ -179,7 +181,7 @@ impl Program {
         command
     }
 
-    /// A file with this in it, for a program that this process runs.
+    /// Writes a CA to a file, for a program that this process runs.
     pub fn ca_file(&self, pem: &str) -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -190,7 +192,7 @@ impl Program {
     }
 }
 
-/// Of each program, a folder of its own for each library and each set of options.
+/// A program's folder: one for each library and set of options.
 fn directory(name: &str) -> PathBuf {
     let mut variant = DefaultHasher::new();
     (libraries(), words_of("CLOPOS_TEST_CFLAGS")).hash(&mut variant);
@@ -209,7 +211,7 @@ pub fn test(name: &str, body: impl Fn() + Send + 'static) -> Trial {
     })
 }
 
-/// Where the library is: beside this test program, unless somebody says otherwise.
+/// The library's folder: the variable's, otherwise that of this test program.
 pub fn libraries() -> PathBuf {
     match env::var_os("CLOPOS_TEST_LIBRARIES") {
         Some(path) => path.into(),
@@ -239,7 +241,7 @@ pub fn start(tls: bool) -> Sandbox {
     Sandbox::start(settings).expect("the sandbox starts")
 }
 
-/// A command that runs programs: `env` if nobody asks for another.
+/// The command that runs the programs: the variable's, otherwise `env`.
 fn under() -> Command {
     let mut words = words_of("CLOPOS_TEST_UNDER").into_iter();
     let mut command = Command::new(words.next().unwrap_or("env".into()));
@@ -252,7 +254,7 @@ fn words_of(variable: &str) -> Vec<OsString> {
     words.split_whitespace().map(OsString::from).collect()
 }
 
-/// Adds what must never be seen to the file that the transcript is searched for.
+/// Appends the secrets that must not occur in the transcript to the variable's file.
 pub fn note_secrets(sandbox: &Sandbox) -> std::io::Result<()> {
     let Some(path) = env::var_os("CLOPOS_TEST_SECRETS") else {
         return Ok(());
@@ -262,7 +264,7 @@ pub fn note_secrets(sandbox: &Sandbox) -> std::io::Result<()> {
         lines += &token;
         lines += "\n";
     }
-    // One write: several of these programs may run at a time.
+    // One write: several of these programs may run at the same time.
     OpenOptions::new()
         .create(true)
         .append(true)

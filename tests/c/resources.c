@@ -1,5 +1,5 @@
-/* Out of resources: `resources memory`, `resources stack BYTES`. A program of its own, since it stands in
- * for malloc(). The environment is that of harness.h.
+/* What happens if memory runs out (`resources memory`), and that a small stack is enough (`resources stack
+ * BYTES`). A program of its own, since it replaces malloc(). The environment is that of harness.h.
  */
 #define _GNU_SOURCE
 
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Memory that ends. ---- */
+/* ---- Allocations that fail. ---- */
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -24,18 +24,18 @@ extern void *__libc_memalign(size_t, size_t);
 
 enum { NEVER = 0x7fffffff };
 
-/* Of the thread that makes the call: how many allocations there were, the first that fails, and whether
- * those behind it fail, too. */
+/* Of the calling thread: the number of allocations, the number of the first that fails, and whether all
+ * later ones fail as well. */
 static __thread int allocations;
 static __thread int fails_at = NEVER;
-static __thread bool for_good;
+static __thread bool and_later;
 
 static bool has_memory(void)
 {
     if (fails_at == NEVER)
         return true;
     allocations++;
-    if (allocations < fails_at || (allocations > fails_at && !for_good))
+    if (allocations < fails_at || (allocations > fails_at && !and_later))
         return true;
     errno = ENOMEM;
     return false;
@@ -72,7 +72,7 @@ int posix_memalign(void **out, size_t alignment, size_t size)
     return *out != NULL ? 0 : ENOMEM;
 }
 
-/* ---- What every part does. ---- */
+/* ---- Common functions. ---- */
 
 #define CHECK(condition) ((condition) ? (void)0 : fail(#condition, __LINE__))
 
@@ -84,24 +84,10 @@ static void fail(const char *what, int line)
     _exit(3);
 }
 
-static char *ca;
+#include "shared.h"
+
+static char ca[64 * 1024];
 static size_t ca_length;
-
-static void read_ca(void)
-{
-    enum { MAX_BYTES = 64 * 1024 };
-    const char *path = getenv("CLOPOS_CA_FILE");
-    FILE *file;
-
-    if (path == NULL)
-        return;
-    file = fopen(path, "rb");
-    CHECK(file != NULL);
-    ca = (char *)malloc(MAX_BYTES);
-    CHECK(ca != NULL);
-    ca_length = fread(ca, 1, MAX_BYTES, file);
-    fclose(file);
-}
 
 static clopos_auth_config *new_config(void)
 {
@@ -109,17 +95,9 @@ static clopos_auth_config *new_config(void)
 
     CHECK(config != NULL);
     CHECK(clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), NULL) == CLOPOS_AUTH_OK);
-    if (ca != NULL)
+    if (ca_length > 0)
         CHECK(clopos_auth_config_add_ca_pem(config, ca, ca_length, NULL) == CLOPOS_AUTH_OK);
     return config;
-}
-
-static clopos_auth_status make_client(clopos_auth_config *config, clopos_auth_client **client,
-                                      clopos_auth_error **err)
-{
-    return clopos_auth_client_new(getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"),
-                                  getenv("CLOPOS_BRAND"), getenv("CLOPOS_INTEGRATOR_ID"), config,
-                                  client, err);
 }
 
 static clopos_auth_client *new_client(void)
@@ -143,14 +121,14 @@ static void get_a_token(clopos_auth_client *client)
 
 /* ---- Memory. ---- */
 
-typedef enum operation { MAKE, GET, COPY, BLAME, INVALIDATE, OPERATIONS } operation;
+typedef enum operation { MAKE, GET, COPY, FAIL, INVALIDATE, OPERATIONS } operation;
 
-static const char *const NAMES[] = {"client_new", "get_token", "copy_token", "an error object",
+static const char *const NAMES[] = {"client_new", "get_token", "copy_token", "an error",
                                     "invalidate"};
 
-/* In a process of its own: one call, of which the n-th allocation fails. The exit status says how it
- * went: 0, it did not get to the n-th; 1, it failed as is promised. */
-static int call(operation which, int n, bool and_all_behind)
+/* Makes one call whose n-th allocation fails. Returns 1 if the call failed as promised, 0 if it made fewer
+ * allocations. Runs in a process of its own, because other failures end the process. */
+static int call(operation which, int n, bool later_fail)
 {
     clopos_auth_config *config = new_config();
     clopos_auth_client *client = new_client(), *another = NULL;
@@ -161,7 +139,7 @@ static int call(operation which, int n, bool and_all_behind)
 
     get_a_token(client);
     allocations = 0;
-    for_good = and_all_behind;
+    and_later = later_fail;
     fails_at = n;
     switch (which) {
     case MAKE:
@@ -173,7 +151,7 @@ static int call(operation which, int n, bool and_all_behind)
     case COPY:
         status = clopos_auth_copy_token(client, 0, buf, sizeof buf, NULL, NULL, &err);
         break;
-    case BLAME:
+    case FAIL:
         status = clopos_auth_authenticate(NULL, 0, &token, &err);
         break;
     default:
@@ -181,25 +159,26 @@ static int call(operation which, int n, bool and_all_behind)
         break;
     }
     fails_at = NEVER;
-    if (which == BLAME) {
-        /* The status does not depend on the object. */
+    if (which == FAIL) {
+        /* The status does not depend on memory for the error. */
         CHECK(status == CLOPOS_AUTH_INVALID_HANDLE);
-        CHECK(allocations < n || err == NULL || !for_good);
+        CHECK(allocations < n || err == NULL || !and_later);
     } else if (allocations < n) {
         CHECK(status == CLOPOS_AUTH_OK && err == NULL);
     } else {
         CHECK(status == CLOPOS_AUTH_INTERNAL && token == NULL && another == NULL);
-        CHECK(for_good ? err == NULL : err != NULL && strcmp(err->message, "out of memory") == 0);
+        CHECK(and_later ? err == NULL : err != NULL && strcmp(err->message, "out of memory") == 0);
     }
     clopos_auth_error_free(err);
     clopos_auth_token_free(token);
-    /* Memory is back, and so is everything else. */
+    /* With memory again, everything works. */
     get_a_token(which == INVALIDATE ? new_client() : client);
     return allocations < n ? 0 : 1;
 }
 
-/* Walks through all allocations of a call. */
-static void walk(operation which, bool and_all_behind, int *survived, int *ended)
+/* Lets each allocation of a call fail in turn. Counts the calls that returned and those that ended the
+ * process. */
+static void fail_each(operation which, bool later_fail, int *survived, int *ended)
 {
     int n, status;
 
@@ -211,9 +190,9 @@ static void walk(operation which, bool and_all_behind, int *survived, int *ended
         child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            /* What Rust says when it ends the process is not news here. */
+            /* Without Rust's message when it ends the process. */
             CHECK(freopen("/dev/null", "w", stderr) != NULL);
-            status = call(which, n, and_all_behind);
+            status = call(which, n, later_fail);
             fflush(stdout);
             _exit(status);
         }
@@ -225,9 +204,9 @@ static void walk(operation which, bool and_all_behind, int *survived, int *ended
         else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
             (*ended)++;
         else
-            CHECK(!"neither a status nor the end that is documented");
+            CHECK(!"it neither failed with INTERNAL nor ended with abort()");
     }
-    CHECK(!"it has an end");
+    CHECK(!"the number of allocations is limited");
 }
 
 static void memory(void)
@@ -236,14 +215,14 @@ static void memory(void)
 
     for (which = 0; which < OPERATIONS; which++) {
         for (for_all = 0; for_all < 2; for_all++) {
-            walk((operation)which, for_all, &survived, &ended);
+            fail_each((operation)which, for_all, &survived, &ended);
             printf("%s, %s: %d allocations survived, %d end the process\n", NAMES[which],
                    for_all ? "from the n-th on" : "the n-th", survived, ended);
             if (which == GET)
                 CHECK(survived == 1 && ended == 0);
             if (which == COPY || which == INVALIDATE)
                 CHECK(survived == 0 && ended == 0);
-            if (which == BLAME)
+            if (which == FAIL)
                 CHECK(survived >= 1);
         }
     }
@@ -311,7 +290,7 @@ int main(int argc, char **argv)
 {
     CHECK(argc >= 2);
     alarm(120);
-    read_ca();
+    ca_length = read_ca(ca, sizeof ca);
     if (strcmp(argv[1], "memory") == 0)
         memory();
     else if (strcmp(argv[1], "stack") == 0 && argc == 3)

@@ -1,5 +1,5 @@
-//! What runs out: memory, stack; and that the library does not use the disk. Of the library that ships: without
-//! optimisation it takes more.
+//! Little memory, a small stack, and no use of the disk. For the library that ships: without optimisation it needs
+//! more stack.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -35,8 +35,8 @@ fn resources() -> Program {
     Program::compile("resources", &["tests/c/resources.c"], build, &[])
 }
 
-fn runs_out(program: &Program, arguments: &[&str]) -> String {
-    // A lock-out of the sandbox is not what is looked at.
+fn run_without_limit(program: &Program, arguments: &[&str]) -> String {
+    // Without the sandbox's rate limit.
     let settings = Settings {
         requests_per_minute: 0,
         ..Settings::default()
@@ -53,7 +53,7 @@ fn runs_out(program: &Program, arguments: &[&str]) -> String {
 const STACK_BYTES: usize = 64 * 1024;
 
 fn no_memory_for_a_token_or_an_error_is_a_status() {
-    runs_out(&resources(), &["memory"]);
+    run_without_limit(&resources(), &["memory"]);
 }
 
 fn every_function_works_on_the_smallest_stack_that_is_promised() {
@@ -61,9 +61,9 @@ fn every_function_works_on_the_smallest_stack_that_is_promised() {
     let promise = format!("the calling thread needs {} KiB", STACK_BYTES / 1024);
     assert!(header.contains(&promise));
     let program = resources();
-    runs_out(&program, &["stack", &STACK_BYTES.to_string()]);
+    run_without_limit(&program, &["stack", &STACK_BYTES.to_string()]);
 
-    // With the least that the C library allows, the end: the stack is what was looked at.
+    // A quarter of it is not enough, so the test measures the stack.
     let output = program.run(&start(true), &["stack", &(STACK_BYTES / 4).to_string()]);
     assert_eq!(
         output.status.signal(),
@@ -76,11 +76,11 @@ fn every_function_works_on_the_smallest_stack_that_is_promised() {
 fn no_file_is_opened_for_writing_made_renamed_or_removed() {
     let program = Program::compile(
         "strace",
-        &["tests/c/planted.c"],
+        &["tests/c/injected.c"],
         Build(Language::C99, Linkage::Shared),
         &[],
     );
-    // With `write`, a file; with `nothing`, only what signing in needs.
+    // `write` creates a file; `nothing` only signs in.
     for (mistake, writes) in [("write", true), ("nothing", false)] {
         let trace = program.directory.join(mistake);
         let sandbox = start(true);
@@ -96,7 +96,7 @@ fn no_file_is_opened_for_writing_made_renamed_or_removed() {
                 "execve(", "access(", "stat", "statx(", "readlink", "getcwd(", "statfs", "exited",
                 "SIG", "chdir",
             ];
-            // libc connects to a name service over a socket's path, which is no file.
+            // libc connects to a name service through the path of a socket, which is not a file.
             read_only || line.contains("connect(") || looks.iter().any(|look| line.contains(look))
         };
         let written: Vec<&str> = trace.lines().filter(|line| !harmless(line)).collect();

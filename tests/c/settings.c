@@ -1,4 +1,4 @@
-/* The setters of a config: what they take, what they refuse, and that clients keep copies. */
+/* The setters of a config: what they accept, what they refuse, and that a client copies its settings. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "harness.h"
@@ -18,7 +18,7 @@ static void check_range(set_number set, const char *name, uint32_t min, uint32_t
     clopos_auth_config_free(config);
 }
 
-static void numbers_are_taken_from_their_least_to_their_greatest(void)
+static void numbers_are_accepted_from_their_minimum_to_their_maximum(void)
 {
     check_range(clopos_auth_config_set_timeout_ms, "timeout_ms", 1, 3600000);
     check_range(clopos_auth_config_set_attempt_timeout_ms, "attempt_timeout_ms", 1, 600000);
@@ -26,7 +26,7 @@ static void numbers_are_taken_from_their_least_to_their_greatest(void)
     check_range(clopos_auth_config_set_requests_per_minute, "requests_per_minute", 1, 60);
 }
 
-static void only_the_headers_numbers_name_roots_and_levels_and_permissions(void)
+static void only_the_headers_numbers_are_accepted_for_roots_levels_and_permissions(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_error *err = NULL;
@@ -50,12 +50,12 @@ static void only_the_headers_numbers_name_roots_and_levels_and_permissions(void)
                  clopos_auth_config_set_log(config, INT32_MIN, log_to_transcript, NULL, &err));
     CHECK_BLAMES("allow", invalid, &err,
                  clopos_auth_config_set_allow_plain_http(config, INT32_MAX, &err));
-    /* Without a function the level means nothing. */
+    /* Without a function the level is ignored. */
     CHECK_OK(&err, clopos_auth_config_set_log(config, INT32_MAX, NULL, NULL, &err));
     clopos_auth_config_free(config);
 }
 
-static void a_base_url_is_https_with_a_host_and_nothing_odd(void)
+static void a_base_url_is_https_with_a_host_and_no_user_query_or_fragment(void)
 {
     static const char *const good[] = {"https://host", "https://host/", "https://host:8443/api",
                                        "HTTPS://host", "https://[2001:db8::1]:443"};
@@ -86,14 +86,14 @@ static void a_base_url_is_https_with_a_host_and_nothing_odd(void)
         printf("%s\n", bad[i]);
         CHECK(clopos_auth_config_set_base_url(config, bad[i], &err) ==
               CLOPOS_AUTH_INVALID_ARGUMENT);
-        /* A password in a URL is a secret, too. */
+        /* The message does not contain a password. */
         CHECK(strstr(err->message, "hunter2") == NULL);
         clopos_auth_error_free(err);
     }
     clopos_auth_config_free(config);
 }
 
-static void a_path_of_the_sign_in_is_taken_as_a_url_has_it_and_names_no_host(void)
+static void an_auth_path_is_percent_encoded_and_names_no_host(void)
 {
     static const char *const good[] = {"/", "/open-api/v3/auth", "/auth/", "/a//b", "/%C3%A7", "/a@b:c;d=(e)"};
     static const char *const bad[] = {"open-api/v2/auth", "//host/auth", "/\\host/auth", "\\\\host",
@@ -114,7 +114,7 @@ static void a_path_of_the_sign_in_is_taken_as_a_url_has_it_and_names_no_host(voi
     clopos_auth_config_free(config);
 }
 
-static void long_settings_are_taken_up_to_their_limit(void)
+static void long_strings_are_accepted_up_to_their_limit(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_error *err = NULL;
@@ -164,7 +164,7 @@ static void check_plain_http(const char *base_url, int32_t allow, int32_t expect
     clopos_auth_config_free(config);
 }
 
-static void plain_http_leaves_this_device_only_with_permission(void)
+static void plain_http_to_another_device_needs_permission(void)
 {
     const int32_t refused = CLOPOS_AUTH_INVALID_ARGUMENT;
 
@@ -179,7 +179,7 @@ static void plain_http_leaves_this_device_only_with_permission(void)
     check_plain_http("http://[::1]:1", 0, CLOPOS_AUTH_OK);
 }
 
-static void only_pem_certificates_are_taken_as_roots(void)
+static void only_pem_certificates_are_accepted_as_roots(void)
 {
     static const char der[] = "\x30\x82\x01\x0a\x30\x82\x01\x0a";
     static const char path[] = "/etc/ssl/certs/ca-certificates.crt";
@@ -233,7 +233,7 @@ static void a_setter_that_fails_leaves_the_setting_as_it_was(void)
     clopos_auth_client_free(client);
 }
 
-static void a_client_keeps_its_own_copy_of_its_settings(void)
+static void a_client_copies_its_settings(void)
 {
     clopos_auth_config *config = new_config();
     clopos_auth_client *client = NULL;
@@ -247,13 +247,13 @@ static void a_client_keeps_its_own_copy_of_its_settings(void)
 }
 
 const test SETTING_TESTS[] = {
-    TEST(numbers_are_taken_from_their_least_to_their_greatest),
-    TEST(only_the_headers_numbers_name_roots_and_levels_and_permissions),
-    TEST(a_base_url_is_https_with_a_host_and_nothing_odd),
-    TEST(a_path_of_the_sign_in_is_taken_as_a_url_has_it_and_names_no_host),
-    TEST(long_settings_are_taken_up_to_their_limit),
-    TEST(plain_http_leaves_this_device_only_with_permission),
-    TEST(only_pem_certificates_are_taken_as_roots),
+    TEST(numbers_are_accepted_from_their_minimum_to_their_maximum),
+    TEST(only_the_headers_numbers_are_accepted_for_roots_levels_and_permissions),
+    TEST(a_base_url_is_https_with_a_host_and_no_user_query_or_fragment),
+    TEST(an_auth_path_is_percent_encoded_and_names_no_host),
+    TEST(long_strings_are_accepted_up_to_their_limit),
+    TEST(plain_http_to_another_device_needs_permission),
+    TEST(only_pem_certificates_are_accepted_as_roots),
     TEST(a_setter_that_fails_leaves_the_setting_as_it_was),
-    TEST(a_client_keeps_its_own_copy_of_its_settings),
+    TEST(a_client_copies_its_settings),
     END_OF_TESTS};

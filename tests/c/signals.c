@@ -1,4 +1,4 @@
-/* Hosts with signals of their own: each would end the process where the library is not careful. */
+/* Programs that use signals. Each signal would end the process if the library did not block it. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -10,7 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* Signals that stay open on the library's thread where the host does not block them. */
+/* Signals that the library's thread blocks only if the program does. */
 enum { BLOCKED = 4 };
 
 static sigset_t block_signals(int *signals)
@@ -83,13 +83,13 @@ static void a_signal_that_the_caller_has_blocked_is_not_delivered_during_a_reque
     clopos_auth_client_free(client);
 }
 
-static void a_host_that_makes_signals_of_floating_point_exceptions_may_call(void)
+static void a_program_may_enable_floating_point_exceptions(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = NULL;
     clopos_auth_error *err = NULL;
 
-    /* The library's thread inherits them. */
+    /* The library's thread inherits this. */
     feenableexcept(FE_ALL_EXCEPT);
     sandbox_fails_times("status-503", 1);
     token = get_token(client);
@@ -104,5 +104,5 @@ static void a_host_that_makes_signals_of_floating_point_exceptions_may_call(void
 const test SIGNAL_TESTS[] = {
     TEST(a_pending_signal_that_the_caller_has_blocked_is_not_delivered_by_a_call),
     TEST(a_signal_that_the_caller_has_blocked_is_not_delivered_during_a_request),
-    TEST(a_host_that_makes_signals_of_floating_point_exceptions_may_call),
+    TEST(a_program_may_enable_floating_point_exceptions),
     END_OF_TESTS};

@@ -1,21 +1,19 @@
-/* A long day in short: many threads on few clients whose tokens live for a second, while clients come
- * and go under them and the service fails every way it can. tests/c/soak.rs runs it and judges; this
- * program only does, measures and says. Usage: soak SECONDS [MISTAKE]
+/* A soak test: many threads use a few clients whose tokens live for a second, while clients are replaced
+ * and the service fails in every way. This program runs and measures; tests/c/soak.rs starts it and judges
+ * its output. Usage: soak SECONDS [MISTAKE]
  *
- * The time is cut into rounds. At the end of each, every thread stops, every client but one is freed, and
- * what is left is measured: a line "rest ROUND CLIENTS CALLS PRIVATE HEAP THREADS FILES"
- * (PRIVATE in KiB of resident memory, HEAP in bytes). Whenever a thread
- * has seen the last of a token, a line "token VALUE TIMES LATEST" says how often it was handed out and
- * when for the last time, in nanoseconds of CLOCK_MONOTONIC. At the end, "status NAME CALLS" and
- * "late NANOSECONDS", by how much a call outlasted its time-out.
+ * The time is divided into rounds. At the end of each, every thread stops, every client but one is freed, and
+ * a line has what is left: "rest ROUND CLIENTS CALLS PRIVATE HEAP THREADS FILES" (PRIVATE is resident memory
+ * in KiB, HEAP is in bytes). When a thread gets another token, a line "token VALUE TIMES LATEST" has the
+ * previous one: how often it was returned, and when last, in nanoseconds of CLOCK_MONOTONIC. The end is
+ * "status NAME CALLS" for each status, and "late NANOSECONDS", by how much a call exceeded its timeout.
  *
- * MISTAKE is one on purpose: a judge who does not see it sees nothing.
+ * MISTAKE is an injected error, which the judge must find.
  */
 #define _GNU_SOURCE
 
 #include <clopos_auth.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -37,19 +35,21 @@ static void fail(int line, const char *what)
 {
     printf("not ok - soak.c:%d: %s\n", line, what);
     fflush(stdout);
-    /* Not exit(): other threads may be anywhere. */
+    /* Not exit(): other threads may still use the library. */
     _exit(1);
 }
 
-/* A client, and whether somebody is freeing it and has done so. Never freed: threads look at it when the
- * client is long gone. */
+#include "shared.h"
+
+/* A client, and whether a thread has begun to free it, and has done so. Never freed itself: threads read it
+ * after the client has been freed. */
 struct client {
     clopos_auth_client *handle;
     int claimed;
     int freed;
 };
 
-/* What a thread has seen of a place's last token. */
+/* The last token that a thread got in a place. */
 struct seen {
     char value[1024];
     long times;
@@ -69,9 +69,9 @@ struct worker {
 
 static struct client clients[REMEMBERED];
 static long clients_made;
-/* The clients in use now, as any thread finds them. */
+/* The clients in use now. */
 static struct client *places[CLIENTS];
-/* One that stays, and its thread: with a service that never fails. */
+/* A client that stays, whose service never fails. */
 static struct client *steady;
 static struct worker workers[THREADS + 1];
 static pthread_barrier_t barrier;
@@ -113,8 +113,7 @@ static unsigned draw(unsigned *random, unsigned below)
     return (unsigned)(((uint64_t)*random * below) >> 32);
 }
 
-/* How long this thread has been ready to run while others had the processors; 0 where the kernel does not
- * say. */
+/* How long this thread has waited for a processor; 0 if the kernel does not tell. */
 static int64_t time_in_queue(const struct worker *worker)
 {
     char text[128];
@@ -132,7 +131,7 @@ static void write_log(int32_t level, const char *line, void *user)
     const struct client *client = (const struct client *)user;
 
     CHECK(level >= CLOPOS_AUTH_LOG_ERROR && level <= CLOPOS_AUTH_LOG_DEBUG);
-    /* Nothing is logged once client_free has returned. */
+    /* Nothing is logged after client_free() has returned. */
     CHECK(!LOAD(client->freed));
     if (transcript != NULL) {
         pthread_mutex_lock(&transcript_lock);
@@ -147,12 +146,9 @@ static struct client *new_client(const char *base_url)
     struct client *client = &clients[clients_made++ % REMEMBERED];
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_error *err = NULL;
-    FILE *file = fopen(env("CLOPOS_CA_FILE"), "rb");
-    size_t length;
+    const size_t length = read_ca(pem, sizeof pem);
 
-    CHECK(file != NULL && config != NULL);
-    length = fread(pem, 1, sizeof pem, file);
-    fclose(file);
+    CHECK(length > 0 && config != NULL);
     memset(client, 0, sizeof *client);
     CHECK(clopos_auth_config_set_base_url(config, base_url, NULL) == CLOPOS_AUTH_OK);
     CHECK(clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, NULL) == CLOPOS_AUTH_OK);
@@ -161,9 +157,7 @@ static struct client *new_client(const char *base_url)
     CHECK(clopos_auth_config_set_requests_per_minute(config, 60, NULL) == CLOPOS_AUTH_OK);
     CHECK(clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, write_log, client, NULL) ==
           CLOPOS_AUTH_OK);
-    CHECK(clopos_auth_client_new(env("CLOPOS_CLIENT_ID"), env("CLOPOS_CLIENT_SECRET"),
-                                 env("CLOPOS_BRAND"), env("CLOPOS_INTEGRATOR_ID"), config,
-                                 &client->handle, &err) == CLOPOS_AUTH_OK);
+    CHECK(make_client(config, &client->handle, &err) == CLOPOS_AUTH_OK);
     CHECK(client->handle != NULL && err == NULL);
     clopos_auth_config_free(config);
     return client;
@@ -189,16 +183,16 @@ static void replace_client(int place)
 
 /* -- Calls -- */
 
-static void say_last_of(const struct seen *seen)
+static void print_seen(const struct seen *seen)
 {
     if (seen->times != 0)
         printf("token %s %ld %lld\n", seen->value, seen->times, (long long)seen->latest);
 }
 
-static void handed_out(struct seen *seen, const char *value, int64_t at)
+static void token_returned(struct seen *seen, const char *value, int64_t at)
 {
     if (strcmp(seen->value, value) != 0) {
-        say_last_of(seen);
+        print_seen(seen);
         CHECK(strlen(value) < sizeof seen->value);
         strcpy(seen->value, value);
         seen->times = 0;
@@ -236,8 +230,8 @@ static clopos_auth_status call(struct worker *worker, int place, struct client *
     default:
         status = clopos_auth_authenticate(client->handle, timeout_ms, &token, &err);
     }
-    /* The last thing that a call does is to look at its clock and hand out the token. It waits for
-     * nothing then, but the processor may be taken from it: that is not the library's time. */
+    /* A call ends by reading its clock and returning the token. It does not wait then, but may lose the
+     * processor: that time is not the library's. */
     end = now();
     end -= time_in_queue(worker) - queued;
 
@@ -251,7 +245,7 @@ static clopos_auth_status call(struct worker *worker, int place, struct client *
         CHECK(err == NULL);
         value = which == COPY_TOKEN ? copy : token->value;
         CHECK(strlen(value) == (which == COPY_TOKEN ? needed - 1 : token->value_len));
-        handed_out(&worker->seen[place], value, end > start ? end : start);
+        token_returned(&worker->seen[place], value, end > start ? end : start);
     } else {
         CHECK(token == NULL && err != NULL && err->status == status && *err->message != '\0');
         CHECK(status != CLOPOS_AUTH_INVALID_ARGUMENT && status != CLOPOS_AUTH_BUFFER_TOO_SMALL);
@@ -270,14 +264,14 @@ static clopos_auth_status call(struct worker *worker, int place, struct client *
     return status;
 }
 
-/* Serves a token of its own that is dead by now. */
+/* Returns a token that has expired. */
 static void keep_too_long(struct worker *worker)
 {
     struct seen *seen = &worker->seen[CLIENTS];
 
     if (call(worker, CLIENTS, steady, GET_TOKEN, 5000) == CLOPOS_AUTH_OK) {
         nap(SECOND + 100 * MILLISECOND);
-        handed_out(seen, seen->value, now());
+        token_returned(seen, seen->value, now());
     }
 }
 
@@ -294,7 +288,7 @@ static void do_something(struct worker *worker)
     } else if (dice < 15) {
         clopos_auth_cancel(client->handle);
     } else if (dice < 25) {
-        /* Before the first token: whichever there is. */
+        /* Before the first token: any. */
         const char *value = worker->seen[place].value;
         clopos_auth_invalidate(client->handle, *value != '\0' ? value : NULL);
     } else if (dice < 26) {
@@ -330,7 +324,7 @@ static void *work(void *argument)
         } else if (strcmp(mistake, "stale") == 0) {
             keep_too_long(worker);
         } else {
-            /* Nothing is wrong there: no call may fail. */
+            /* This service does not fail: no call may fail. */
             CHECK(call(worker, CLIENTS, steady, AUTHENTICATE, 10000) == CLOPOS_AUTH_OK);
             CHECK(call(worker, CLIENTS, steady, GET_TOKEN, 0) == CLOPOS_AUTH_OK);
             for (i = 0; i < 25 && LOAD(resting) % 2 == 0; i++)
@@ -338,7 +332,7 @@ static void *work(void *argument)
         }
     }
     for (i = 0; i <= CLIENTS; i++)
-        say_last_of(&worker->seen[i]);
+        print_seen(&worker->seen[i]);
     return NULL;
 }
 
@@ -349,22 +343,8 @@ static void *sleep_for_ever(void *argument)
     return argument;
 }
 
-/* How many entries a directory of /proc has. */
-static int entries(const char *path)
-{
-    DIR *directory = opendir(path);
-    const struct dirent *entry;
-    int number = 0;
-
-    CHECK(directory != NULL);
-    while ((entry = readdir(directory)) != NULL)
-        number += entry->d_name[0] != '.';
-    closedir(directory);
-    return number;
-}
-
-/* What is resident and this process's own. The rest are files, such as the library's code, of which each
- * page counts from when it is first used. */
+/* The resident memory without mapped files, such as the library's code, whose pages count from their first
+ * use. */
 static long private_kib(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -386,10 +366,10 @@ static long calls(void)
     return number;
 }
 
-/* All threads stand still. */
+/* While all threads wait. */
 static void measure(int round)
 {
-    const int64_t patience_ends = now() + 2 * SECOND;
+    const int64_t deadline = now() + 2 * SECOND;
     struct mallinfo2 memory;
     pthread_t thread;
     int i;
@@ -400,19 +380,19 @@ static void measure(int round)
         CHECK(open("/dev/null", O_RDONLY) >= 0);
     for (i = 0; i < CLIENTS; i++)
         free_client(places[i]);
-    /* The one that stays is always left in the same state: with a token and a connection. */
+    /* The client that stays always has a token and a connection here. */
     CHECK(call(&workers[THREADS], CLIENTS, steady, AUTHENTICATE, 10000) == CLOPOS_AUTH_OK);
-    /* A request that nobody waits for any more has a thread for as long as an attempt may take. */
-    while (entries("/proc/self/task") > THREADS + 2 && now() < patience_ends)
+    /* The thread of a request that no call waits for ends with its attempt. */
+    while (threads() > THREADS + 2 && now() < deadline)
         nap(5 * MILLISECOND);
     malloc_trim(0);
     memory = mallinfo2();
     printf("rest %d %ld %ld %ld %ld %d %d\n", round, clients_made, calls(), private_kib(),
-           (long)(memory.uordblks + memory.hblkhd), entries("/proc/self/task"),
+           (long)(memory.uordblks + memory.hblkhd), threads(),
            entries("/proc/self/fd") - 1);
 }
 
-/* Clients come and go while the threads use them. */
+/* Replaces clients while the threads use them. */
 static void churn(int64_t until)
 {
     unsigned random = 4711;
@@ -420,7 +400,7 @@ static void churn(int64_t until)
 
     while (now() < until) {
         for (i = 0; i < CLIENTS; i++)
-            /* A life is three seconds in the mean, or until a thread has freed it. */
+            /* After three seconds on average, or when a thread has freed it. */
             if (LOAD(places[i]->claimed) || draw(&random, 60) == 0)
                 replace_client(i);
         nap(50 * MILLISECOND);

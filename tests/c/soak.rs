@@ -1,10 +1,10 @@
-//! Two minutes, or `CLOPOS_TEST_SOAK_S`, of `soak.c`: 32 threads on clients whose tokens live for a
-//! second and that come and go, while the sandbox fails every way it can. At the end nothing has grown,
-//! and every token that was handed out was valid when it was.
+//! Two minutes, or `CLOPOS_TEST_SOAK_S`, of `soak.c`: 32 threads use clients whose tokens live for a second and
+//! which are replaced all the time, while the sandbox fails in every way. At the end nothing has grown, and
+//! every token was valid when it was returned.
 //!
-//! The C program runs and measures; the sandboxes know until when a token is valid; here both come
-//! together. The judge is proven by mistakes on purpose: a leak, a thread and a descriptor that stay,
-//! and a token that is served too long.
+//! The C program runs and measures, the sandboxes know until when a token is valid, and this file compares. It is
+//! tested with injected errors: a leak, a thread and a descriptor that stay, and a token that is returned too
+//! late.
 
 use std::collections::HashMap;
 use std::env;
@@ -20,39 +20,36 @@ use libtest_mimic::Trial;
 
 use crate::program::{Build, Language, Linkage, Program, note_secrets, test};
 
-/// The program's rounds. The first quarter of them is for warming up.
+/// The program's rounds. The first quarter of them is the warm-up.
 const ROUNDS: usize = 12;
 
-/// How far past its end a token may seem to be handed out. The library looks at its clock and hands the
-/// token out, then the program looks at the clock. In between that thread waits for nothing; what it may
-/// wait for the processor is known and taken off. What is left is the time to copy a token, and what a
-/// hypervisor takes: a few microseconds, and where the machine is shared, now and then milliseconds.
-/// A library that did not care would serve a token for as long as a fault stands, up to 700 ms.
+/// How long after its expiry a token may seem to be returned. The library reads its clock and returns the token,
+/// then the program reads the clock. The time that its thread waited for a processor meanwhile is known and
+/// subtracted. What remains is the time to copy a token, and what a hypervisor takes: a few microseconds, on a
+/// shared machine sometimes milliseconds. A library that ignored the expiry would return a token for as long as
+/// a fault lasts, up to 700 ms.
 const TOLERANCE: Duration = Duration::from_millis(20);
 
-/// By how much a call may outlast its time-out: that of a condition variable under this load.
+/// By how much a call may exceed its timeout: a condition variable does under this load.
 const LATE: Duration = Duration::from_millis(500);
 
-/// What may come and go without being a leak, between the most of the warm-up and the least of the last
-/// quarter: parts of pages, and lists that grow by doubling, such as that of the handles.
+/// The growth, from the maximum of the warm-up to the minimum of the last quarter, that is not a leak: parts of
+/// pages, and lists that grow by doubling, such as that of the handles.
 const HEAP_SLACK: u64 = 2048;
 const PRIVATE_SLACK_KIB: u64 = 64;
 
 pub fn tests() -> Vec<Trial> {
     let tests = [
         test(
-            "soak::everything_stays_flat_and_no_token_is_served_past_its_end",
-            everything_stays_flat_and_no_token_is_served_past_its_end,
+            "soak::nothing_grows_and_no_token_is_returned_after_its_expiry",
+            nothing_grows_and_no_token_is_returned_after_its_expiry,
         ),
-        test(
-            "soak::planted_mistakes_are_found",
-            planted_mistakes_are_found,
-        ),
+        test("soak::injected_errors_are_found", injected_errors_are_found),
     ];
     tests.map(|test| test.with_ignored_flag(true)).into()
 }
 
-fn everything_stays_flat_and_no_token_is_served_past_its_end() {
+fn nothing_grows_and_no_token_is_returned_after_its_expiry() {
     let seconds = match env::var("CLOPOS_TEST_SOAK_S") {
         Ok(text) => text.parse().expect("CLOPOS_TEST_SOAK_S is a number"),
         Err(_) => 120,
@@ -62,15 +59,15 @@ fn everything_stays_flat_and_no_token_is_served_past_its_end() {
     let mut complaints = soak.complaints();
     complaints.extend(soak.unmet());
     assert!(complaints.is_empty(), "{complaints:#?}");
-    println!("ok - {seconds} s with 32 threads, and everything stayed flat and valid");
+    println!("ok - {seconds} s with 32 threads: nothing grew, and every token was valid");
 }
 
-fn planted_mistakes_are_found() {
+fn injected_errors_are_found() {
     let mistakes = [
         ("leak", "heap"),
         ("thread", "threads"),
         ("descriptor", "descriptors"),
-        ("stale", "past its end"),
+        ("stale", "after its expiry"),
     ];
     let soaks = mistakes.map(|(mistake, finding)| {
         let soak = thread::spawn(move || Soak::run(mistake, 24, Some(mistake)));
@@ -80,23 +77,23 @@ fn planted_mistakes_are_found() {
         let complaints = soak.join().expect("the soak ends").complaints();
         assert!(
             complaints.iter().any(|said| said.contains(finding)),
-            "a planted {mistake} was not found: {complaints:?}"
+            "an injected {mistake} was not found: {complaints:?}"
         );
         // And nothing else is found.
         for said in &complaints {
             assert!(
-                said.contains(finding) || mistake == "thread" && !said.contains("past"),
+                said.contains(finding) || mistake == "thread" && !said.contains("expiry"),
                 "{mistake}: {said}"
             );
         }
         println!(
-            "ok - the soak finds a planted {mistake}: {}",
+            "ok - the soak test finds an injected {mistake}: {}",
             complaints.join("; ")
         );
     }
 }
 
-/// What is left when everything rests.
+/// What is left at the end of a round.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     at: Duration,
@@ -108,21 +105,20 @@ struct Rest {
     files: u64,
 }
 
-/// What a soak came to.
+/// The result of a soak.
 struct Soak {
     rests: Vec<Rest>,
     /// How often a call ended with each status.
     statuses: Vec<(String, u64)>,
-    /// Tokens in the hands of a thread; a token counts once for each.
+    /// The number of tokens, counted once for each thread that got them, and how often they were returned.
     tokens: u64,
-    handed_out: u64,
-    /// The least of a token's life that was left when it was handed out, in nanoseconds: below zero,
-    /// it was dead.
+    returned: u64,
+    /// The shortest remaining time of a token when it was returned, in nanoseconds; negative if it had expired.
     least_left: i64,
     late: Duration,
-    /// Which faults stood for a while, and how often.
+    /// How often each fault was injected.
     faults: HashMap<&'static str, u64>,
-    /// What the program said against itself, or against the library.
+    /// Failed checks of the program, and other lines.
     said: Vec<String>,
 }
 
@@ -134,7 +130,7 @@ impl Soak {
             Build(Language::C99, Linkage::Shared),
             &[],
         );
-        // One that fails, one that does not.
+        // A service that fails, and one that does not.
         let [flapping, steady] = [(); 2].map(|()| {
             Sandbox::start(Settings {
                 lifetime: Duration::from_secs(1),
@@ -151,8 +147,8 @@ impl Soak {
             .args(mistake)
             .env("CLOPOS_CA_FILE", ca_file)
             .env("CLOPOS_TEST_STEADY_URL", steady.url())
-            // Memory that a thread keeps for its next need counts as used otherwise, and so do the stacks
-            // that the C library keeps for the next threads; each arena has pages of its own that are half full.
+            // Otherwise the C library's caches of freed memory and of stacks count as used, and each arena has partly
+            // used pages of its own.
             .env(
                 "GLIBC_TUNABLES",
                 "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0",
@@ -165,7 +161,7 @@ impl Soak {
             rests: Vec::new(),
             statuses: Vec::new(),
             tokens: 0,
-            handed_out: 0,
+            returned: 0,
             least_left: i64::MAX,
             late: Duration::ZERO,
             faults: HashMap::new(),
@@ -197,7 +193,7 @@ impl Soak {
         soak
     }
 
-    /// A line of the program's. `left` says how much of a token's life was left at a time.
+    /// Reads a line of the program's output. `left` returns a token's remaining time at a moment.
     fn take(&mut self, line: &str, start: Instant, left: impl Fn(&str, i64) -> Option<i64>) {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |at: usize| -> u64 {
@@ -207,7 +203,7 @@ impl Soak {
         match words[0] {
             "token" => {
                 self.tokens += 1;
-                self.handed_out += number(2);
+                self.returned += number(2);
                 match left(words[1], number(3) as i64) {
                     Some(left) => self.least_left = self.least_left.min(left),
                     None => self.said.push("a token that was never issued".into()),
@@ -257,18 +253,18 @@ impl Soak {
         flat("descriptors", |rest| rest.files, 0);
         if self.least_left < -(TOLERANCE.as_nanos() as i64) {
             let past = Duration::from_nanos(self.least_left.unsigned_abs());
-            found.push(format!("a token was handed out {past:?} past its end"));
+            found.push(format!("a token was returned {past:?} after its expiry"));
         }
         if self.late > LATE {
-            found.push(format!("a call outlasted its time-out by {:?}", self.late));
+            found.push(format!("a call exceeded its timeout by {:?}", self.late));
         }
         found
     }
 
-    /// What a soak must have met to be worth something.
+    /// What must have occurred: otherwise the soak proves little.
     fn unmet(&self) -> Vec<String> {
         let mut unmet = Vec::new();
-        // In the words of the library; with one of each kind the policies were all in use.
+        // With these, all policies of the library were in use.
         for name in [
             "OK",
             "INVALID_HANDLE",
@@ -291,7 +287,7 @@ impl Soak {
             }
         }
         if self.least_left > 50_000_000 {
-            unmet.push("no token was handed out close to its end".into());
+            unmet.push("no token was returned close to its expiry".into());
         }
         unmet
     }
@@ -316,30 +312,29 @@ impl Soak {
         for (status, calls) in self.statuses.iter().filter(|(_, calls)| *calls > 0) {
             println!("| {status} | {calls} calls |");
         }
-        println!("| tokens handed out | {} times |", self.handed_out);
+        println!("| tokens returned | {} times |", self.returned);
         println!(
-            "| least life left of one | {:.3} ms |",
+            "| shortest remaining time of one | {:.3} ms |",
             self.least_left as f64 / 1e6
         );
         println!(
-            "| a call outlasted its time-out by | {:.1?} at most |",
+            "| a call exceeded its timeout by | {:.1?} at most |",
             self.late
         );
         println!("| kinds of faults | {} |", self.faults.len());
     }
 }
 
-/// Lets the service be well for a while and ill for a while, until it is over.
+/// Lets the service work and fail by turns, until `over`.
 fn flap(sandbox: &Sandbox, over: &AtomicBool) -> HashMap<&'static str, u64> {
-    // Those whose tokens do not live as long as the sandbox means them to.
+    // Not those that change the lifetime that the sandbox knows.
     let is_fair = |fault: &&Fault| {
         let name = fault.name();
         !name.starts_with("expires-") && !["same-token", "duplicate-keys"].contains(&name)
     };
     let all: Vec<_> = Fault::NAMED.iter().filter(is_fair).collect();
-    assert_ne!(all.len() % 17, 0, "some would never have a turn");
-    // Those that are over as soon as the service is well again: with the others, a client stays away
-    // for longer than most of these live.
+    assert_ne!(all.len() % 17, 0, "some faults would never be injected");
+    // Faults after which a client tries again soon. After the others it waits longer than most clients here live.
     let passing = [
         Fault::Status503,
         Fault::Status429,
@@ -362,9 +357,9 @@ fn flap(sandbox: &Sandbox, over: &AtomicBool) -> HashMap<&'static str, u64> {
     let mut next = 0;
     while !over.load(Ordering::Relaxed) {
         let fault = match draw(9) {
-            0 => lasting.next().expect("there is always another"),
+            0 => lasting.next().expect("it is a cycle"),
             1 | 2 => {
-                // Each has its turn, those of one kind not one after the other.
+                // Each in turn, but not those of one kind one after the other.
                 next += 17;
                 all[next % all.len()]
             }
@@ -379,7 +374,7 @@ fn flap(sandbox: &Sandbox, over: &AtomicBool) -> HashMap<&'static str, u64> {
     counts
 }
 
-/// The clock that the program reads, which is also that of [`Instant`].
+/// The program's clock, which is also that of [`Instant`].
 fn monotonic_ns() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use crate::program::Language::{C99, Cpp11};
 use crate::program::{Build, Linkage, Program, start, text};
 
-/// The test program's sources, each a file of tests but the first.
+/// The test program's sources: the harness and files of tests.
 const TESTS: &[&str] = &[
     "tests/c/harness.c",
     "tests/c/arguments.c",
@@ -44,7 +44,7 @@ fn compile((name, build): (&str, Build)) -> Program {
 }
 
 fn run(program: &Program, name: &str) {
-    // A thousand handshakes would take longer than a test may.
+    // A thousand TLS handshakes would exceed a test's time limit.
     let tls = !name.contains("thousand");
     let output = program.run(&start(tls), &[name]);
     let passed = format!("ok - {name}\n");

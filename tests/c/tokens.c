@@ -1,4 +1,4 @@
-/* Getting tokens, waiting for them and giving them up. */
+/* Getting a token, waiting for it, cancelling and invalidating. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "harness.h"
@@ -8,9 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SOON CLOPOS_AUTH_TIMEOUT_DEFAULT
-
-static void a_token_comes_with_its_length_type_and_end(void)
+static void a_token_has_its_length_type_and_expiry(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = get_token(client);
@@ -28,57 +26,57 @@ static void a_token_comes_with_its_length_type_and_end(void)
     clopos_auth_client_free(client);
 }
 
-static void get_token_keeps_the_token_and_authenticate_always_asks(void)
+static void get_token_returns_the_cached_token_and_authenticate_requests_a_new_one(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *first = get_token(client);
     clopos_auth_token *cached = get_token(client);
-    clopos_auth_token *asked = NULL, *after = NULL;
+    clopos_auth_token *requested = NULL, *after = NULL;
     clopos_auth_error *err = NULL;
 
     CHECK(sandbox_requests() == 1);
     CHECK(strcmp(first->value, cached->value) == 0 && first != cached);
-    CHECK_OK(&err, clopos_auth_authenticate(client, SOON, &asked, &err));
+    CHECK_OK(&err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &requested, &err));
     CHECK(sandbox_requests() == 2);
-    CHECK(strcmp(first->value, asked->value) != 0);
+    CHECK(strcmp(first->value, requested->value) != 0);
     after = get_token(client);
-    CHECK(strcmp(asked->value, after->value) == 0);
+    CHECK(strcmp(requested->value, after->value) == 0);
     CHECK(sandbox_requests() == 2);
     clopos_auth_token_free(first);
     clopos_auth_token_free(cached);
-    clopos_auth_token_free(asked);
+    clopos_auth_token_free(requested);
     clopos_auth_token_free(after);
     clopos_auth_client_free(client);
 }
 
-static void copy_token_fits_exactly_or_says_what_it_takes(void)
+static void copy_token_fills_a_buffer_of_the_exact_size_or_returns_the_size(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = get_token(client);
     clopos_auth_error *err = NULL;
     const int32_t too_small = CLOPOS_AUTH_BUFFER_TOO_SMALL;
     const size_t size = token->value_len + 1;
-    /* Of exactly this size, so that memcheck sees any byte beyond. */
+    /* Of exactly this size, so that memcheck finds a write beyond it. */
     char *buf = (char *)allocate(size);
     size_t needed = 0;
     int64_t expires_at = 0;
 
     CHECK_FAILS(too_small, &err,
-                clopos_auth_copy_token(client, SOON, NULL, 0, &needed, &expires_at, &err));
+                clopos_auth_copy_token(client, DEFAULT_TIMEOUT, NULL, 0, &needed, &expires_at, &err));
     CHECK(needed == size && expires_at == 0);
 
     memset(buf, 'x', size);
     CHECK_FAILS(too_small, &err,
-                clopos_auth_copy_token(client, SOON, buf, size - 1, &needed, &expires_at, &err));
+                clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, size - 1, &needed, &expires_at, &err));
     CHECK(needed == size && expires_at == 0);
     CHECK(buf[0] == '\0' && buf[size - 1] == 'x');
 
-    CHECK_OK(&err, clopos_auth_copy_token(client, SOON, buf, size, &needed, &expires_at, &err));
+    CHECK_OK(&err, clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, size, &needed, &expires_at, &err));
     CHECK(needed == size && expires_at == token->expires_at);
     CHECK(strcmp(buf, token->value) == 0);
 
     memset(buf, 'x', size);
-    CHECK_FAILS(too_small, &err, clopos_auth_copy_token(client, SOON, buf, 1, NULL, NULL, &err));
+    CHECK_FAILS(too_small, &err, clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, 1, NULL, NULL, &err));
     CHECK(buf[0] == '\0' && buf[1] == 'x');
     CHECK(sandbox_requests() == 1);
     free(buf);
@@ -98,17 +96,17 @@ static void a_copy_that_fails_leaves_no_token_in_the_buffer(void)
     sandbox_fails("status-503");
     memset(buf, 'x', sizeof buf);
     CHECK_FAILS(CLOPOS_AUTH_SERVER, &err,
-                clopos_auth_copy_token(client, SOON, buf, sizeof buf, NULL, NULL, &err));
+                clopos_auth_copy_token(client, DEFAULT_TIMEOUT, buf, sizeof buf, NULL, NULL, &err));
     CHECK(buf[0] == '\0');
     clopos_auth_client_free(client);
 }
 
-static void a_call_that_must_not_wait_says_so_and_the_token_comes(void)
+static void a_call_with_timeout_0_starts_the_sign_in(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = NULL;
     clopos_auth_error *err = NULL;
-    char buf[8193];
+    char buf[CLOPOS_AUTH_TOKEN_MAX + 1];
     int32_t status;
 
     sandbox_sets("latency_ms", 300);
@@ -126,7 +124,7 @@ static void a_call_that_must_not_wait_says_so_and_the_token_comes(void)
     clopos_auth_client_free(client);
 }
 
-static void a_timeout_bounds_a_call(void)
+static void a_timeout_limits_a_call(void)
 {
     clopos_auth_config *config = new_config();
     clopos_auth_client *client;
@@ -143,7 +141,7 @@ static void a_timeout_bounds_a_call(void)
     CHECK(err->retryable == 1);
     clopos_auth_error_free(err);
     start = now_ms();
-    CHECK_FAILS(CLOPOS_AUTH_TIMEOUT, &err, clopos_auth_authenticate(client, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_TIMEOUT, &err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &token, &err));
     CHECK(now_ms() - start >= 400 && now_ms() - start < 3000);
     clopos_auth_client_free(client);
 }
@@ -152,7 +150,7 @@ typedef struct waiter {
     pthread_t thread;
     clopos_auth_client *client;
     int32_t status;
-    char value[8193];
+    char value[CLOPOS_AUTH_TOKEN_MAX + 1];
 } waiter;
 
 static void *wait_for_token(void *argument)
@@ -160,7 +158,7 @@ static void *wait_for_token(void *argument)
     waiter *w = (waiter *)argument;
 
     w->status =
-        clopos_auth_copy_token(w->client, SOON, w->value, sizeof w->value, NULL, NULL, NULL);
+        clopos_auth_copy_token(w->client, DEFAULT_TIMEOUT, w->value, sizeof w->value, NULL, NULL, NULL);
     return NULL;
 }
 
@@ -181,7 +179,7 @@ static void cancel_wakes_a_waiter_and_the_client_stays_usable(void)
         CHECK(now_ms() - start < 2000);
     }
     CHECK(w.status == CLOPOS_AUTH_CANCELLED && w.value[0] == '\0');
-    /* The request went on, for those who call later. */
+    /* The request continues, and a later call uses its result. */
     token = get_token(client);
     CHECK(sandbox_requests() == 1);
     clopos_auth_token_free(token);
@@ -199,7 +197,7 @@ static void cancel_without_waiters_does_nothing(void)
     clopos_auth_client_free(client);
 }
 
-static void threads_that_ask_together_cause_one_request(void)
+static void threads_that_need_a_token_share_one_request(void)
 {
     enum { WAITERS = 16 };
     static waiter waiters[WAITERS];
@@ -239,14 +237,14 @@ static void an_error_outlives_its_client(void)
     clopos_auth_client *client = new_client();
     clopos_auth_error *err = NULL;
 
-    CHECK(clopos_auth_get_token(client, SOON, NULL, &err) == CLOPOS_AUTH_INVALID_ARGUMENT);
+    CHECK(clopos_auth_get_token(client, DEFAULT_TIMEOUT, NULL, &err) == CLOPOS_AUTH_INVALID_ARGUMENT);
     clopos_auth_client_free(client);
     CHECK(strstr(err->message, "out") != NULL && err->server_code == NULL);
     CHECK(err->http_status == 0 && err->retryable == 0 && err->retry_after_ms == -1);
     clopos_auth_error_free(err);
 }
 
-static void only_the_token_that_was_refused_is_forgotten(void)
+static void only_the_token_that_was_refused_is_dropped(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *first = get_token(client);
@@ -257,8 +255,8 @@ static void only_the_token_that_was_refused_is_forgotten(void)
     clopos_auth_token_free(get_token(client));
     CHECK(sandbox_requests() == 1);
 
-    /* A late report about the first does not harm the second. */
-    CHECK_OK(&err, clopos_auth_authenticate(client, SOON, &second, &err));
+    /* A late report of the first does not drop the second. */
+    CHECK_OK(&err, clopos_auth_authenticate(client, DEFAULT_TIMEOUT, &second, &err));
     CHECK(strcmp(first->value, second->value) != 0);
     CHECK(clopos_auth_invalidate(client, first->value) == CLOPOS_AUTH_OK);
     same = get_token(client);
@@ -270,7 +268,7 @@ static void only_the_token_that_was_refused_is_forgotten(void)
     clopos_auth_client_free(client);
 }
 
-static void after_a_fresh_token_was_refused_calls_say_at_once_when_the_next_sign_in_may_leave(void)
+static void after_a_new_token_was_refused_calls_return_the_time_until_the_next_sign_in(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = get_token(client);
@@ -278,16 +276,16 @@ static void after_a_fresh_token_was_refused_calls_say_at_once_when_the_next_sign
 
     CHECK(clopos_auth_invalidate(client, token->value) == CLOPOS_AUTH_OK);
     clopos_auth_token_free(token);
-    CHECK(clopos_auth_get_token(client, SOON, &token, &err) == CLOPOS_AUTH_REJECTED);
+    CHECK(clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err) == CLOPOS_AUTH_REJECTED);
     CHECK(err->retry_after_ms > 0 && err->retry_after_ms <= 6250);
-    CHECK(err->retryable == 0 && err->http_status == 0);
+    CHECK(err->retryable == 1 && err->http_status == 0);
     CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, (clopos_auth_status)err->status);
     CHECK_FAILS(CLOPOS_AUTH_REJECTED, &err, clopos_auth_authenticate(client, 0, &token, &err));
     CHECK(sandbox_requests() == 1);
     clopos_auth_client_free(client);
 }
 
-/* What the sandbox's answer to one attempt comes to. */
+/* A fault of the sandbox, and the error of one attempt with it. */
 typedef struct failure {
     const char *fault;
     int32_t status, http_status, retryable;
@@ -305,7 +303,7 @@ static void check_failure(const failure *f)
     CHECK_OK(&err, clopos_auth_config_set_max_attempts(config, 1, &err));
     client = new_client_with(config);
     sandbox_fails(f->fault);
-    CHECK(clopos_auth_get_token(client, SOON, &token, &err) != CLOPOS_AUTH_OK);
+    CHECK(clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err) != CLOPOS_AUTH_OK);
     printf("%s: %s: %s\n", f->fault, clopos_auth_status_name(err->status), err->message);
     CHECK(token == NULL);
     CHECK(err->http_status == f->http_status);
@@ -318,7 +316,7 @@ static void check_failure(const failure *f)
     clopos_auth_client_free(client);
 }
 
-static void an_error_tells_what_the_service_answered(void)
+static void an_error_has_the_status_of_the_services_response(void)
 {
     static const failure failures[] = {
         {"success-false", CLOPOS_AUTH_REJECTED, 200, 0, true, true, CLOPOS_AUTH_REASON_ENVIRONMENT},
@@ -341,7 +339,7 @@ static void an_error_tells_what_the_service_answered(void)
         check_failure(&failures[i]);
 }
 
-static void a_hostile_message_arrives_as_one_line_without_the_secret(void)
+static void a_hostile_message_becomes_one_line_without_the_secret(void)
 {
     clopos_auth_client *client = new_client();
     clopos_auth_token *token = NULL;
@@ -349,7 +347,7 @@ static void a_hostile_message_arrives_as_one_line_without_the_secret(void)
     const char *c;
 
     sandbox_fails("message-hostile");
-    CHECK(clopos_auth_get_token(client, SOON, &token, &err) == CLOPOS_AUTH_REJECTED);
+    CHECK(clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err) == CLOPOS_AUTH_REJECTED);
     CHECK(strstr(err->message, env("CLOPOS_CLIENT_SECRET")) == NULL);
     CHECK(strlen(err->message) < 1024);
     for (c = err->message; *c != '\0'; c++)
@@ -359,7 +357,7 @@ static void a_hostile_message_arrives_as_one_line_without_the_secret(void)
     clopos_auth_client_free(client);
 }
 
-static void a_server_that_nobody_vouches_for_gets_no_secret(void)
+static void an_untrusted_server_receives_no_secret(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_client *client;
@@ -371,13 +369,13 @@ static void a_server_that_nobody_vouches_for_gets_no_secret(void)
     CHECK_OK(&err, clopos_auth_config_set_log(config, CLOPOS_AUTH_LOG_DEBUG, log_to_transcript,
                                               NULL, &err));
     client = new_client_with(config);
-    CHECK_FAILS(CLOPOS_AUTH_TLS, &err, clopos_auth_get_token(client, SOON, &token, &err));
+    CHECK_FAILS(CLOPOS_AUTH_TLS, &err, clopos_auth_get_token(client, DEFAULT_TIMEOUT, &token, &err));
     CHECK(sandbox_requests() == 0);
     clopos_auth_client_free(client);
 }
 
-/* Lets a child get a token. It ends by a signal, so that memcheck does not search it for memory that
- * only threads of its parent knew. */
+/* Gets a token in a child. The child ends by a signal, so that memcheck does not report memory of the
+ * parent's other threads. */
 static void check_child(clopos_auth_client *client, const char *not_this)
 {
     int status = 0;
@@ -425,22 +423,22 @@ static void a_forked_child_does_not_wait_for_its_parents_request(void)
 }
 
 const test TOKEN_TESTS[] = {
-    TEST(a_token_comes_with_its_length_type_and_end),
-    TEST(get_token_keeps_the_token_and_authenticate_always_asks),
-    TEST(copy_token_fits_exactly_or_says_what_it_takes),
+    TEST(a_token_has_its_length_type_and_expiry),
+    TEST(get_token_returns_the_cached_token_and_authenticate_requests_a_new_one),
+    TEST(copy_token_fills_a_buffer_of_the_exact_size_or_returns_the_size),
     TEST(a_copy_that_fails_leaves_no_token_in_the_buffer),
-    TEST(a_call_that_must_not_wait_says_so_and_the_token_comes),
-    TEST(a_timeout_bounds_a_call),
+    TEST(a_call_with_timeout_0_starts_the_sign_in),
+    TEST(a_timeout_limits_a_call),
     TEST(cancel_wakes_a_waiter_and_the_client_stays_usable),
     TEST(cancel_without_waiters_does_nothing),
-    TEST(threads_that_ask_together_cause_one_request),
+    TEST(threads_that_need_a_token_share_one_request),
     TEST(a_token_outlives_its_client),
     TEST(an_error_outlives_its_client),
-    TEST(only_the_token_that_was_refused_is_forgotten),
-    TEST(after_a_fresh_token_was_refused_calls_say_at_once_when_the_next_sign_in_may_leave),
-    TEST(an_error_tells_what_the_service_answered),
-    TEST(a_hostile_message_arrives_as_one_line_without_the_secret),
-    TEST(a_server_that_nobody_vouches_for_gets_no_secret),
+    TEST(only_the_token_that_was_refused_is_dropped),
+    TEST(after_a_new_token_was_refused_calls_return_the_time_until_the_next_sign_in),
+    TEST(an_error_has_the_status_of_the_services_response),
+    TEST(a_hostile_message_becomes_one_line_without_the_secret),
+    TEST(an_untrusted_server_receives_no_secret),
     TEST(a_forked_child_gets_a_token_of_its_own),
     TEST(a_forked_child_does_not_wait_for_its_parents_request),
     END_OF_TESTS};

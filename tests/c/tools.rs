@@ -1,17 +1,16 @@
-//! Each tool that the programs run under finds every mistake of `tests/c/planted.c`, and nothing where there is
-//! none. Otherwise it would prove nothing that it finds nothing elsewhere.
+//! Each tool finds every error that `tests/c/injected.c` injects, and reports nothing if none is injected.
 
 use libtest_mimic::Trial;
 
 use crate::program::{Build, Language, Linkage, Program, start, test, text};
 
-/// Tool, mistake, and what the tool says about it.
+/// Tool, injected error, and the tool's report.
 const MISTAKES: [(&str, &str, &str); 7] = [
     ("memcheck", "leak", "definitely lost"),
     ("memcheck", "overrun", "Invalid read of size 1"),
     ("asan", "leak", "LeakSanitizer: detected memory leaks"),
     ("asan", "overrun", "heap-buffer-overflow"),
-    // Only the library itself can see this one: it reads a text that has no end.
+    // The library's own code does the wrong read here.
     ("asan", "endless", "heap-buffer-overflow"),
     ("helgrind", "race", "Possible data race"),
     ("tsan", "race", "WARNING: ThreadSanitizer: data race"),
@@ -20,9 +19,9 @@ const MISTAKES: [(&str, &str, &str); 7] = [
 pub fn tests() -> Vec<Trial> {
     let found = MISTAKES.map(|(tool, mistake, finding)| {
         test(
-            &format!("tools::{tool}_finds_a_planted_{mistake}"),
+            &format!("tools::{tool}_finds_an_injected_{mistake}"),
             move || {
-                let output = planted().run(&start(true), &[mistake]);
+                let output = injected().run(&start(true), &[mistake]);
                 assert!(!output.status.success(), "the {mistake} was not found");
                 assert!(text(&output).contains(finding), "{}", text(&output));
             },
@@ -30,9 +29,9 @@ pub fn tests() -> Vec<Trial> {
     });
     let nothing = ["memcheck", "asan", "helgrind", "tsan"].map(|tool| {
         test(
-            &format!("tools::{tool}_finds_nothing_where_there_is_nothing"),
+            &format!("tools::{tool}_reports_nothing_without_an_error"),
             || {
-                let output = planted().run(&start(true), &["nothing"]);
+                let output = injected().run(&start(true), &["nothing"]);
                 assert!(output.status.success(), "{}", text(&output));
             },
         )
@@ -41,7 +40,7 @@ pub fn tests() -> Vec<Trial> {
     all.map(|trial| trial.with_ignored_flag(true)).collect()
 }
 
-fn planted() -> Program {
+fn injected() -> Program {
     let build = Build(Language::C99, Linkage::Shared);
-    Program::compile("planted", &["tests/c/planted.c"], build, &[])
+    Program::compile("injected", &["tests/c/injected.c"], build, &[])
 }

@@ -1,6 +1,6 @@
-/* What LLVM's instrumentation calls instead of memcpy() and its like, and GCC's ThreadSanitizer has only
- * under their own names, where it watches them, too. Linked to the C programs that tests/run.sh tsan runs;
- * itself not instrumented.
+/* LLVM's instrumentation calls these functions instead of memcpy() and so on. GCC's ThreadSanitizer does not
+ * have them, but intercepts memcpy() and so on itself. Linked to the C programs that tests/run.sh tsan runs;
+ * not instrumented.
  */
 #include <string.h>
 

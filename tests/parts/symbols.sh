@@ -8,13 +8,13 @@ exports_only_what_the_header_declares() {
         --label library <(nm -D --defined-only "$1" | awk '{ print $3 }' | sort)
 }
 
-# A program that links the static library and another one that is written in Rust, in this order and in the other.
-links_beside_another_rust_library() {
+# A program links the static library and another one that is written in Rust, in both orders.
+links_with_another_rust_library() {
     local order
     rustc --crate-type staticlib -O -o "$work/libother.a" tests/c/other.rs || return
     for order in "$1 $work/libother.a" "$work/libother.a $1"; do
         # shellcheck disable=SC2086 # two words
-        cc -std=c99 -Iinclude tests/c/beside.c $order -lpthread -lm -ldl -o "$work/beside" && "$work/beside" || return
+        cc -std=c99 -Iinclude tests/c/two_libraries.c $order -lpthread -lm -ldl -o "$work/two_libraries" && "$work/two_libraries" || return
     done
 }
 
@@ -29,6 +29,6 @@ check "the shared library exports what the header declares and nothing else" \
     exports_only_what_the_header_declares "$shared"
 check "its SONAME is libclopos_auth.so.1" has_dynamic_entry "$shared" 'soname: [libclopos_auth.so.1]'
 check "it cannot be unloaded" has_dynamic_entry "$shared" NODELETE
-check "the static library has no name of Rust's" has_no_rust_names "${shared%.so}.a"
-check "the static library links beside another one that is written in Rust" \
-    links_beside_another_rust_library "${shared%.so}.a"
+check "the static library exports no name of Rust" has_no_rust_names "${shared%.so}.a"
+check "the static library links together with another one that is written in Rust" \
+    links_with_another_rust_library "${shared%.so}.a"

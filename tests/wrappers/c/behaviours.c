@@ -5,7 +5,6 @@
 #include <clopos_auth.h>
 
 #include <inttypes.h>
-#include <dirent.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +24,8 @@ static void fail(const char *file, int line, const char *what)
     _Exit(1);
 }
 
+#include "../../c/shared.h"
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -38,7 +39,7 @@ static void nap_ms(long ms)
     nanosleep(&nap, NULL);
 }
 
-/* NULL where the variable is not set or empty. */
+/* NULL if the variable is not set or empty. */
 static const char *env(const char *name)
 {
     const char *value = getenv(name);
@@ -51,13 +52,13 @@ static uint32_t env_u32(const char *name)
     return value != NULL ? (uint32_t)strtoul(value, NULL, 10) : 0;
 }
 
-static clopos_auth_client *client_to_close; /* by its log function */
+static clopos_auth_client *client_to_close; /* freed by its log function */
 
-/* What the log function of a client has seen. */
+/* The lines that the log function of a client has received. */
 static struct {
     pthread_mutex_t lock;
     int lines;
-    const char *token; /* no line may hold it */
+    const char *token; /* must not be in a line */
 } seen = {PTHREAD_MUTEX_INITIALIZER, 0, NULL};
 
 static void log_line(int32_t level, const char *line, void *user)
@@ -82,7 +83,7 @@ static int lines_seen(void)
     return lines;
 }
 
-/* `status` is what was expected, and *err, if anybody asked for it, says the same. Frees it. */
+/* `status` is `expected`, and *err, unless `err` is NULL, agrees with it and names `named`. Frees it. */
 static void expect(clopos_auth_status expected, clopos_auth_status status, clopos_auth_error **err,
                    const char *named)
 {
@@ -107,7 +108,8 @@ static clopos_auth_config *config_from_environment(void)
 {
     clopos_auth_config *config = clopos_auth_config_new();
     clopos_auth_error *error = NULL;
-    const char *ca_file = env("CLOPOS_CA_FILE");
+    char pem[16384];
+    const size_t length = read_ca(pem, sizeof pem);
 
     CHECK(config != NULL);
     expect(CLOPOS_AUTH_OK,
@@ -129,11 +131,7 @@ static clopos_auth_config *config_from_environment(void)
     if (env("CLOPOS_AUTH_PATH") != NULL)
         expect(CLOPOS_AUTH_OK,
                clopos_auth_config_set_auth_path(config, env("CLOPOS_AUTH_PATH"), &error), &error, NULL);
-    if (ca_file != NULL) {
-        char pem[16384];
-        FILE *file = fopen(ca_file, "rb");
-        size_t length = file != NULL ? fread(pem, 1, sizeof pem, file) : 0;
-        CHECK(file != NULL && fclose(file) == 0);
+    if (length > 0) {
         expect(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), &error,
                NULL);
         expect(CLOPOS_AUTH_OK, clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error),
@@ -146,10 +144,8 @@ static clopos_auth_client *client_with(clopos_auth_config *config)
 {
     clopos_auth_client *client = NULL;
     clopos_auth_error *error = NULL;
-    clopos_auth_status status = clopos_auth_client_new(
-        getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),
-        getenv("CLOPOS_INTEGRATOR_ID"), config, &client, &error);
-    expect(CLOPOS_AUTH_OK, status, &error, NULL);
+
+    expect(CLOPOS_AUTH_OK, make_client(config, &client, &error), &error, NULL);
     clopos_auth_config_free(config);
     return client;
 }
@@ -356,7 +352,7 @@ static void deadline(void)
     clopos_auth_client_free(client);
 }
 
-/* A thread that asks once. */
+/* A thread that calls get_token() once. */
 struct caller {
     pthread_t thread;
     pthread_mutex_t lock;
@@ -501,7 +497,7 @@ static bool staying(int closing)
     return is_so;
 }
 
-/* Its first line keeps it until two threads close the client, and 500 ms longer. */
+/* Runs at its first line until two threads close the client, and 500 ms longer. */
 static void stay_on_line(int32_t level, const char *line, void *user)
 {
     bool is_first;
@@ -565,43 +561,43 @@ static void ends_without_close(void)
            &error, NULL);
 }
 
-/* What the change function of a client was told, and what it then does. */
+/* The calls of a client's change function, and what it does then. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int announcements, finished;
+    int begun, finished;
     int32_t statuses[8];
     clopos_auth_client *client;
     void (*then)(void);
-} told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, {0}, NULL, NULL};
+} calls = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, {0}, NULL, NULL};
 
 static void on_change(int32_t status, void *user)
 {
-    CHECK(user == &told);
-    pthread_mutex_lock(&told.lock);
-    CHECK(told.announcements < 8);
-    told.statuses[told.announcements++] = status;
-    pthread_cond_broadcast(&told.changed);
-    pthread_mutex_unlock(&told.lock);
-    if (told.then != NULL)
-        told.then();
-    pthread_mutex_lock(&told.lock);
-    told.finished++;
-    pthread_cond_broadcast(&told.changed);
-    pthread_mutex_unlock(&told.lock);
+    CHECK(user == &calls);
+    pthread_mutex_lock(&calls.lock);
+    CHECK(calls.begun < 8);
+    calls.statuses[calls.begun++] = status;
+    pthread_cond_broadcast(&calls.changed);
+    pthread_mutex_unlock(&calls.lock);
+    if (calls.then != NULL)
+        calls.then();
+    pthread_mutex_lock(&calls.lock);
+    calls.finished++;
+    pthread_cond_broadcast(&calls.changed);
+    pthread_mutex_unlock(&calls.lock);
 }
 
-/* Waits until so many announcements have come, or have been dealt with. */
+/* Waits until `count`, a number of calls begun or finished, has reached `number`; fails after 20 s. */
 static void wait_for(const int *count, int number)
 {
-    struct timespec patience_ends;
+    struct timespec deadline;
 
-    clock_gettime(CLOCK_REALTIME, &patience_ends);
-    patience_ends.tv_sec += 20;
-    pthread_mutex_lock(&told.lock);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 20;
+    pthread_mutex_lock(&calls.lock);
     while (*count < number)
-        CHECK(pthread_cond_timedwait(&told.changed, &told.lock, &patience_ends) == 0);
-    pthread_mutex_unlock(&told.lock);
+        CHECK(pthread_cond_timedwait(&calls.changed, &calls.lock, &deadline) == 0);
+    pthread_mutex_unlock(&calls.lock);
 }
 
 static clopos_auth_client *new_watched_client(void (*then)(void))
@@ -609,11 +605,11 @@ static clopos_auth_client *new_watched_client(void (*then)(void))
     clopos_auth_config *config = config_from_environment();
     clopos_auth_error *error = NULL;
 
-    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_on_change(config, on_change, &told, &error), &error,
+    expect(CLOPOS_AUTH_OK, clopos_auth_config_set_on_change(config, on_change, &calls, &error), &error,
            NULL);
-    told.then = then;
-    told.client = client_with(config);
-    return told.client;
+    calls.then = then;
+    calls.client = client_with(config);
+    return calls.client;
 }
 
 static clopos_auth_state *state_of(clopos_auth_client *client)
@@ -632,8 +628,8 @@ static void take_announced_token(void)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    expect(CLOPOS_AUTH_OK, clopos_auth_get_token(told.client, 0, &token, &error), &error, NULL);
-    announced_serials[told.finished] = token->serial;
+    expect(CLOPOS_AUTH_OK, clopos_auth_get_token(calls.client, 0, &token, &error), &error, NULL);
+    announced_serials[calls.finished] = token->serial;
     clopos_auth_token_free(token);
 }
 
@@ -643,17 +639,17 @@ static void announces_a_token(void)
     clopos_auth_token *first = token_of(client), *second = NULL;
     clopos_auth_error *error = NULL;
 
-    wait_for(&told.finished, 1);
+    wait_for(&calls.finished, 1);
     expect(CLOPOS_AUTH_OK, clopos_auth_authenticate(client, DEFAULT, &second, &error), &error, NULL);
-    wait_for(&told.finished, 2);
+    wait_for(&calls.finished, 2);
     CHECK(announced_serials[0] == first->serial && announced_serials[1] == second->serial);
     CHECK(first->serial != second->serial && clopos_auth_current(client, NULL) == second->serial);
     clopos_auth_token_free(first);
     clopos_auth_token_free(second);
     clopos_auth_client_free(client);
     nap_ms(200);
-    CHECK(told.announcements == 2);
-    CHECK(told.statuses[0] == CLOPOS_AUTH_OK && told.statuses[1] == CLOPOS_AUTH_OK);
+    CHECK(calls.begun == 2);
+    CHECK(calls.statuses[0] == CLOPOS_AUTH_OK && calls.statuses[1] == CLOPOS_AUTH_OK);
 }
 
 static void announces_a_failure(void)
@@ -664,19 +660,19 @@ static void announces_a_failure(void)
     clopos_auth_state *now;
 
     expect(CLOPOS_AUTH_SERVER, clopos_auth_get_token(client, DEFAULT, &token, &error), &error, NULL);
-    wait_for(&told.finished, 1);
+    wait_for(&calls.finished, 1);
     now = state_of(client);
     CHECK(now->last_status == CLOPOS_AUTH_SERVER && now->last_http_status == 503);
     CHECK(now->requests == 1 && now->failures == 1 && *now->last_message != '\0');
     clopos_auth_state_free(now);
     nap_ms(200);
     clopos_auth_client_free(client);
-    CHECK(told.announcements == 1 && told.statuses[0] == CLOPOS_AUTH_SERVER);
+    CHECK(calls.begun == 1 && calls.statuses[0] == CLOPOS_AUTH_SERVER);
 }
 
 static void close_client(void)
 {
-    clopos_auth_client_free(told.client);
+    clopos_auth_client_free(calls.client);
 }
 
 static void change_function_that_closes(void)
@@ -689,10 +685,10 @@ static void change_function_that_closes(void)
     CHECK(status == CLOPOS_AUTH_OK || status == CLOPOS_AUTH_CANCELLED);
     CHECK(now_ms() - start < 2000);
     clopos_auth_token_free(token);
-    wait_for(&told.finished, 1);
+    wait_for(&calls.finished, 1);
     CHECK(clopos_auth_cancel(client) == CLOPOS_AUTH_INVALID_HANDLE);
     nap_ms(200);
-    CHECK(told.announcements == 1);
+    CHECK(calls.begun == 1);
 }
 
 static void stay_ten_seconds(void)
@@ -708,32 +704,19 @@ static void change_function_that_is_slow(void)
     clopos_auth_token_free(token_of(client));
     clopos_auth_token_free(token_of(client));
     CHECK(now_ms() - start < 2000);
-    wait_for(&told.announcements, 1);
-    pthread_mutex_lock(&told.lock);
-    CHECK(told.finished == 0);
-    pthread_mutex_unlock(&told.lock);
+    wait_for(&calls.begun, 1);
+    pthread_mutex_lock(&calls.lock);
+    CHECK(calls.finished == 0);
+    pthread_mutex_unlock(&calls.lock);
     clopos_auth_client_free(client);
-    CHECK(told.finished == 1);
+    CHECK(calls.finished == 1);
 }
 
-static int threads(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *entry;
-    int number = 0;
-
-    CHECK(tasks != NULL);
-    while ((entry = readdir(tasks)) != NULL)
-        number += entry->d_name[0] != '.';
-    closedir(tasks);
-    return number;
-}
-
-/* An event loop: who has no token yet asks again when something has changed. */
+/* Like an event loop: each caller without a token tries again after a change. */
 static void waits_without_a_thread(void)
 {
     enum { WAITING = 5000 };
-    static uint64_t serials[WAITING]; /* 0: this one waits */
+    static uint64_t serials[WAITING]; /* 0: waits */
     clopos_auth_client *client = new_watched_client(NULL);
     int before = threads(), waiting = WAITING, events = 0, i;
 
@@ -754,7 +737,7 @@ static void waits_without_a_thread(void)
         }
         CHECK(threads() <= before + 8);
         if (waiting > 0)
-            wait_for(&told.announcements, ++events);
+            wait_for(&calls.begun, ++events);
     }
     CHECK(events == 1);
     for (i = 0; i < WAITING; i++)
@@ -818,7 +801,7 @@ static void expired_and_refreshed(void)
 {
     clopos_auth_client *client = client_from_environment();
     clopos_auth_token *current = token_of(client);
-    int64_t patience_ends = now_ms() + 20000;
+    int64_t deadline_ms = now_ms() + 20000;
     int changes = 0;
 
     while (changes < 2) {
@@ -828,7 +811,7 @@ static void expired_and_refreshed(void)
         clopos_auth_token_free(current);
         current = next;
         nap_ms(10);
-        CHECK(now_ms() < patience_ends);
+        CHECK(now_ms() < deadline_ms);
     }
     clopos_auth_token_free(current);
     clopos_auth_client_free(client);
@@ -860,8 +843,8 @@ static struct {
     clopos_auth_client *client;
 } gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false, NULL};
 
-/* Gives the first of its tokens; all are the same. */
-static void *ask_often(void *argument)
+/* Returns the first of its tokens; all are the same. */
+static void *get_tokens(void *argument)
 {
     clopos_auth_token *first;
     int i;
@@ -891,7 +874,7 @@ static void sixty_four_threads(void)
 
     gate.client = client_from_environment();
     for (i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&threads[i], NULL, ask_often, NULL) == 0);
+        CHECK(pthread_create(&threads[i], NULL, get_tokens, NULL) == 0);
     pthread_mutex_lock(&gate.lock);
     while (gate.waiting < THREADS)
         pthread_cond_wait(&gate.changed, &gate.lock);

@@ -1,7 +1,7 @@
-/* Mistakes on purpose: a checker that does not find them finds nothing. `planted leak` loses a token,
- * `planted overrun` reads the byte behind one, `planted endless` passes a text without its NUL, `planted
- * race` has a log function that counts on several threads without a lock, `planted
- * write` makes a file, `planted nothing` does none of it. Over TLS or plain HTTP, as CLOPOS_BASE_URL says.
+/* Injects errors that the tools must find: `injected leak` loses a token, `injected overrun` reads the byte
+ * after a token, `injected endless` passes a string without a NUL, `injected race` has a log function that
+ * counts on several threads without a lock, `injected write` creates a file, `injected nothing` does none of
+ * these. Over TLS or plain HTTP, depending on CLOPOS_BASE_URL.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -12,19 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHECK(condition) ((condition) ? (void)0 : exit(2))
+
+#include "shared.h"
+
 static clopos_auth_config *new_config(void)
 {
     static char pem[64 * 1024];
-    const char *path = getenv("CLOPOS_CA_FILE");
     clopos_auth_config *config = clopos_auth_config_new();
-    FILE *file = fopen(path != NULL ? path : "", "rb");
+    const size_t length = read_ca(pem, sizeof pem);
 
-    if (file != NULL) {
-        const size_t length = fread(pem, 1, sizeof pem, file);
-        fclose(file);
-        if (length != 0)
-            clopos_auth_config_add_ca_pem(config, pem, length, NULL);
-    }
+    if (length != 0)
+        clopos_auth_config_add_ca_pem(config, pem, length, NULL);
     clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), NULL);
     return config;
 }
@@ -48,7 +47,7 @@ static void *sign_in(void *client)
     return NULL;
 }
 
-/* A log function that is called on several threads, and forgets it. */
+/* A log function that is called on several threads and does not use a lock. */
 static void race(void)
 {
     enum { CLIENTS = 2 };
@@ -89,20 +88,18 @@ int main(int argc, char **argv)
     clopos_auth_config *config = new_config();
     clopos_auth_client *client = NULL;
     clopos_auth_token *token = NULL;
-    const char *behind;
+    const char *after;
 
-    clopos_auth_client_new(getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"),
-                           getenv("CLOPOS_BRAND"), getenv("CLOPOS_INTEGRATOR_ID"), config, &client,
-                           NULL);
+    make_client(config, &client, NULL);
     clopos_auth_config_free(config);
     clopos_auth_get_token(client, CLOPOS_AUTH_TIMEOUT_DEFAULT, &token, NULL);
     clopos_auth_client_free(client);
     if (argc != 2 || token == NULL)
         return 1;
     if (strcmp(argv[1], "overrun") == 0) {
-        /* The type is the last text in the token's memory. */
-        behind = token->token_type + strlen(token->token_type) + 1;
-        printf("%d\n", *behind);
+        /* The type is the last string in the token's memory. */
+        after = token->token_type + strlen(token->token_type) + 1;
+        printf("%d\n", *after);
     }
     if (strcmp(argv[1], "race") == 0)
         race();

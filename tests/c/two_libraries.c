@@ -1,4 +1,4 @@
-/* Uses this library and other.rs in one program. */
+/* Uses this library and the one of other.rs in one program. */
 #include <clopos_auth.h>
 #include <stdio.h>
 
