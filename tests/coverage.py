@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Judges what the tests covered: coverage.py LCOV EXPLANATIONS
+"""Checks the coverage of the tests: coverage.py LCOV EXPLANATIONS
 
-Prints how much of each file in src/ the tests ran, test modules left out. A line that no test ran has to
-stand in EXPLANATIONS with a reason, else it is "not ok". It is known by its file, its function and its
-text, so that it may move. What is explained and is not there any more is "not ok", too; what is explained
-and was run all the same is only mentioned: a race, or a counter that is wrong because two threads changed
-it at once.
+Prints how much of each file in src/ the tests ran, without test modules. A line that no test ran must be in
+EXPLANATIONS with a reason, otherwise it is "not ok". It is identified by its file, its function and its text, so
+that it may move. An explained line that does not exist any more is "not ok", too. An explained line that was run
+is only mentioned: there was a race, or a counter is wrong because two threads changed it at the same time.
 
 EXPLANATIONS has blocks:
 
@@ -27,13 +26,13 @@ TESTS = "src/connect/tests"
 
 
 def indent(line):
-    # What closes a block or a list of arguments belongs to the line that opened it.
+    # A line that closes a block or a list of arguments belongs to the line that opened it.
     depth = len(line) - len(line.lstrip())
     return depth + line.lstrip().startswith(("}", ")"))
 
 
 def function(lines, at):
-    """The name of the function that the line is in. rustfmt has seen to the indentation."""
+    """Returns the name of the function that the line is in, by the indentation of rustfmt."""
     depth = indent(lines[at])
     for line in lines[at::-1]:
         found = FUNCTION.match(line)
@@ -43,7 +42,7 @@ def function(lines, at):
 
 
 def counts(lcov):
-    """How often each line of each file was run, for lines that can be."""
+    """Returns how often each executable line of each file was run."""
     files = {}
     for entry in pathlib.Path(lcov).read_text().splitlines():
         if entry.startswith("SF:"):
@@ -95,7 +94,7 @@ def main():
             key = (name, function(source, line - 1), source[line - 1].strip())
             (ran if count else not_run).add(key)
             if not count and key not in explained:
-                complaints.append(f"{name}:{line}: nothing runs this in {key[1]}: {key[2]}")
+                complaints.append(f"{name}:{line}: no test runs this in {key[1]}: {key[2]}")
     print(f"| {'in all':24} | {total:5} | {missed:7} | {100 - 100 * missed / total:6.2f} % |")
     for name, inside, text in explained:
         source = (ROOT / name).read_text().splitlines() if (ROOT / name).exists() else []

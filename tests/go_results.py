@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tells the results in what `go test -json` prints: go_results.py NAME FILE
+"""Converts the results of `go test -json`: go_results.py NAME FILE
 
 Appends a line for each test to the file CLOPOS_TEST_RESULTS. Prints what failed or was skipped, and why.
 """

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Tells the results in a JUnit report: junit.py NAME REPORT
+"""Converts the results of a JUnit report: junit.py NAME REPORT
 
-Appends a line for each test to the file CLOPOS_TEST_RESULTS. A passed test that found itself unable to run
-says so in a line "SKIPPED: WHY" of its output. Prints what failed, what was skipped, and the rows of the
-tables that tests print.
+Appends a line for each test to the file CLOPOS_TEST_RESULTS. A passed test that could not run has printed a
+line "SKIPPED: WHY". Prints what failed, what was skipped, and the rows of the tables that tests print.
 """
 
 import os

@@ -1,5 +1,5 @@
-/* Uses every function and field of 1.0, whose header it is compiled with, against the library of today. Its service is
- * the one that the environment names. */
+/* Uses every function and field of 1.0, with whose header it is compiled, and the library of today. The environment
+ * names the service. */
 #include <clopos_auth.h>
 
 #include <stdio.h>

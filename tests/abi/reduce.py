@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Leaves of what abidw wrote only the interface: its functions and the types that they name.
+"""Reduces the output of abidw to the interface: the public functions and the types that they use.
 
     tests/abi/reduce.py FROM TO
 
-The debug information of a Rust library tells of everything inside it, and not in which file a type stands,
-so abidw itself cannot tell what is public.
+The debug information of a Rust library describes everything inside it, and not in which file a type is
+declared, so abidw itself cannot find the public part.
 """
 
 import sys
@@ -42,12 +42,12 @@ def main(source, destination):
         children = []
         for child in filter(kept.__contains__, element):
             prune(child)
-            # In which module a type stands is nothing to a C program.
+            # A C program does not depend on the Rust module of a type.
             children += list(child) if child.tag == "namespace-decl" else [child]
         element[:] = children
 
     prune(corpus)
-    # One unit of all: a program does not know which of the compiler's pieces holds a function.
+    # One unit: a program does not depend on the compiler's units.
     unit, *others = corpus.findall("abi-instr")
     for other in others:
         unit.extend(other)

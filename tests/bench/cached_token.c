@@ -1,6 +1,6 @@
-/* What a cached token costs: nanoseconds for one call, summed over the threads (wall time divided by
- * all calls), beside the same work done the usual way, a mutex around a string. Every round measures
- * all ways one after the other, so that only the ratios within a line are to be trusted.
+/* The cost of a cached token: nanoseconds for one call over all threads (wall time divided by the number of
+ * calls), compared with a string behind a mutex. Each round measures all ways one after the other: compare
+ * only the numbers of one run.
  *
  * Usage: cached_token BASE_URL CA_FILE [ROUNDS]
  */
@@ -17,7 +17,7 @@ enum { MAX_THREADS = 32, MAX_ROUNDS = 99, CALLS = 1000000 };
 
 static clopos_auth_client *client;
 
-/* The usual way: a string and its end behind a mutex, on the clock that counts sleep. */
+/* A string and its expiry behind a mutex, by the clock that includes sleep. */
 static struct {
     pthread_mutex_t lock;
     char *value;
@@ -88,7 +88,7 @@ static void mutex_get(char *buf, size_t cap)
     free(copy);
 }
 
-/* The floor: a clock read and a copy, by one thread for itself. */
+/* The lower limit: read a clock and copy, without sharing. */
 static void floor_copy(char *buf, size_t cap)
 {
     if (!still_valid() || usual.len >= cap)

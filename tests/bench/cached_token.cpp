@@ -1,5 +1,5 @@
-// What a cached token costs from C++: see cached_token.c, whose table it prints for get_token() of
-// <clopos_auth.hpp> and for the usual way, a mutex around a shared string. And how often a call allocates.
+// The cost of a cached token in C++: the table of cached_token.c for get_token() of <clopos_auth.hpp> and for a shared
+// string behind a mutex, and the number of allocations of a call.
 //
 // Usage: cached_token BASE_URL CA_FILE [ROUNDS]
 
@@ -44,7 +44,7 @@ clopos_auth::client make_client(const char *base_url, const char *ca_file)
     return {"sandbox_client", "sandbox_secret", "sandbox", "test_sandbox", settings};
 }
 
-// Nanoseconds for one call, summed over the threads.
+// Nanoseconds for one call: wall time divided by the number of all calls.
 double measure(const call &way, std::size_t threads)
 {
     const std::size_t calls = CALLS / threads;
@@ -71,7 +71,7 @@ double measure(const call &way, std::size_t threads)
     return took.count() / static_cast<double>(calls * threads);
 }
 
-// Of a thread that has called before.
+// For a thread that has called before.
 double allocations_per_call(const call &way)
 {
     constexpr std::size_t calls = 1000;

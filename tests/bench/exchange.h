@@ -1,9 +1,9 @@
-/* What the programs that are compared have in common: USAGE: PROGRAM URL CA_FILE EXCHANGES CLIENTS.
+/* What the compared programs share. Usage: PROGRAM URL CA_FILE EXCHANGES CLIENTS
  *
- * Each of CLIENTS threads has a client of its own and makes EXCHANGES with it, one after the other.
- * Whether those are new connections, resumed or kept ones is the server's doing. Prints `name number`
- * pairs: nanoseconds of the first exchange, of the median of the others, of all of them by all clients
- * (wall time by number), and what clients after the first add to the heap, in bytes.
+ * Each of CLIENTS threads has a client of its own and makes EXCHANGES with it, one after the other: a request
+ * and its response. The server decides whether connections are new, resumed or kept. Prints `name number`
+ * pairs: the nanoseconds of the first exchange, of the median of the others, of all by all clients (wall time
+ * divided by their number), and the heap bytes that each client after the first adds.
  */
 #ifndef EXCHANGE_H
 #define EXCHANGE_H
@@ -15,9 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_EXCHANGES = 59 }; /* the library's pace: 60 requests in a minute */
+enum { MAX_EXCHANGES = 59 }; /* the library's limit is 60 requests in a minute */
 
-/* What a program brings: a client, and one exchange that ends with a token. */
+/* Defined by the program: a client, and an exchange that gets a token. */
 static void *client_make(const char *url, const char *ca_file);
 static void client_exchange(void *client);
 static void client_drop(void *client);
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     if (clients == 1) {
         run(&jobs[0]);
     } else {
-        /* The first one alone, as a measure of the heap; it is part of no time. */
+        /* The first exchange of each client is for the heap, and not timed. */
         client_exchange(jobs[0].client);
         jobs[0].exchanges = exchanges = exchanges > 1 ? exchanges - 1 : 1;
         one = mallinfo2().uordblks;

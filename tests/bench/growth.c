@@ -1,4 +1,4 @@
-/* What many clients, or many threads with one client, cost a process.
+/* The memory, threads and files of a process with many clients, or many threads with one client.
  *
  * Usage: growth URL CA_FILE clients|threads NUMBER
  *
@@ -68,7 +68,7 @@ static clopos_auth_client *make(const char *url, size_t pem_len)
     return client;
 }
 
-/* A NULL client: a thread that does nothing with the library. */
+/* With NULL as the client the thread does not use the library. */
 static void *work(void *client)
 {
     char buf[1024];
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     fclose(file);
     if (strcmp(argv[3], "threads") == 0) {
         clients[0] = make(argv[1], pem_len);
-        /* First with idle threads, whose stacks are then used again. */
+        /* First with idle threads: their stacks are reused. */
         threads("before", NULL, number);
         threads("after", clients[0], number);
         clopos_auth_client_free(clients[0]);

@@ -1,18 +1,18 @@
-/* What a careful C program does without the library, with libcurl and cJSON: one handle for all its
- * requests, time-outs, https only, a bound on the answer, every field checked, secrets wiped. */
+/* A careful C program with libcurl and cJSON instead of the library: one handle for all its requests,
+ * timeouts, https only, a limit for the response, every field checked, secrets wiped. */
 #define _GNU_SOURCE
 #include <cjson/cJSON.h>
 #include <curl/curl.h>
 
 #include "exchange.h"
 
-enum { MAX_ANSWER = 65536 };
+enum { MAX_RESPONSE = 65536 };
 
 struct client {
     CURL *curl;
     struct curl_slist *headers;
     char url[2100];
-    char answer[MAX_ANSWER + 1];
+    char response[MAX_RESPONSE + 1];
     size_t len;
 };
 
@@ -20,9 +20,9 @@ static size_t take(char *data, size_t size, size_t count, void *argument)
 {
     struct client *client = argument;
     size_t len = size * count;
-    if (len > MAX_ANSWER - client->len)
+    if (len > MAX_RESPONSE - client->len)
         return 0;
-    memcpy(client->answer + client->len, data, len);
+    memcpy(client->response + client->len, data, len);
     client->len += len;
     return len;
 }
@@ -88,16 +88,16 @@ static void client_exchange(void *argument)
     set(curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status));
     explicit_bzero(request, strlen(request));
     cJSON_free(request);
-    client->answer[client->len] = '\0';
-    if (status != 200 || (json = cJSON_ParseWithLength(client->answer, client->len)) == NULL)
-        die("answer", "not what was expected");
-    explicit_bzero(client->answer, client->len);
+    client->response[client->len] = '\0';
+    if (status != 200 || (json = cJSON_ParseWithLength(client->response, client->len)) == NULL)
+        die("response", "not a token");
+    explicit_bzero(client->response, client->len);
     success = cJSON_GetObjectItemCaseSensitive(json, "success");
     token = cJSON_GetObjectItemCaseSensitive(json, "token");
     expires_in = cJSON_GetObjectItemCaseSensitive(json, "expires_in");
     if (!cJSON_IsTrue(success) || !cJSON_IsString(token) || !cJSON_IsNumber(expires_in) ||
         strlen(token->valuestring) < 100 || (copy = strdup(token->valuestring)) == NULL)
-        die("answer", "no token");
+        die("response", "no token");
     explicit_bzero(token->valuestring, strlen(token->valuestring));
     cJSON_Delete(json);
     explicit_bzero(copy, strlen(copy));

@@ -1,4 +1,4 @@
-"""Measures, writes it all to one JSON file, and from that the table and the plots. See run.sh."""
+"""Measures, writes the figures to a JSON file, and makes the tables and plots from it. See run.sh."""
 
 import argparse
 import json
@@ -32,14 +32,14 @@ def run(command, **more):
 
 
 def numbers(text):
-    """The `name number` pairs that a program printed."""
+    """Returns the `name number` pairs that a program printed."""
     pairs = (line.rsplit(" ", 1) for line in text.splitlines() if " " in line)
     return {name: float(number) for name, number in pairs}
 
 
 class Server:
-    """nginx on the loopback: TLS 1.3, P-256 leaf and intermediate. Each port makes its clients' further
-    exchanges come on a new connection, a resumed one or a kept one."""
+    """nginx on the loopback: TLS 1.3, P-256 leaf and intermediate. It has a port for each kind of connection of
+    further exchanges: new, resumed and kept."""
 
     MODES = {"new": "", "resumed": "", "kept": ""}
 
@@ -115,7 +115,7 @@ class Server:
         return f"https://localhost:{self.ports[mode]}"
 
     def seen(self):
-        """What the server saw since the last time: {port: [(resumed, number on its connection)]}."""
+        """Returns the requests since the last call: [(resumed, number on its connection)]."""
         time.sleep(0.05)
         path = f"{self.folder}/access.log"
         lines = [line.split() for line in open(path)][getattr(self, "read", 0):]
@@ -129,7 +129,7 @@ class Bench:
         self.result = {"quick": self.quick, "machine": machine()}
 
     def command(self, way, mode, exchanges=1, clients=1, roots="none"):
-        """(command, environment) of a way; roots: none (one CA), system, bundled."""
+        """Returns (command, environment) of a way; roots: none (one CA), system, bundled."""
         folder = self.server.folder
         ca_file = f"{folder}/{'ca' if roots != 'system' else 'bundle'}.pem"
         environment = dict(os.environ, ROOTS=roots, SSL_CERT_FILE=f"{folder}/bundle.pem")
@@ -154,15 +154,15 @@ class Bench:
             if line.rstrip().endswith(" total"):
                 # "100.00 seconds usecs/call calls [errors] total"
                 return int(line.split()[3])
-        sys.exit("strace said nothing")
+        sys.exit("strace printed no total")
 
     def peak_rss(self, command, environment):
-        """In KiB. A child of this process would start with what this one has."""
+        """In KiB, by time(1): a child of this process would start with its memory."""
         done = run(["/usr/bin/time", "-f", "peak_rss_kib %M", *command], env=environment)
         return numbers(done.stderr)["peak_rss_kib"]
 
     def once(self, command, environment):
-        """Wall and processor seconds of one process."""
+        """Returns the wall and processor seconds of one process."""
         start = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -172,7 +172,7 @@ class Bench:
         return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
     def fresh(self, counts_only):
-        """One token from a fresh process."""
+        """A new process that gets one token."""
         ways = [("library", "none"), ("libcurl", "none"), ("rustls", "none"), ("library", "bundled"),
                 ("library", "system"), ("libcurl", "system"), ("rustls", "system")]
         table = {f"{way}, {roots}": {} for way, roots in ways}
@@ -197,7 +197,7 @@ class Bench:
         self.result["fresh"] = table
 
     def exchanges(self, counts_only):
-        """One more exchange of a client that had one before, on each kind of connection."""
+        """A further exchange of a client, on each kind of connection."""
         few, many = 5, 25
         self.result["exchange"] = {}
         for mode in Server.MODES:
@@ -231,16 +231,16 @@ class Bench:
 
     @staticmethod
     def prove(mode, way, seen, requests, processes):
-        """The server saw what the measurement is said to be of."""
+        """Checks that the server saw this kind of connection."""
         resumed = sum(1 for reused, _ in seen if reused)
         kept = sum(1 for _, number in seen if number > 1)
         expected = {"new": (0, 0), "resumed": (requests - processes, 0), "kept": (0, requests - processes)}[mode]
         if len(seen) != requests or (resumed, kept) != expected:
             sys.exit(f"{way}: {len(seen)} requests, {resumed} on resumed and {kept} on kept connections; "
-                     f"wanted {requests}, {expected[0]} and {expected[1]}")
+                     f"expected {requests}, {expected[0]} and {expected[1]}")
 
     def sizes(self):
-        """Bytes on disk of a program's library and of all that it loads, the C library's own apart."""
+        """The bytes on disk of a library and of all that it loads, except the C library."""
         self.result["size"] = {}
         common = ("libc.so", "ld-linux", "linux-vdso", "libm.so", "libpthread", "libdl", "libgcc_s")
         libcurl = next(path for path in closure(f"{self.bin}/libcurl") if "libcurl" in path)
@@ -262,7 +262,7 @@ class Bench:
                                            for name in ("rss_kib", "heap", "threads", "files")}
 
     def cached(self, programs):
-        """Every program prints rows `name: 1 2 8 32`-ns; see cached_token.c."""
+        """Each program prints rows of a name and the ns for 1, 2, 8 and 32 threads; see cached_token.c."""
         self.result["cached"] = {}
         rounds = "3" if self.quick else "21"
         for language, command in programs:
@@ -290,7 +290,7 @@ def machine():
     return {"processor": model.group(1) if model else "?", "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
 
 
-# Times of a cached token beside a peer's in the same run: (language, row, peer's row, threads, at most).
+# The time of a cached token relative to a peer in the same run: (language, row, peer's row, threads, at most).
 THREADS = (1, 2, 8, 32)
 CACHED_GOALS = [
     ("Go", "Token", "oauth2.ReuseTokenSource, no copy", 1, 1.2),
@@ -302,27 +302,27 @@ CACHED_GOALS = [
 
 
 def cached_goals(cached):
-    """The goals of those languages that were measured."""
+    """Yields the goals of the languages that were measured."""
     for language, way, peer, threads, goal in CACHED_GOALS:
         if language in cached:
             ours, others = (cached[language][row][THREADS.index(threads)] for row in (way, peer))
-            yield f"cached token from {language}, {threads} threads: time beside {peer}", ours / others, goal
+            yield f"cached token from {language}, {threads} threads: time relative to {peer}", ours / others, goal
 
 
 def goals(result):
-    """(what, figure, goal) of those figures that repeat, and of the times of a cached token; all are "at most".
-    Where the goal is not reached yet, a fourth says what is held until it is."""
+    """Returns (what, figure, goal) of the reproducible figures and of the times of a cached token: at most the goal.
+    If the goal is not reached yet, a fourth number is the limit until then."""
     fresh, exchange = result["fresh"], result["exchange"]
     of = lambda table, what, way, base: table[way][what] / table[base][what]
     return [
-        ("fresh process, one CA: instructions beside bare rustls", of(fresh, "instructions", "library, none", "rustls, none"), 1.10),
-        ("fresh process, bundled roots: instructions beside libcurl and the system's bundle", of(fresh, "instructions", "library, bundled", "libcurl, system"), 0.05),
-        ("fresh process, system's bundle: instructions beside libcurl", of(fresh, "instructions", "library, system", "libcurl, system"), 0.05),
-        ("new connection: instructions beside bare rustls", of(exchange["new"], "instructions", "library", "rustls"), 1.10),
-        ("resumed connection: instructions beside libcurl", of(exchange["resumed"], "instructions", "library", "libcurl"), 0.35, 0.36),
+        ("fresh process, one CA: instructions relative to bare rustls", of(fresh, "instructions", "library, none", "rustls, none"), 1.10),
+        ("fresh process, bundled roots: instructions relative to libcurl and the system's bundle", of(fresh, "instructions", "library, bundled", "libcurl, system"), 0.05),
+        ("fresh process, system's bundle: instructions relative to libcurl", of(fresh, "instructions", "library, system", "libcurl, system"), 0.05),
+        ("new connection: instructions relative to bare rustls", of(exchange["new"], "instructions", "library", "rustls"), 1.10),
+        ("resumed connection: instructions relative to libcurl", of(exchange["resumed"], "instructions", "library", "libcurl"), 0.35, 0.36),
         ("kept connection: system calls", exchange["kept"]["library"]["system_calls"], 6, 24),
         ("kept connection: allocations", exchange["kept"]["library"]["allocations"], 60, 64),
-        ("heap of a used client beside libcurl's", of(exchange["kept"], "heap_per_client", "library", "libcurl"), 1.0),
+        ("heap of a used client relative to libcurl's", of(exchange["kept"], "heap_per_client", "library", "libcurl"), 1.0),
         ("the library's size in MB", result["size"]["library"]["bytes"] / 1e6, 1.9),
         *((f"cached token from {language}: allocations", count, 0)
           for language, count in result.get("cached_allocations", {}).items()),
@@ -331,7 +331,7 @@ def goals(result):
 
 
 def table(result):
-    """The tables of tests/bench/README.md."""
+    """Returns the tables of tests/bench/README.md."""
     lines = ["| | libclopos_auth | libcurl + cJSON | bare rustls |", "|---|---:|---:|---:|"]
 
     def row(what, values):
@@ -360,7 +360,7 @@ def table(result):
         for what, rows in result["growth"].items():
             for count, cells in rows.items():
                 also = ", one client, beyond an idle thread" if what == "threads" else ""
-                # An idle thread of the same number is subtracted, so that the threads themselves are not there.
+                # Idle threads of the same number are subtracted: the threads themselves do not count.
                 lines.append(f"| {count} {what}{also} | {cells['rss_kib']:.1f} | {cells['heap']:.0f} | {cells['threads']:.0f} | {cells['files']:.0f} |")
     if result.get("cached"):
         lines += ["", "| cached token, ns for one call summed over threads | 1 | 2 | 8 | 32 |", "|---|---:|---:|---:|---:|"]
@@ -371,7 +371,7 @@ def table(result):
 
 
 def plot(path, title, bars):
-    """A bar for each (label, value, text, colour)."""
+    """Writes a plot with a bar for each (label, value, text, colour)."""
     wide, top = max(value for _, value, _, _ in bars), 34
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {top + 22 * len(bars)}" '
              'font-family="sans-serif" font-size="12" fill="#808890">', f"<title>{title}</title>",
@@ -407,7 +407,7 @@ def plots(result, folder):
 
 
 def rewrite(path, text):
-    """The marked region of tests/bench/README.md."""
+    """Replaces the marked region of tests/bench/README.md."""
     content = open(path).read()
     start, end = "<!-- bench: written by tests/bench/run.sh -->\n", "<!-- bench: end -->"
     before, rest = content.split(start)
@@ -416,8 +416,8 @@ def rewrite(path, text):
         file.write(before + start + text + "\n" + end + after)
 
 
-def tell(result):
-    """Prints a result, and counts it for tests/run.sh."""
+def report(result):
+    """Prints a result, and appends it to the file CLOPOS_TEST_RESULTS."""
     print(result)
     with open(os.environ.get("CLOPOS_TEST_RESULTS", os.devnull), "a") as results:
         print(result, file=results)
@@ -459,7 +459,7 @@ def main():
     print(text, "\n")
     for goal in result["goals"]:
         word = "ok" if goal["figure"] <= goal["at_most"] else "not ok"
-        tell(f"{word} - {goal['what']}: {goal['figure']:.3f}, at most {goal['at_most']}" +
+        report(f"{word} - {goal['what']}: {goal['figure']:.3f}, at most {goal['at_most']}" +
              ("" if goal["figure"] <= goal["goal"] else f"; the goal, not reached yet, is {goal['goal']}"))
     plots(result, HERE if arguments.write else os.path.dirname(os.path.abspath(arguments.out)))
     if arguments.write:

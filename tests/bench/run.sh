@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The benchmarks, all in one run against nginx on the loopback. Builds and, as root on Debian, installs
-# what it needs. Prints the tables and which goals are met, and writes the figures and the plots.
+# All benchmarks in one run, with nginx on the loopback as the service. Builds and, as root on Debian, installs what it
+# needs. Prints the tables and which goals are met, and writes the figures and the plots.
 #
 #     tests/bench/run.sh             everything, to target/bench/results.json
-#     tests/bench/run.sh --quick     few rounds: to see that it works, not for figures
-#     tests/bench/run.sh --counts    instructions, system calls, allocations and sizes: what repeats
-#     tests/bench/run.sh --write     everything, and into README.md and the plots beside this file
+#     tests/bench/run.sh --quick     few rounds: to check that it works, not for figures
+#     tests/bench/run.sh --counts    only instructions, system calls, allocations and sizes, which are reproducible
+#     tests/bench/run.sh --write     everything, and into README.md and the plots in this folder
 #     tests/bench/run.sh --out FILE  to FILE
 
 # shellcheck source=tests/common.sh
@@ -65,7 +65,7 @@ c++ -std=c++17 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/cached
 
 cached=(--cached "C=$bin/cached_token" --cached "C++=$bin/cached_cpp")
 
-# Go's peer is Debian's golang.org/x/oauth2, found the way that Debian's packages are: in a GOPATH.
+# Go is compared with golang.org/x/oauth2, which Debian installs for a GOPATH.
 build_go() {
     local path=$target/bench/gopath
     need_file /usr/share/gocode/src/golang.org/x/oauth2 golang-golang-x-oauth2-dev || return
@@ -78,7 +78,7 @@ build_go() {
         go build -o "$bin/cached_go" .)
 }
 
-# In a copy: MSBuild writes beside the sources.
+# In a copy, because MSBuild writes to the folders of the sources.
 build_dotnet() {
     local copy=$target/bench/dotnet
     rm -rf "$copy"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# what programs have compiled in stays: numbers, fields, functions
+# a program built with an older header runs: numbers, fields and functions stay
 # ahead: need abidiff abigail-tools
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
@@ -7,21 +7,21 @@
 # The record of the newest minor version; only it is compared by abidiff.
 record=$(printf '%s\n' tests/abi/*/ | sort -V | tail -n 1)
 
-# declares HEADER: what keeps.sh would ask for if this were the record.
+# declares HEADER: the assertions of keeps.sh if this were the record.
 declares() { awk -f tests/abi/kept.awk "$1" | grep '^_Static_assert' | sort; }
 
 records_everything() {
     diff <(declares "${record}clopos_auth.h") <(declares "$1/clopos_auth.h") ||
-        { echo "what begins with > is not recorded; CONTRIBUTING.md says how to do that" && return 1; }
+        { echo "lines that begin with > are not recorded; CONTRIBUTING.md says how to do that" && return 1; }
 }
 
-# planted EDIT: the header with a mistake, in a folder of its own.
+# planted EDIT: makes a copy of the header with EDIT, which injects an error.
 planted() {
     mkdir -p "$work/planted" && sed "$1" include/clopos_auth.h >"$work/planted/clopos_auth.h" &&
         ! cmp include/clopos_auth.h "$work/planted/clopos_auth.h"
 }
 
-# notices EDIT WORDS: so edited, the header does not keep what is recorded, and the compiler says so.
+# notices EDIT WORDS: with EDIT the header does not keep what is recorded, and the compiler reports that.
 notices() {
     planted "$1" && ! tests/abi/keeps.sh "$work/planted" cc >"$work/kept" 2>&1 && grep -F "$2" "$work/kept"
 }
@@ -30,15 +30,15 @@ notices_what_is_not_recorded() {
     planted '/^    CLOPOS_AUTH_PROTOCOL = 16,/a \    CLOPOS_AUTH_PLANTED = 17,' && ! records_everything "$work/planted"
 }
 
-# The interface as the compiler's debug information tells it. Why "--examples": see build_sandbox.
+# The interface in the compiler's debug information. Why "--examples": see build_sandbox.
 read_interface() {
     cargo build --lib --examples --config profile.dev.package.clopos_auth.debug=2 && abidw --no-show-locs --no-corpus-path --no-comp-dir-path \
         --out-file "$work/library.abi" "$(target_directory)/debug/libclopos_auth.so" &&
         tests/abi/reduce.py "$work/library.abi" "$work/interface.abi"
 }
 
-# changed EDIT WORDS: abidiff sees what the edit does to the interface, and says so.
-changed() {
+# abidiff_reports EDIT WORDS: abidiff reports the change that EDIT makes to the interface.
+abidiff_reports() {
     sed -E "$1" "$work/interface.abi" >"$work/planted.abi" && ! cmp "$work/interface.abi" "$work/planted.abi" &&
         ! abidiff "${record}interface.abi" "$work/planted.abi" >"$work/abidiff" && grep "$2" "$work/abidiff"
 }
@@ -60,7 +60,7 @@ record_again() {
         sed -E '/^ *(\/?\*|$)/d' include/clopos_auth.h >"${record}clopos_auth.h"
 }
 
-# A program of 1.0, in each way that it may be linked, with the service that the sandbox plays.
+# runs_with OPTION...: a program of 1.0, linked with these options, signs in to the sandbox.
 clean_up() { stop_sandbox; }
 runs_with() {
     built build_library
@@ -76,32 +76,32 @@ check "the Python package has the version of Cargo.toml" \
     grep -Fx "__version__ = \"$(crate_version)\"" examples/python/clopos_auth/__init__.py
 [ -z "${CLOPOS_UPDATE_ABI:-}" ] || check "the interface is recorded again" record_again
 check "everything in the header is recorded" records_everything include
-check "a number that is not recorded would be noticed" notices_what_is_not_recorded
+check "a number that is not recorded is found" notices_what_is_not_recorded
 check "the header keeps what is recorded" tests/abi/keeps.sh include cc
-check "a field that moved would be noticed" notices '/^typedef struct clopos_auth_state {/a \    int32_t planted;' \
+check "a moved field is found" notices '/^typedef struct clopos_auth_state {/a \    int32_t planted;' \
     'clopos_auth_state.has_token moved'
-check "a field with another type would be noticed" notices 's/^    uint64_t serial;/    int64_t serial;/' \
+check "a field with another type is found" notices 's/^    uint64_t serial;/    int64_t serial;/' \
     'clopos_auth_token.serial has another type'
-check "a number that changed would be noticed" notices 's/_REASON_DISABLED = 4,/_REASON_DISABLED = 6,/' \
+check "a changed number is found" notices 's/_REASON_DISABLED = 4,/_REASON_DISABLED = 6,/' \
     'CLOPOS_AUTH_REASON_DISABLED has another number'
-check "a function that is gone would be noticed" notices 's/^clopos_auth_cancel(/clopos_auth_planted(/' clopos_auth_cancel
-check "a function with other arguments would be noticed" notices 's/^clopos_auth_status_name(int32_t/&_t/; s/int32_t_t/int64_t/' \
+check "a removed function is found" notices 's/^clopos_auth_cancel(/clopos_auth_planted(/' clopos_auth_cancel
+check "a function with other arguments is found" notices 's/^clopos_auth_status_name(int32_t/&_t/; s/int32_t_t/int64_t/' \
     clopos_auth_status_name
-check "a program that was compiled with the header of 1.0 runs with this shared library" \
+check "a program built with the header of 1.0 runs with this shared library" \
     runs_with "-L$(target_directory)/release" -lclopos_auth
-check "a program that was compiled with the header of 1.0 runs with this static library" \
+check "a program built with the header of 1.0 runs with this static library" \
     runs_with "$(target_directory)/release/libclopos_auth.a"
 
 can_read_interface || skip_all "abidiff: the record is for x86-64, and needs abigail-tools and Python"
 check "the interface can be read from the library" read_interface
 # A field at the end or a new function are changes, too.
-check "abidiff sees no change since $record" abidiff "${record}interface.abi" "$work/interface.abi"
-check "abidiff would see a field that moved" \
-    changed '/"http_status"/!s/layout-offset-in-bits="192"/layout-offset-in-bits="200"/' 'offset changed'
-check "abidiff would see a struct that grew" \
-    changed 's/(name="clopos_auth_token" size-in-bits=)"384"/\1"448"/' 'size changed'
-check "abidiff would see a function that went" \
-    changed '/elf-symbol name="clopos_auth_cancel"/d;/function-decl name="clopos_auth_cancel"/,/<\/function-decl>/d' \
+check "abidiff finds no change since $record" abidiff "${record}interface.abi" "$work/interface.abi"
+check "abidiff finds a moved field" \
+    abidiff_reports '/"http_status"/!s/layout-offset-in-bits="192"/layout-offset-in-bits="200"/' 'offset changed'
+check "abidiff finds a struct that grew" \
+    abidiff_reports 's/(name="clopos_auth_token" size-in-bits=)"384"/\1"448"/' 'size changed'
+check "abidiff finds a removed function" \
+    abidiff_reports '/elf-symbol name="clopos_auth_cancel"/d;/function-decl name="clopos_auth_cancel"/,/<\/function-decl>/d' \
     'Removed function'
-check "abidiff would see a status with another number" \
-    changed 's/name="Dns" value="8"/name="Dns" value="9"/' 'from value'
+check "abidiff finds a status with another number" \
+    abidiff_reports 's/name="Dns" value="8"/name="Dns" value="9"/' 'from value'

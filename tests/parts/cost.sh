@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# instructions, system calls, allocations and sizes beside the peers: what repeats
+# instructions, system calls, allocations and sizes, compared with libcurl and rustls
 # run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

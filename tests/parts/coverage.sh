@@ -9,7 +9,7 @@ need_each need_network_tools "need kill procps" need_c_tools "need python3 pytho
     skip_all "the coverage: a tool is missing"
 CARGO_TARGET_DIR=$(target_directory)/coverage
 export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0
-# Children that give up root leave what they covered here as well.
+# Children of the tests that give up root write here as well.
 mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target"
 built cargo llvm-cov clean --workspace
 need_nextest || skip_all "the coverage: cargo-nextest is missing"
@@ -21,9 +21,9 @@ built cargo llvm-cov report --lcov --output-path "$work/lcov"
 
 check "every line is run by a test or explained" tests/coverage.py "$work/lcov" tests/coverage.txt
 grep '^|' "$work/check.log"
-notices_what_is_not_explained() {
+finds_an_unexplained_line() {
     sed '/clock.rs/,/^$/d' tests/coverage.txt >"$work/explanations"
-    ! tests/coverage.py "$work/lcov" "$work/explanations" >"$work/noticed" &&
-        grep 'clock.rs.* nothing runs this' "$work/noticed"
+    ! tests/coverage.py "$work/lcov" "$work/explanations" >"$work/found" &&
+        grep 'clock.rs.* no test runs this' "$work/found"
 }
-check "a line that nothing runs and nothing explains is noticed" notices_what_is_not_explained
+check "a line that no test runs and no text explains is found" finds_an_unexplained_line

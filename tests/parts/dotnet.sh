@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# the .NET package in a host with ASP.NET, its files, and what it says without the native library
+# the .NET package in an ASP.NET service, its files, and its message without the native library
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
@@ -9,7 +9,7 @@ built build_library
 target=$(target_directory)
 clean_up() { stop_sandbox; }
 
-# In a copy: MSBuild writes beside the sources.
+# In a copy, because MSBuild writes to the folders of the sources.
 copy=$work/copy
 mkdir -p "$copy/tests/wrappers" && cp -R examples LICENSE-* "$copy/" && cp -R tests/wrappers/hosting "$copy/tests/wrappers/"
 native=$copy/examples/dotnet/Clopos.Auth/runtimes
@@ -35,7 +35,7 @@ says_that_the_file_is_wrong() {
         grep -q -F "$work/login/libclopos_auth.so (it is there, but" "$work/login.log"
 }
 
-# Libraries of other versions: 1.0, and one whose functions may be others.
+# Libraries of other versions: 1.0, and 2.0, whose functions may differ.
 says_that_the_version_is_wrong() {
     local version number
     for version in "1.0.0 0x010000" "2.0.0 0x020000"; do
@@ -56,15 +56,15 @@ copies_the_native_library() {
 
 check "the example builds without the native library" \
     dotnet build -c Release -o "$work/login" "$copy/examples/dotnet/Login"
-check "without the native library it says where it looked" says_where_it_looked
-check "with a file that is no library it says that too" says_that_the_file_is_wrong
+check "without the native library the message says where it looked" says_where_it_looked
+check "with a file that is no library the message says so" says_that_the_file_is_wrong
 if need cc gcc libc6-dev; then
-    check "with a library of another version it says which one it needs" says_that_the_version_is_wrong
+    check "with a library of another version the message says which one it needs" says_that_the_version_is_wrong
 else
     skipped ".NET: a library of another version: a C compiler is missing"
 fi
-check "the package brings its native libraries and licences along" packs_native_libraries
+check "the package contains its native libraries and licences" packs_native_libraries
 built start_sandbox
-check "a project reference brings the native library along" copies_the_native_library
+check "a project reference copies the native library" copies_the_native_library
 built dotnet build -c Release -o "$work/hosting" "$copy/tests/wrappers/hosting"
-tool_tests ".NET in a host" dotnet "$work/hosting/Hosting.dll"
+tool_tests ".NET in ASP.NET" dotnet "$work/hosting/Hosting.dll"

@@ -6,7 +6,7 @@
 run_example() {
     local log=${CLOPOS_TEST_TRANSCRIPT:-$work}/example-$1.log
     examples/run.sh "$1" >"$work/$1.out" 2>"$log" </dev/null || { cat "$work/$1.out" "$log"; return 1; }
-    # Its own output is the only place where a token belongs.
+    # A token may be in its output only.
     sed -n 's/^token: *//p' "$work/$1.out" >>"${CLOPOS_TEST_SECRETS:-/dev/null}"
 }
 
@@ -31,7 +31,7 @@ has_no_heap() {
     ! nm -u "$work/firmware.o" | grep -E ' (malloc|calloc|realloc|free|strdup|fopen|getline)$'
 }
 
-# In a folder that has nothing beside the example; what is missing is looked for in the folder "installed".
+# In a folder with only the example. CLOPOS_AUTH_ROOT is the folder "installed".
 cmake_says() {
     env -u CARGO_TARGET_DIR cmake -S "$work/alone/examples/cpp" -B "$work/alone/build" \
         -DCLOPOS_AUTH_ROOT="$work/alone/installed" >"$work/alone/log" 2>&1 && return 1
@@ -51,7 +51,7 @@ readme_block() {
     awk -v "start=\`\`\`$1" '$0 == start { inside = 1; next } /^```/ { inside = 0 } inside' README.md | grep .
 }
 
-# says_what_is_missing COMMAND...: without credentials nothing is sent, and the first one is named.
+# says_what_is_missing COMMAND...: without credentials nothing is sent, and the error names the first one.
 says_what_is_missing() {
     LD_LIBRARY_PATH=$libraries "$@" >"$work/readme.out" 2>&1
     grep client_id "$work/readme.out" || { cat "$work/readme.out"; return 1; }
@@ -94,15 +94,15 @@ readme_python() {
 libraries=$(target_directory)/release
 for language in c cpp go dotnet python; do
     check "examples/run.sh $language signs in" run_example "$language"
-    check "examples/run.sh $language shows the token, its end as a date, and the venues" shows "$work/$language.out"
+    check "examples/run.sh $language prints the token, its expiry as a date, and the venues" shows "$work/$language.out"
 done
 for language in cpp go dotnet python; do
-    check "the README's program in $language builds, and says what is missing" "readme_$language"
+    check "the README's program in $language builds, and names a missing credential" "readme_$language"
 done
 for language in c cpp; do
     check "event_loop.$language gets a token without waiting for it" loops "$work/$language.out"
 done
 check "firmware.c signs in" grep '^token of [0-9]* bytes' "$work/c.out"
 check "firmware.c does not use the heap" has_no_heap
-check "CMake says what the C++ examples miss, and where to put it" names_what_is_missing
-check "an unknown language is refused with the list of those that there are" names_languages
+check "CMake names what the C++ examples need, and where to put it" names_what_is_missing
+check "an unknown language is refused, with the list of languages" names_languages

@@ -3,7 +3,7 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-# One error, and it says what is missing.
+# There is one error, which says what is missing.
 says_what_is_missing() {
     CGO_ENABLED=0 go build -C examples/go . >"$work/no_cgo" 2>&1 && return 1
     cat "$work/no_cgo"
@@ -23,6 +23,6 @@ export CGO_CFLAGS=-I$root/include CGO_LDFLAGS=-L$target/release LD_LIBRARY_PATH=
 export CLOPOS_SANDBOX=$target/debug/clopos-sandbox
 check "go vet finds nothing" go vet -C examples/go ./...
 check "without cgo the compiler says what is missing" says_what_is_missing
-check "the Go package brings its licences" brings_its_licences
+check "the Go package contains its licences" brings_its_licences
 tool_tests "go test with the race detector" go_tests "go -race" -race
 GODEBUG=cgocheck=1 tool_tests "go test with cgo's checks" go_tests "go"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# what cargo-c installs, used by programs that find it with pkg-config and CMake
+# cargo-c installs the library, and programs find it with pkg-config and CMake
 # ahead: need_cargo_c
 # ahead: need cmake cmake make
 # shellcheck source=tests/common.sh
@@ -10,7 +10,7 @@
 # What is installed and where does not depend on the optimisation, which takes most of the time of a build.
 install_library() {
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
-    # From here on, programs have only what was installed.
+    # From now on programs have only the installed files.
     mv "$build" "$build.away"
 }
 
@@ -26,7 +26,7 @@ has_every_file() {
         cmp include/clopos_auth.hpp "$prefix/include/clopos_auth.hpp"
 }
 
-# The one name in the file, as in the library that plain cargo builds.
+# The same SONAME as in the library that plain cargo builds.
 has_one_soname() {
     readelf -d "$prefix/lib/libclopos_auth.so" | grep -o 'soname: .*' >"$work/soname"
     cat "$work/soname"
@@ -57,10 +57,10 @@ need_each need_rust need_cargo_c "need c++ g++" "need cmake cmake make" "need pk
     "need readelf binutils" || skip_all "installing: a tool is missing"
 start_sandbox || exit 1
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
-check "cargo cinstall installs into a prefix" install_library
-check "both libraries, both headers, pkg-config's and CMake's files are there" has_every_file
+check "cargo cinstall installs to a prefix" install_library
+check "both libraries, both headers, pkg-config's and CMake's files are installed" has_every_file
 check "the shared library has one SONAME" has_one_soname
-check "it exports what the header declares and nothing else" exports_the_interface
+check "the shared library exports what the header declares and nothing else" exports_the_interface
 check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
 warnings=(-Wall -Wextra -Wpedantic -Werror)
 c=(cc -std=c99 "${warnings[@]}" tests/platforms/smoke.c)
@@ -69,10 +69,10 @@ check "a C program signs in, found by pkg-config, shared" through_pkg_config c "
 check "a C program signs in, found by pkg-config, static" through_pkg_config_static c-static "${c[@]}"
 check "a C++ program signs in, found by pkg-config, shared" through_pkg_config cpp "${cpp[@]}"
 check "a C++ program signs in, found by pkg-config, static" through_pkg_config_static cpp-static "${cpp[@]}"
-check "a program that was built with the first header signs in" \
+check "a program that is built with the header of 1.0 signs in" \
     through_pkg_config old "${c[@]}" -Itests/abi/1.0
 check "CMake finds the package" builds_with_cmake
 for program in c-shared c-static cpp-shared cpp-static; do
     check "CMake's $program signs in" runs "$work/cmake/$program"
 done
-check "CMake refuses it to who needs another major version" refuses_another_major
+check "CMake refuses a program that requires another major version" refuses_another_major

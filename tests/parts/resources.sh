@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# out of memory and out of stack are a status, and no file is written
+# out of memory is a status, the promised stack is enough, and no file is written
 # run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

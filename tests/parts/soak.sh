@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# two minutes of everything at once: no growth, and no token past its end
+# two minutes of everything at the same time: nothing grows, and no expired token is returned
 # run: all
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# one list of behaviours, in every language
+# the list of behaviours, in every language
 # ahead: need_dotnet
 # ahead: need_mono
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-# The package requests, which Debian has for its own Python; another Python brings it along or gets it from PyPI.
+# The package requests: from Debian for its own Python, otherwise from PyPI.
 need_requests() {
     python3 -c 'import requests' 2>/dev/null && return
     apt_install python3-requests && python3 -c 'import requests' 2>/dev/null && return
@@ -24,7 +24,7 @@ is_typed() {
 need_each need_c_tools "need python3 python3" need_requests ||
     skip_all "the wrappers: a compiler, libcurl, Python or its package requests is missing"
 if need_mypy; then check "the Python package is typed" is_typed; else skipped "the types of the Python package: no mypy"; fi
-# The whole list, and only that it works at all: the latter are the same code, compiled or linked in another way.
+# The whole list; and a few rows for the same code, compiled or linked in another way.
 languages=(c cpp c-asan cpp-asan python) other_builds=()
 if need clang clang; then other_builds+=(cpp-clang); else skipped "C++ with clang"; fi
 if need_go; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""peak.py WHAT COMMAND...: runs COMMAND and says how much memory it had at its peak, by the system's
-count; under an emulator, the emulator's included."""
+"""peak.py WHAT COMMAND...: runs COMMAND and prints its peak memory as the system counts it; under an emulator
+that includes the emulator's."""
 
 import resource
 import subprocess

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Gathers the licence texts of all that is linked into the library for a platform, and lists it.
+"""Collects the licence texts of everything that is linked into the library for a platform, and lists it.
 
     tests/release/components.py TARGET FOLDER
 
-The crates are those that `cargo tree` names for the target, without what only runs while the library is
-built. Into FOLDER go licenses/NAME-VERSION/... and sbom.cdx.json (CycloneDX 1.5). A crate that brings no
-licence text ends it.
+The crates are those that `cargo tree` lists for the target, without those that only run while the library is
+built. Writes licenses/NAME-VERSION/... and sbom.cdx.json (CycloneDX 1.5) to FOLDER. Fails if a crate has no
+licence text.
 
-SOURCE_DATE_EPOCH is the SBOM's time. The standard library's text is Debian's; zig is the one on the PATH.
+SOURCE_DATE_EPOCH is the SBOM's time. The standard library's text is Debian's; zig is the one in the PATH.
 """
 
 import datetime
@@ -28,7 +28,7 @@ def output(*command):
 
 
 def linked_crates(target):
-    """(name, version) of each crate, and of those that it names; the library itself is the first."""
+    """Returns the (name, version) of each crate with those of its dependencies; the library is the first."""
     tree = output("cargo", "tree", "--locked", "--target", target, "--edges", "normal,no-proc-macro",
                   "--prefix", "depth", "--no-dedupe", "--format", " {p}")
     edges, path = {}, []
@@ -55,7 +55,7 @@ def debian_package(name):
 
 
 def runtimes(target):
-    """(name, version, licence, texts) of what the compilers add."""
+    """Returns (name, version, licence, texts) of the compilers' runtimes."""
     # rustc or rustc-web.
     rust, texts = debian_package(output("dpkg-query", "--search", "/usr/bin/rustc").partition(":")[0])
     yield "rust-std", rust, "MIT OR Apache-2.0", texts
@@ -112,7 +112,7 @@ def main(target, folder):
             component["hashes"] = [{"alg": "SHA-256", "content": checksums[crate]}]
         components.append(component)
     for name, version, licence, texts in runtimes(target):
-        # Debian's versions have signs that no file's name should have.
+        # Debian's versions contain characters that file names should not.
         add(name, version.replace(":", "-").replace("~", "-"), texts, texts[0].parent)
         components.append({
             "type": "library",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints NAME-VERSION of each crate in an SBOM, and the names of the other components to stderr: list_components.py FILE"""
+"""Prints NAME-VERSION of each crate in an SBOM, and the other components to stderr: list_components.py FILE"""
 
 import json
 import sys
@@ -12,4 +12,4 @@ for component in bom["components"]:
         assert len(component["hashes"][0]["content"]) == 64, component
         print(component["name"] + "-" + component["version"])
     else:
-        print("beside the crates:", component["name"], file=sys.stderr)
+        print("not a crate:", component["name"], file=sys.stderr)

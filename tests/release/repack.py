@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes a .NET package again without what differs from one `dotnet pack` to the next: repack.py FROM TO
+"""Writes a .NET package again so that the same files give the same bytes: repack.py FROM TO
 
-Times become SOURCE_DATE_EPOCH's, the order that of the names; the properties get a fixed name and do not tell the system
-that packed. Older SDKs leave the README out of the description: here it is put in."""
+Times become SOURCE_DATE_EPOCH, the files are sorted by name, and the properties get a fixed name and do not name the
+system. Older SDKs do not name the README in the description: it is added."""
 
 import os
 import re
@@ -14,7 +14,7 @@ PROPERTIES = "package/services/metadata/core-properties/properties.psmdcp"
 
 
 def rewrite(name, content):
-    """The file's new name and content."""
+    """Returns the file's new name and content."""
     if name.endswith(".psmdcp"):
         return PROPERTIES, re.sub(rb"<lastModifiedBy>.*?</lastModifiedBy>", b"", content)
     if name == "_rels/.rels":

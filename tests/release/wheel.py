@@ -3,7 +3,7 @@
 
     tests/release/wheel.py PLATFORM_TAG ARCHIVE_FOLDER OUTPUT_FOLDER
 
-Prints the wheel's name. The same files make the same bytes; the time in it is SOURCE_DATE_EPOCH's.
+Prints the wheel's name. The same files give the same bytes; the time in it is SOURCE_DATE_EPOCH.
 """
 
 import base64
@@ -21,18 +21,18 @@ LIBRARIES = ["lib/libclopos_auth.so", "bin/clopos_auth.dll"]
 
 
 def files(archive):
-    """The name in the wheel and the content of each file, but for the metadata."""
+    """Yields the name in the wheel and the content of each file, without the metadata."""
     for path in sorted((PACKAGE / "clopos_auth").glob("*")):
         if path.suffix in (".py", ".typed"):
             yield f"clopos_auth/{path.name}", path.read_bytes()
     libraries = [archive / name for name in LIBRARIES if (archive / name).exists()]
     if len(libraries) != 1:
-        sys.exit(f"one library is wanted in {archive}, not {libraries}")
+        sys.exit(f"{archive} must contain one library, not {libraries}")
     yield f"clopos_auth/{libraries[0].name}", libraries[0].read_bytes()
 
 
 def licences(archive):
-    """Those of the library, and of all that is linked into it."""
+    """Returns the licence texts of the library and of everything that is linked into it."""
     linked = sorted(path for path in (archive / "licenses").rglob("*") if path.is_file())
     texts = [archive / "LICENSE-MIT", archive / "LICENSE-APACHE", *linked]
     return {str(path.relative_to(archive)): path.read_bytes() for path in texts}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that a .NET package has its licences, what .NET Framework needs, and the native libraries of these platforms
-where NuGet looks for them, and depends on no other package: check_package.py FILE.nupkg RID..."""
+"""Checks that a .NET package contains its licences, the files for .NET Framework, and the native libraries of these
+platforms where NuGet looks for them, and depends on no other package: check_package.py FILE.nupkg RID..."""
 
 import sys
 import zipfile

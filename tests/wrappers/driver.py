@@ -38,16 +38,16 @@ CREDENTIALS = {
 }
 EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "REASON", "SERVER_CODE"]
 JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")  # {" in base64
-# Whatever proxies this machine has, the sandbox is not behind them.
+# A proxy of this machine cannot reach the sandbox.
 NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 
 class Failed(Exception):
-    """The behaviour does not hold; the text says why."""
+    """The behaviour does not hold; the message says why."""
 
 
 def rows():
-    """The rows of the table, each as a dictionary by the names in its head."""
+    """Yields the rows of the table as dictionaries; the keys are the column titles."""
     table = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in (HERE / "behaviours.md").read_text("utf-8").splitlines()
@@ -62,17 +62,17 @@ def rows():
 
 @contextlib.contextmanager
 def closed_port():
-    """A port that refuses connections, and that nobody else is given meanwhile."""
+    """A port that refuses connections, and that no other program gets meanwhile."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # never listens
+        taken.bind(("127.0.0.1", 0))  # does not listen
         yield taken.getsockname()[1]
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):
-    """Another host's server: refuses everything as the service would, and keeps the names of the headers."""
+    """Another host: refuses every request like the service, and keeps the names of the headers."""
 
     def do_GET(self):
-        """Notes the headers of a request."""
+        """Keeps the headers of a request and refuses it."""
         self.server.seen.extend(name.lower() for name in self.headers)
         body = b'{"success":false,"error":"Invalid token"}'
         self.send_response(401)
@@ -81,12 +81,12 @@ class Elsewhere(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments):
-        """Says nothing."""
+        """Prints nothing."""
 
 
 @contextlib.contextmanager
 def elsewhere():
-    """Starts such a server; gives its URL and what it sees."""
+    """Starts such a server. Gives its URL and the names of the headers."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         server.seen = []
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -100,7 +100,7 @@ def elsewhere():
 
 @contextlib.contextmanager
 def sandbox(program, arguments, directory):
-    """Starts the sandbox; gives its URL, its control URL and its CA file."""
+    """Starts the sandbox. Gives its URL, its control URL and its CA file."""
     ca_file = directory / "ca.pem"
     command = [program, "--listen", "127.0.0.1:0", "--ca-file", str(ca_file), *arguments]
     with open(directory / "sandbox.log", "wb") as log:
@@ -120,12 +120,12 @@ def sandbox(program, arguments, directory):
 
 
 def environment(row, base_url, control_url, ca_file, port):
-    """What the program gets to see."""
+    """Returns the program's environment."""
     env = {name: value for name, value in os.environ.items() if name.lower() not in NOT_INHERITED}
     for name in [name for name in env if name.startswith(("CLOPOS_", "EXPECT_"))]:
         del env[name]
     env |= CREDENTIALS
-    # Freed memory that is kept for a while would look like a leak.
+    # A large quarantine of freed memory would look like a leak.
     env.setdefault("ASAN_OPTIONS", "quarantine_size_mb=1:detect_leaks=1")
     env |= {"CLOPOS_BASE_URL": base_url, "CLOPOS_CONTROL_URL": control_url}
     env |= {"CLOPOS_CA_FILE": str(ca_file)}
@@ -140,14 +140,14 @@ def environment(row, base_url, control_url, ca_file, port):
 
 
 def copies(pid, secret):
-    """How often a process has the secret in the memory that it may write, as UTF-8 or UTF-16."""
-    kept = secret[16:]  # when memory is freed, its first bytes are used for something else
+    """Counts the secret in the writable memory of a process, as UTF-8 and UTF-16."""
+    kept = secret[16:]  # malloc() overwrites the first bytes of freed memory
     forms = [kept.encode("utf-8"), kept.encode("utf-16-le")]
     count = 0
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:
             start, end = (int(number, 16) for number in line.split()[0].split("-"))
-            if line.split()[1].startswith("rw") and end - start < 1 << 28:  # not a sanitizer's shadow
+            if line.split()[1].startswith("rw") and end - start < 1 << 28:  # not a sanitizer's shadow memory
                 memory.seek(start)
                 try:
                     content = memory.read(end - start)
@@ -158,7 +158,7 @@ def copies(pid, secret):
 
 
 def execute(command, env):
-    """Runs a program. At each line "pause" its copies of the secret are counted: they must not become more."""
+    """Runs a program. Counts its copies of the secret at each line "pause": the number must not grow."""
     counts = []
     with tempfile.TemporaryFile() as log, subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
@@ -185,7 +185,7 @@ def execute(command, env):
 
 
 def run(row, language, program, sandbox_program, directory):
-    """One row; Failed if it does not hold."""
+    """Runs one row; raises Failed if it does not hold."""
     with closed_port() as port, elsewhere() as (other_url, seen_elsewhere), sandbox(
         sandbox_program, shlex.split(row["sandbox"].replace("{elsewhere}", other_url)), directory
     ) as (base_url, control_url, ca_file):
@@ -210,15 +210,15 @@ def run(row, language, program, sandbox_program, directory):
         if {"x-token", "x-venue"} & set(seen_elsewhere):
             raise Failed("it sent the token or the venue to another host")
         if "{elsewhere}" in row["sandbox"] and not seen_elsewhere:
-            raise Failed("it never came to the other host")
-        with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as answer:
-            requests = json.load(answer)["auth_requests"]
+            raise Failed("it did not send a request to the other host")
+        with urllib.request.urlopen(control_url + "/sandbox/stats", timeout=10) as response:
+            requests = json.load(response)["auth_requests"]
         if row["requests"] and requests != int(row["requests"]):
             raise Failed(f"{requests} auth requests instead of {row['requests']}\n{said}")
 
 
 def judge(row, label, program, sandbox_program):
-    """Runs one row: whether it holds, and the lines that say so."""
+    """Runs one row. Returns its result line, and the reason if it does not hold."""
     start = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as directory:

@@ -2,11 +2,11 @@
 # Runs the list in behaviours.md.
 #
 #     tests/wrappers/run.sh cpp go             these languages
-#     tests/wrappers/run.sh cpp-asan           a variant of one, as its build script knows them
+#     tests/wrappers/run.sh cpp-asan           a variant, see the language's build script
 #     ONLY="signs_in no_leak" tests/wrappers/run.sh python
 #
-# Builds the library and the sandbox first (into CARGO_TARGET_DIR). If CLOPOS_AUTH_LIBRARIES is set, the library in that
-# folder is tested.
+# Builds the library and the sandbox first (into CARGO_TARGET_DIR). If CLOPOS_AUTH_LIBRARIES is set, it tests the
+# library in that folder.
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

@@ -1,5 +1,4 @@
-// What a cached token costs from .NET, beside the usual way there: a lock around a string, which nobody
-// copies. See ../cached_token.c, which this is in C#.
+// The cost of a cached token in .NET, compared with a string behind a lock, without a copy. Like ../cached_token.c.
 using System;
 using System.Diagnostics;
 using System.IO;
@@ -81,7 +80,7 @@ internal static class Cached
             {
                 for (var w = 0; w < ways.Length; w++)
                 {
-                    // The first round is for the compiler.
+                    // The first round compiles the code, and does not count.
                     times[w, t, Math.Max(round, 0)] = Measure(ways[w].Call, threads[t]);
                 }
             }

@@ -1,5 +1,5 @@
-//! The floor of the comparison in ../../exchange.h: a TLS connection, one request written by hand, the
-//! token found by a search for its quotes. No policy, no thread of its own, no JSON parser.
+//! The lower limit of the comparison in ../../exchange.h: a TLS connection, a request written by hand, and a search
+//! for the token's quotes. No retries, no thread, no JSON parser.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -66,9 +66,9 @@ impl Client {
             BODY.len()
         );
         stream.write_all(request.as_bytes()).expect("send");
-        let (mut answer, mut len) = ([0; 8192], 0);
+        let (mut response, mut len) = ([0; 8192], 0);
         let end = loop {
-            let text = std::str::from_utf8(&answer[..len]).expect("text");
+            let text = std::str::from_utf8(&response[..len]).expect("text");
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
                 assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
                 let (_, rest) = head.split_once("Content-Length: ").expect("a length");
@@ -77,12 +77,12 @@ impl Client {
                     break head.contains("Connection: close");
                 }
             }
-            match stream.read(&mut answer[len..]).expect("receive") {
+            match stream.read(&mut response[len..]).expect("receive") {
                 0 => panic!("closed"),
                 more => len += more,
             }
         };
-        let text = std::str::from_utf8(&answer[..len]).expect("text");
+        let text = std::str::from_utf8(&response[..len]).expect("text");
         let (_, rest) = text.split_once("\"token\":\"").expect("a token");
         let token = rest[..rest.find('"').expect("its end")].to_owned();
         if !end {
