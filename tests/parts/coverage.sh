@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# the Rust tests, watched: every line of the library is run by a test or explained
+# coverage: every line of the library is run by a Rust test, or explained
 # run: all
 # ahead: need_network_tools
 # shellcheck source=tests/common.sh
