@@ -147,7 +147,7 @@ enum class log_level : std::int32_t {
  * close its own client, and no other. Exceptions from it are ignored. */
 using log_function = std::function<void(log_level level, std::string_view line)>;
 
-/* Receives changes: `ok` if there is a new token, otherwise the status with which the last request failed.
+/* Receives changes: `ok` if there is a new token, otherwise why the request failed or has to wait.
  * Called once each time that a request of the client has ended, and if a sign-in has to wait before it can
  * send one. The rules of log_function apply. */
 using change_function = std::function<void(status status)>;
@@ -774,7 +774,7 @@ private:
  * calls above need no checks. */
 class config {
 public:
-    /* If no memory or handle is left, creating a client with it gives INVALID_HANDLE. */
+    /* If no handle is left, creating a client with it gives INVALID_HANDLE. */
     config() noexcept : handle_(clopos_auth_config_new()) {}
 
     /* Where the service is: "https://HOST[:PORT][/PREFIX]". Default: "https://integrations.clopos.com". */
@@ -950,9 +950,10 @@ public:
         return call(clopos_auth_authenticate, timeout);
     }
 
-    /* Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call
-     * requests a new one. A newer token stays. Never waits. If tokens are refused soon after their issue,
-     * calls that need one return REJECTED for a while: see clopos_auth_invalidate(). */
+    /* Drops the cached token because the service refused it (HTTP 401 of another endpoint with "Invalid
+     * token" or "Token expired" in the body; any other 401 is not about the token): the next call requests a
+     * new one. A newer token stays. Never waits. If tokens are refused soon after their issue, calls that
+     * need one return REJECTED for a while: see clopos_auth_invalidate(). */
     status try_invalidate(const token &refused) noexcept override
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), refused.c_str()));

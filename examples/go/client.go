@@ -298,7 +298,7 @@ func (c *Client) inFlight() bool {
 }
 
 // retryableBefore reports whether a call that may wait until deadline waits after this error. Like the
-// library it does not wait after ErrClock and ErrProtocol, although they are retryable.
+// library it does not wait after ErrClock, ErrProtocol and ErrRejected, although they may be retryable.
 func retryableBefore(err error, deadline time.Time) bool {
 	e, ok := err.(*Error)
 	if !ok || !e.Retryable || e.RetryAfter < 0 {
@@ -311,10 +311,11 @@ func retryableBefore(err error, deadline time.Time) bool {
 	return time.Now().Add(e.RetryAfter).Before(deadline)
 }
 
-// Invalidate drops the cached token because the service refused it (HTTP 401 of another endpoint): the next
-// call requests a new one. It drops only that token: many goroutines may report the same 401, and a late
-// report does not drop a newer token. If tokens are refused soon after their issue, calls that need one
-// return ErrRejected for a while: see clopos_auth_invalidate in clopos_auth.h. It never waits.
+// Invalidate drops the cached token because the service refused it (HTTP 401 of another endpoint with
+// "Invalid token" or "Token expired" in the body; any other 401 is not about the token): the next call
+// requests a new one. It drops only that token: many goroutines may report the same 401, and a late report
+// does not drop a newer token. If tokens are refused soon after their issue, calls that need one return
+// ErrRejected for a while: see clopos_auth_invalidate in clopos_auth.h. It never waits.
 func (c *Client) Invalidate(refused Token) error {
 	value := cString(refused.Value.Reveal())
 	defer clear(value)

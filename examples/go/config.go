@@ -84,8 +84,8 @@ type Config struct {
 	// that sign-in. It may close its own client, and no other. If it panics, that line is lost.
 	Logger *slog.Logger `json:"-"`
 
-	// OnChange receives changes: nil if there is a new token, otherwise the [Status] with which the last
-	// request failed. It is called once each time that a request of the client has ended, and if a sign-in
+	// OnChange receives changes: nil if there is a new token, otherwise as [Status] why the request failed or
+	// has to wait. It is called once each time that a request of the client has ended, and if a sign-in
 	// has to wait before it can send one. The rules of Logger apply. If it panics, Logger gets the stack. To
 	// wait for changes in a select, let it send to a channel:
 	//

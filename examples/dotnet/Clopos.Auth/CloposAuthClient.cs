@@ -138,9 +138,10 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Drops the cached token because the service refused it (HTTP 401 of another endpoint): the next call requests
-        /// a new one. Drops only that token: many threads may report the same 401, and a late report does not drop a
-        /// newer token. If tokens are refused soon after their issue, calls that need one fail with
+        /// Drops the cached token because the service refused it (HTTP 401 of another endpoint with "Invalid token" or
+        /// "Token expired" in the body; any other 401 is not about the token): the next call requests a new one. Drops
+        /// only that token: many threads may report the same 401, and a late report does not drop a newer token. If
+        /// tokens are refused soon after their issue, calls that need one fail with
         /// <see cref="CloposAuthStatus.Rejected"/> for a while: see <c>clopos_auth_invalidate()</c> in
         /// <c>clopos_auth.h</c>. Never waits.
         /// </summary>

@@ -350,6 +350,7 @@ class Client:
     def invalidate(self, refused: Union[Token, str, None] = None) -> None:
         """Drops the cached token because the service refused it (HTTP 401 of another endpoint).
 
+        For a 401 with "Invalid token" or "Token expired" in the body; any other is not about the token.
         The next call requests a new one. Drops only the token that was refused, not a newer one; None drops
         any cached token. Never waits. If tokens are refused soon after their issue, calls that need one raise
         RejectedError for a while: see clopos_auth_invalidate() in clopos_auth.h.
