@@ -179,7 +179,8 @@ build_planted() {
 check_only() {
     ln -sf "$(type -P true)" "$work/clang"
     SDKROOT=/usr TARGET_CC=true TARGET_AR=true PATH=$work:$PATH RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked -Zbuild-std=std,panic_unwind
+        /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked \
+        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind
 }
 
 # zig's headers of the C library use C11 inside their macros.
