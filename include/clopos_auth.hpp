@@ -147,9 +147,9 @@ enum class log_level : std::int32_t {
  * close its own client, and no other. Exceptions from it are ignored. */
 using log_function = std::function<void(log_level level, std::string_view line)>;
 
-/* Receives changes: `ok` if there is a new token, otherwise why the request failed or has to wait.
- * Called once each time that a request of the client has ended, and if a sign-in has to wait before it can
- * send one. The rules of log_function apply. */
+/* Called when a call with a timeout of 0 would return something new: once each time that a request of the
+ * client has ended, and if a sign-in has to wait before it can send one. The status is `ok` if there is a new
+ * token, otherwise why the request failed or has to wait. The rules of log_function apply. */
 using change_function = std::function<void(status status)>;
 
 /* A date and time in whole seconds: std::chrono::sys_seconds of C++20. */
@@ -288,7 +288,7 @@ public:
     /* Whether the same call may succeed later without any change. */
     [[nodiscard]] bool retryable() const noexcept { return fields_ && fields_->retryable != 0; }
 
-    /* The time until the next request may be sent, if known. */
+    /* The time until the next request may be sent; nullopt if there is no pause to wait for. */
     [[nodiscard]] std::optional<std::chrono::milliseconds> retry_after() const noexcept
     {
         if (!fields_ || fields_->retry_after_ms < 0)
@@ -549,7 +549,7 @@ private:
     std::chrono::seconds expires_in_;
 };
 
-/* The interface of a client that code with tests needs: a fake_token_source implements it as well. */
+/* The part of a client that code needs to send requests. A fake_token_source replaces it in tests. */
 class token_source {
 public:
     virtual ~token_source() = default;
@@ -630,7 +630,7 @@ struct client_state {
     bool has_token;
     /* get_token() would return that token immediately. */
     bool is_fresh;
-    /* A sign-in is running: it sends a request, or waits before its next attempt. */
+    /* A sign-in is running, also while it waits before its next attempt. */
     bool request_in_flight;
     /* Time until the token expires, and until it is due to be replaced; nullopt if there is none. */
     std::optional<std::chrono::milliseconds> expires_in;
@@ -774,7 +774,7 @@ private:
  * calls above need no checks. */
 class config {
 public:
-    /* If no handle is left, creating a client with it gives INVALID_HANDLE. */
+    /* If no memory or handle is left, creating a client with it gives INVALID_HANDLE. */
     config() noexcept : handle_(clopos_auth_config_new()) {}
 
     /* Where the service is: "https://HOST[:PORT][/PREFIX]". Default: "https://integrations.clopos.com". */
@@ -801,7 +801,8 @@ public:
         return set(clopos_auth_config_set_max_attempts, attempts);
     }
 
-    /* The maximum number of requests that a client sends in any minute: 1 to 60. Default: 12. */
+    /* The maximum number of requests of a client that can reach the service in any minute: 1 to 60.
+     * Default: 12. */
     config &requests_per_minute(std::uint32_t requests)
     {
         return set(clopos_auth_config_set_requests_per_minute, requests);
@@ -843,8 +844,8 @@ public:
                    sinks_.log ? &detail::receive_line : nullptr, static_cast<void *>(sinks_.log.get()));
     }
 
-    /* Calls `changed` each time that a request has ended: see change_function. An empty function, the
-     * default, is not called. The clients keep it alive. */
+    /* Calls `changed` at each change: see change_function. An empty function, the default, is not called. The
+     * clients keep it alive. */
     config &on_change(change_function changed)
     {
         using sink = detail::sink<change_function>;
@@ -928,7 +929,7 @@ public:
      *
      * `timeout`: limits the whole call. 0 does not wait: without a token it starts or joins a sign-in and
      * returns WOULD_WAIT, or the last error while no request may be sent. Errors: every status but `ok`
-     * and `buffer_too_small`. */
+     * and `buffer_too_small`. A loop of calls must wait for the error's retry_after(). */
     [[nodiscard]] result<token> try_get_token(time_limit timeout = {}) override
     {
         std::int64_t expires_in = 0;
@@ -950,24 +951,24 @@ public:
         return call(clopos_auth_authenticate, timeout);
     }
 
-    /* Drops the cached token because the service refused it (HTTP 401 of another endpoint with "Invalid
-     * token" or "Token expired" in the body; any other 401 is not about the token): the next call requests a
-     * new one. A newer token stays. Never waits. If tokens are refused soon after their issue, calls that
-     * need one return REJECTED for a while: see clopos_auth_invalidate(). */
+    /* Drops the cached token because the service refused it: the next call requests a new one. Call it if
+     * another endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired"; any other 401
+     * is not about the token. A newer token stays. Never waits. If tokens are refused soon after their issue, calls that need one return REJECTED
+     * (retryable) for a while: see clopos_auth_invalidate(). */
     status try_invalidate(const token &refused) noexcept override
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), refused.c_str()));
     }
 
-    /* Drops any cached token. */
+    /* Drops any cached token, which also counts as refused. To force a sign-in, call authenticate(). */
     status try_invalidate() noexcept
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), nullptr));
     }
 
-    /* Returns the serial() of the cached token, if get_token() would return that token without doing
-     * anything else; otherwise 0: there is no fresh token, or it is due to be replaced. `expires_in`, if
-     * not null, receives the token's remaining time. Takes no lock, allocates nothing, never waits. */
+    /* Returns the serial() of the cached token if that is fresh and not due to be replaced, otherwise 0.
+     * `expires_in`, if not null, receives the token's remaining time. Takes no lock, allocates nothing, never
+     * waits. */
     [[nodiscard]] std::uint64_t current(std::chrono::seconds *expires_in = nullptr) const noexcept
     {
         std::int64_t left = 0;

@@ -164,7 +164,7 @@ func (c *Client) Token(ctx context.Context) (Token, error) {
 }
 
 // TryToken is like Token but does not wait: without a token it starts or joins a sign-in and returns
-// ErrWouldWait, or the last error while no request may be sent.
+// ErrWouldWait, or the last error while no request may be sent. A loop of calls must wait for its RetryAfter.
 func (c *Client) TryToken() (Token, error) {
 	r := now()
 	known := c.slot.Load()
@@ -311,11 +311,11 @@ func retryableBefore(err error, deadline time.Time) bool {
 	return time.Now().Add(e.RetryAfter).Before(deadline)
 }
 
-// Invalidate drops the cached token because the service refused it (HTTP 401 of another endpoint with
-// "Invalid token" or "Token expired" in the body; any other 401 is not about the token): the next call
-// requests a new one. It drops only that token: many goroutines may report the same 401, and a late report
+// Invalidate drops the cached token because the service refused it: the next call requests a new one. Call it
+// if another endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired"; any other 401
+// is not about the token. It drops only that token: many goroutines may report the same 401, and a late report
 // does not drop a newer token. If tokens are refused soon after their issue, calls that need one return
-// ErrRejected for a while: see clopos_auth_invalidate in clopos_auth.h. It never waits.
+// ErrRejected, retryable, for a while: see clopos_auth_invalidate in clopos_auth.h. It never waits.
 func (c *Client) Invalidate(refused Token) error {
 	value := cString(refused.Value.Reveal())
 	defer clear(value)

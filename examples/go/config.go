@@ -43,10 +43,10 @@ import (
 	"unsafe"
 )
 
-// DefaultBaseURL is where the service is, unless Config.BaseURL says otherwise.
+// DefaultBaseURL is the default of Config.BaseURL.
 const DefaultBaseURL = "https://integrations.clopos.com"
 
-// DefaultTimeout is Config.Timeout unless set.
+// DefaultTimeout is the default of Config.Timeout.
 const DefaultTimeout = 30 * time.Second
 
 // Roots says which root certificates are trusted in addition to Config.CAPEM.
@@ -71,7 +71,7 @@ type Config struct {
 	Timeout           time.Duration // of a call whose context has no deadline: 1 ms to 1 h; default: 30 s
 	AttemptTimeout    time.Duration // of one attempt: 1 ms to 10 min; default: 10 s
 	MaxAttempts       int           // of one sign-in: 1 to 10; default: 3
-	RequestsPerMinute int           // at most, in any minute: 1 to 60; default: 12
+	RequestsPerMinute int           // that can reach the service, at most, in any minute: 1 to 60; default: 12
 	Roots             Roots         // default: RootsBundled
 	CAPEM             []byte        // more root certificates: the content of a PEM file, 1 MiB at most
 	Proxy             Secret        // "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]"
@@ -84,10 +84,10 @@ type Config struct {
 	// that sign-in. It may close its own client, and no other. If it panics, that line is lost.
 	Logger *slog.Logger `json:"-"`
 
-	// OnChange receives changes: nil if there is a new token, otherwise as [Status] why the request failed or
-	// has to wait. It is called once each time that a request of the client has ended, and if a sign-in
-	// has to wait before it can send one. The rules of Logger apply. If it panics, Logger gets the stack. To
-	// wait for changes in a select, let it send to a channel:
+	// OnChange is called when TryToken would return something new: once each time that a request of the client
+	// has ended, and if a sign-in has to wait before it can send one. failure is nil if there is a new token,
+	// otherwise the [Status]: why the request failed or has to wait. The rules of Logger apply. If it panics,
+	// Logger gets the stack. To wait for changes in a select, let it send to a channel:
 	//
 	//	changed := make(chan struct{}, 1)
 	//	config.OnChange = func(error) {

@@ -70,7 +70,7 @@ type Error struct {
 	Status     Status
 	HTTPStatus int           // of the response (of the proxy's, with ErrProxy); 0 if none was received
 	Retryable  bool          // the same call may succeed later without any change
-	RetryAfter time.Duration // until the next request may be sent; negative if unknown
+	RetryAfter time.Duration // until the next request may be sent; negative if there is no pause to wait for
 	ServerCode string        // the "error" field of the response, an identifier or a sentence; empty if there was none
 	Reason     Reason        // why the service refused the sign-in, with ErrRejected
 	Message    string        // one line for a log, never a secret; its wording may change in any version

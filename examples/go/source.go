@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// TokenSource is the part of a [Client] that sends requests. Code that takes a TokenSource can be tested with
-// a [StaticSource]. Any number of goroutines may use one at the same time.
+// TokenSource is the part of a [Client] that code needs to send requests. Code that takes a TokenSource can be
+// tested with a [StaticSource]. Any number of goroutines may use one at the same time.
 type TokenSource interface {
 	// Token returns a token for one request.
 	Token(ctx context.Context) (Token, error)

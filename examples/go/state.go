@@ -14,7 +14,7 @@ import (
 type State struct {
 	HasToken        bool          // there is a token that has not expired
 	IsFresh         bool          // Token would return that token immediately
-	RequestInFlight bool          // a sign-in is running: it sends a request, or waits before its next attempt
+	RequestInFlight bool          // a sign-in is running, also while it waits before its next attempt
 	ExpiresIn       time.Duration // until the token expires; negative if there is none
 	RefreshIn       time.Duration // until the token is due to be replaced, 0 if it is; negative if there is none
 	NextRequestIn   time.Duration // until the next request may be sent; 0 if it may be sent now

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fails if what the records in this folder declare is not so any more: numbers, fields and their places, functions.
+# Fails if a header does not keep what the records in this folder declare: numbers, fields and their offsets, functions.
 #
-#     tests/abi/keeps.sh FOLDER COMPILER...    the header in FOLDER, as this compiler for C understands it
+#     tests/abi/keeps.sh FOLDER COMPILER...    checks the header in FOLDER, with this C compiler
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

@@ -1,5 +1,5 @@
-# awk -f kept.awk HEADER: a C program that compiles if all that HEADER declares is still so: numbers, fields, functions.
-# keeps.sh compiles it, with HEADER under other names as recorded.h.
+# awk -f kept.awk HEADER: prints a C program that compiles if the numbers, fields and functions of HEADER are unchanged.
+# keeps.sh compiles it with recorded.h, which is HEADER with other names.
 BEGIN { print "#include <clopos_auth.h>\n#include <stddef.h>\n#include \"recorded.h\"" }
 
 function recorded(name) {

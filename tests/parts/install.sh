@@ -7,7 +7,7 @@
 # shellcheck source=tests/install/programs.sh
 . tests/install/programs.sh
 
-# What is installed and where does not depend on the optimisation, which takes most of the time of a build.
+# The installed files do not depend on the optimisation, which takes most of the time of a build.
 install_library() {
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo cinstall --release --prefix "$prefix" --libdir "$prefix/lib" --target-dir "$build" || return
     # From now on programs have only the installed files.

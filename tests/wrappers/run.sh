@@ -35,7 +35,7 @@ behaviours() {
         "$(target_directory)/debug/clopos-sandbox" ${ONLY:-}
 }
 
-# Two at a time: most behaviours wait for their sandbox. Each shows what it says when it has ended.
+# Two at a time: most behaviours wait for their sandbox. The output of each is printed when it has ended.
 running=0
 for wanted in "$@"; do
     if [ "$running" = 2 ]; then wait -n || test_failed=1; else running=$((running + 1)); fi

@@ -52,8 +52,8 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Raised once each time that a request of the client has ended, and if a sign-in has to wait before it can
-        /// send one (then <see cref="CloposAuthState.RequestInFlight"/> is true). Raised on a thread of the library,
+        /// Raised when a call with a timeout of zero would return something new: once each time that a request of the
+        /// client has ended, and if a sign-in has to wait before it can send one. Raised on a thread of the library,
         /// after the waiting tasks have been completed. A handler may call this client, also <see cref="Dispose"/>,
         /// but dispose no other client, and not wait for a task of the client. An exception of a handler is ignored,
         /// and the other handlers are called. Not raised after <see cref="Dispose"/> has returned, which waits for a
@@ -83,7 +83,8 @@ namespace Clopos.Auth
         /// <summary>
         /// Like <see cref="GetToken()"/>, with a timeout for the whole call, rounded up to milliseconds. Zero does not
         /// wait: without a token it starts or joins a sign-in and fails with
-        /// <see cref="CloposAuthStatus.WouldWait"/>, or with the last error while no request may be sent. With
+        /// <see cref="CloposAuthStatus.WouldWait"/>, or with the last error while no request may be sent. A loop of
+        /// calls must wait for its <see cref="CloposAuthException.RetryAfter"/>. With
         /// <see cref="Timeout.InfiniteTimeSpan"/> there is no limit; the call still fails when its attempts are used
         /// up.
         /// </summary>
@@ -138,12 +139,11 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Drops the cached token because the service refused it (HTTP 401 of another endpoint with "Invalid token" or
-        /// "Token expired" in the body; any other 401 is not about the token): the next call requests a new one. Drops
-        /// only that token: many threads may report the same 401, and a late report does not drop a newer token. If
-        /// tokens are refused soon after their issue, calls that need one fail with
-        /// <see cref="CloposAuthStatus.Rejected"/> for a while: see <c>clopos_auth_invalidate()</c> in
-        /// <c>clopos_auth.h</c>. Never waits.
+        /// Drops the cached token because the service refused it: the next call requests a new one. Call it if another
+        /// endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired"; any other 401 is not
+        /// about the token. Drops only that token: many threads may report the same 401, and a late report does not drop a newer token. If tokens are refused
+        /// soon after their issue, calls that need one fail with <see cref="CloposAuthStatus.Rejected"/>, retryable, for
+        /// a while: see <c>clopos_auth_invalidate()</c> in <c>clopos_auth.h</c>. Never waits.
         /// </summary>
         public void Invalidate(CloposToken refused)
         {

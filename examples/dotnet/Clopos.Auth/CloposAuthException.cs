@@ -38,7 +38,7 @@ namespace Clopos.Auth
         /// <summary>Whether the same call may succeed later without any change.</summary>
         public bool IsRetryable { get; }
 
-        /// <summary>Time until the next request may be sent; null if unknown.</summary>
+        /// <summary>Time until the next request may be sent; null if there is no pause to wait for.</summary>
         public TimeSpan? RetryAfter { get; }
 
         /// <summary>The "error" field of the response, an identifier or a sentence; null if there was none.</summary>

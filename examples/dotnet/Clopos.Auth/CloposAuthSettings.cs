@@ -93,7 +93,8 @@ namespace Clopos.Auth
         /// 3.</summary>
         public int MaxAttempts { get; set; } = 3;
 
-        /// <summary>The maximum number of requests that a client sends in any minute: 1 to 60. Default: 12.</summary>
+        /// <summary>The maximum number of requests of a client that can reach the service in any minute: 1 to 60. Default:
+        /// 12.</summary>
         public int RequestsPerMinute { get; set; } = 12;
 
         /// <summary>The root certificates that are trusted in addition to added ones. Default:

@@ -12,7 +12,7 @@ namespace Clopos.Auth
         /// <summary>Whether <see cref="CloposAuthClient.GetToken()"/> would return that token immediately.</summary>
         public bool IsFresh { get; set; }
 
-        /// <summary>Whether a sign-in is running: it sends a request, or waits before its next attempt.</summary>
+        /// <summary>Whether a sign-in is running, also while it waits before its next attempt.</summary>
         public bool RequestInFlight { get; set; }
 
         /// <summary>Time until the token expires; null if there is none.</summary>

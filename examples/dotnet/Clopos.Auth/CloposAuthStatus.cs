@@ -46,8 +46,9 @@ namespace Clopos.Auth
         /// <summary>The proxy is unreachable, or it refused.</summary>
         Proxy = 12,
 
-        /// <summary>The service refused the sign-in (see <see cref="CloposAuthException.Reason"/>), or the tokens that it
-        /// issues. Do not repeat: many attempts may lock the whole store out.</summary>
+        /// <summary>The service refused the sign-in (see <see cref="CloposAuthException.Reason"/>): many attempts may lock
+        /// the whole store out. Or it refuses the tokens that it issues; that ends by itself, so it is
+        /// retryable.</summary>
         Rejected = 13,
 
         /// <summary>Too many requests: the service answered 429, or this client reached its

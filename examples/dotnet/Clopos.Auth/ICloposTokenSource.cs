@@ -5,8 +5,8 @@ using System.Threading.Tasks;
 namespace Clopos.Auth
 {
     /// <summary>
-    /// The part of a <see cref="CloposAuthClient"/> that sends requests. Code that takes one can be tested with a fake,
-    /// without the native library: tokens and exceptions have public constructors.
+    /// The part of a <see cref="CloposAuthClient"/> that code needs to send requests. Code that takes one can be tested
+    /// with a fake, without the native library: tokens and exceptions have public constructors.
     /// </summary>
     /// <example>
     /// <code>

@@ -41,7 +41,7 @@ class State:
     has_token: bool
     #: get_token() would return that token immediately.
     is_fresh: bool
-    #: A sign-in is running: it sends a request, or waits before its next attempt.
+    #: A sign-in is running, also while it waits before its next attempt.
     request_in_flight: bool
     #: Until the token expires; None if there is none.
     expires_in: Optional[float]
@@ -171,15 +171,15 @@ class Client:
     timeout: of calls that specify none, in seconds: 0.001 to 3600. Default: 30.
     attempt_timeout: of one attempt, in seconds: 0.001 to 600. Default: 10.
     max_attempts: of one sign-in: 1 to 10. Default: 3.
-    requests_per_minute: the maximum in any minute: 1 to 60. Default: 12.
+    requests_per_minute: the maximum that can reach the service in any minute: 1 to 60. Default: 12.
     roots, ca_pem: the trusted root certificates; ca_pem is the content of a PEM file, 1 MiB at most.
     proxy: "environment" (the default), "none", or "http://[USER[:PASSWORD]@]HOST[:PORT]".
     user_agent: names the program, "MyTill/4.2".
     allow_plain_http: permits "http://" to other hosts, with the client secret unencrypted: for testing only.
     log: receives the log lines of severity log_level and higher; log_to() makes one for logging.
-    on_change: receives changes: OK if there is a new token, otherwise the status with which the last request
-        failed. Called once each time that a request has ended, and if a sign-in has to wait before it can
-        send one.
+    on_change: called when a call with a timeout of 0 would return something new: once each time that a
+        request has ended, and if a sign-in has to wait before it can send one. Its argument is OK if there
+        is a new token, otherwise why the request failed or has to wait.
 
     log and on_change are called on any thread, and on several at the same time, until close() has returned.
     A sign-in waits while they run, so a call with this client inside them does not wait. They may close
@@ -266,8 +266,8 @@ class Client:
 
         Call it before every request instead of keeping a token yourself. `timeout` limits the whole call, in
         seconds. 0 does not wait: without a token it starts or joins a sign-in and raises WouldWaitError, or
-        the last error while no request may be sent. None is the client's timeout. Ctrl-C ends the wait in the
-        main thread; the request continues.
+        the last error while no request may be sent. None is the client's timeout. A loop of calls must wait
+        for the error's `retry_after`. Ctrl-C ends the wait in the main thread; the request continues.
         """
         if self.current() != 0:
             with contextlib.suppress(Error):  # another thread has invalidated it meanwhile
@@ -315,9 +315,9 @@ class Client:
         return self._wait("authenticate", timeout)
 
     def current(self) -> int:
-        """Returns the `serial` of the cached token, if get_token() would return it and do nothing else.
+        """Returns the `serial` of the cached token if that is fresh and not due to be replaced, otherwise 0.
 
-        Otherwise returns 0: there is no fresh token, or it is due to be replaced. Never waits.
+        Never waits.
         """
         return int(_native.library().clopos_auth_current(self._handle, None))
 
@@ -348,12 +348,13 @@ class Client:
             _native.library().clopos_auth_state_free(state)
 
     def invalidate(self, refused: Union[Token, str, None] = None) -> None:
-        """Drops the cached token because the service refused it (HTTP 401 of another endpoint).
+        """Drops the cached token because the service refused it: the next call requests a new one.
 
-        For a 401 with "Invalid token" or "Token expired" in the body; any other is not about the token.
-        The next call requests a new one. Drops only the token that was refused, not a newer one; None drops
-        any cached token. Never waits. If tokens are refused soon after their issue, calls that need one raise
-        RejectedError for a while: see clopos_auth_invalidate() in clopos_auth.h.
+        Call it if another endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired";
+        any other 401 is not about the token. Drops only the token that was refused, not a newer one. None drops
+        any cached token, which also counts as refused; to force a sign-in, call authenticate(). Never waits. If
+        tokens are refused soon after their issue, calls that need one raise RejectedError, retryable, for a
+        while: see clopos_auth_invalidate() in clopos_auth.h.
         """
         value = _text(refused.value if isinstance(refused, Token) else refused)
         del refused  # tracebacks may show local variables

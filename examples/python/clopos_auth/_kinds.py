@@ -94,7 +94,7 @@ class Error(Exception):
         self.http_status = http_status
         #: Whether the same call may succeed later without any change.
         self.retryable = retryable
-        #: Seconds until the next request may be sent; None if unknown.
+        #: Seconds until the next request may be sent; None if there is no pause to wait for.
         self.retry_after = retry_after
         #: The "error" field of the response, an identifier or a sentence; None if there was none.
         self.server_code = server_code
@@ -138,7 +138,7 @@ class ServiceError(Error):
 
 
 class RejectedError(ServiceError):
-    """REJECTED: the service refused the sign-in (see `reason`), or the tokens that it issues."""
+    """REJECTED: the service refused the sign-in (see `reason`), or the tokens that it issues (retryable)."""
 
 
 class RateLimitedError(ServiceError):

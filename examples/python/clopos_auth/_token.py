@@ -66,7 +66,7 @@ class Token:
 
 
 class TokenSource(Protocol):
-    """The part of a Client that sends requests: code that takes one can be tested with a StaticSource."""
+    """The part of a Client that code needs to send requests. A StaticSource replaces it in tests."""
 
     #: Where the service is: urlopen() and RequestsAuth send the token to no other host.
     base_url: str

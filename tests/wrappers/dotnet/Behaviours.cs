@@ -499,7 +499,7 @@ internal static class Behaviours
         foreach (bool isDue in new[] { false, true })
         {
             CloposToken first = client.GetToken();
-            Until(() => client.GetState().RefreshIn == TimeSpan.Zero == isDue);
+            Until(() => !isDue || client.GetState().RefreshIn == TimeSpan.Zero);
             Task<CloposToken> second = client.AuthenticateAsync();
             // As if the library's thread for the first one had not run until now.
             changed.Invoke(callbacks, new object[] { CloposAuthStatus.Ok });

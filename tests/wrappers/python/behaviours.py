@@ -307,8 +307,8 @@ def interrupted():
     changes = Changes()
     with client_from_environment(on_change=changes) as clopos:
         for call in clopos.get_token, clopos.authenticate:
-            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
             start = time.monotonic()
+            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
             try:
                 call()
                 raise AssertionError("not interrupted")
