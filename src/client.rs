@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::cache::{CachedToken, ClientCache, TokenCache};
 use crate::clock::Instant;
-use crate::flight::{Boarded, Refused, Ticket, Waited};
+use crate::flight::{Joined, Refused, Ticket, Waited};
 use crate::process::{self, PerProcess};
 use crate::sign_in::{Live, Outcome, Purpose, Shared, TOKEN_REFUSED, cancelled};
 use crate::{Config, Credentials, Error, LastResult, LogLevel, State, Status, Token};
@@ -88,7 +88,7 @@ impl Client {
             return Ok(token);
         }
         // Taken before the cache is read again: a flight that is completed meanwhile counts as joined.
-        let ticket = shared.live().flights.ticket();
+        let ticket = shared.live().single_flight.ticket();
         match self.living() {
             Some(token) if now < token.cached().lifetime.fresh_until => {
                 if token.cached().needs_check(now) {
@@ -114,7 +114,7 @@ impl Client {
     /// Always signs in (or joins a sign-in that is running), and waits for at most `timeout` in all. The new
     /// token replaces the cached one.
     pub fn authenticate(&self, timeout: Option<Duration>) -> Result<Token, Error> {
-        let ticket = self.shared.live().flights.ticket();
+        let ticket = self.shared.live().single_flight.ticket();
         self.new_token(self.wait_limit(timeout), ticket)
     }
 
@@ -156,7 +156,7 @@ impl Client {
         let shared = &self.shared;
         let live = shared.live();
         // Read first: if no sign-in is running any more, its result is there.
-        let request_in_flight = live.flights.is_running();
+        let request_in_flight = live.single_flight.is_running();
         let now = shared.clock().now();
         let paced = live.paced();
         let last_result = paced.last_result.as_ref().map(|(at, result)| LastResult {
@@ -186,7 +186,7 @@ impl Client {
 
     /// Makes every call that is waiting return [`Status::Cancelled`]. The client stays usable.
     pub fn cancel(&self) {
-        self.shared.live().flights.cancel();
+        self.shared.live().single_flight.cancel();
     }
 
     /// Ends the client: waiting calls return [`Status::Cancelled`], the token and the credentials are
@@ -201,7 +201,7 @@ impl Client {
         // A forked child that has not used the client has no part of its own.
         let live = shared.live.existing();
         if let Some(live) = live {
-            live.flights.close();
+            live.single_flight.close();
         }
         shared.cache.clear();
         if let Some(live) = live {
@@ -238,15 +238,15 @@ impl Client {
             return;
         }
         token.postpone_check(Instant::NEVER);
-        match live.flights.start_or_join(ticket, || Ok(())) {
-            Ok(Boarded::Started) => {
+        match live.single_flight.start_or_join(ticket, || Ok(())) {
+            Ok(Joined::Started) => {
                 if shared.start(Purpose::RefreshAhead).is_err() {
                     shared.fail_without_thread();
                 }
             }
             // If it failed, the next caller checks again.
-            Ok(Boarded::Completed) => token.postpone_check(now),
-            Ok(Boarded::Running) | Err(_) => {}
+            Ok(Joined::Completed) => token.postpone_check(now),
+            Ok(Joined::Running) | Err(_) => {}
         }
     }
 
@@ -256,20 +256,20 @@ impl Client {
             if let Some(token) = Token::living(self.sign_in(limit, &ticket)?) {
                 return Ok(token);
             }
-            ticket = self.shared.live().flights.ticket();
+            ticket = self.shared.live().single_flight.ticket();
         }
     }
 
     /// Starts or joins a sign-in, and waits for its result.
     fn sign_in(&self, limit: WaitLimit, ticket: &Ticket<Outcome>) -> Outcome {
         let shared = &self.shared;
-        // In a forked child the flights are new and not closed.
+        // In a forked child the single flight is new and not closed.
         if shared.credentials.load().is_none() {
             return Err(cancelled());
         }
-        let flights = &shared.live().flights;
-        match flights.start_or_join(ticket, || self.check_pace(limit)) {
-            Ok(Boarded::Started) => {
+        let single_flight = &shared.live().single_flight;
+        match single_flight.start_or_join(ticket, || self.check_pace(limit)) {
+            Ok(Joined::Started) => {
                 if shared.start(Purpose::Wanted).is_err() {
                     match limit {
                         WaitLimit::Zero => shared.fail_without_thread(),
@@ -277,7 +277,7 @@ impl Client {
                     }
                 }
             }
-            Ok(Boarded::Running | Boarded::Completed) => {}
+            Ok(Joined::Running | Joined::Completed) => {}
             Err(Refused::NotNow(error)) => return Err(error),
             Err(Refused::Closed) => return Err(cancelled()),
         }
@@ -294,7 +294,7 @@ impl Client {
                 "no token yet; a request is in progress: call again",
             ),
         };
-        match flights.wait(ticket, deadline, shared.clock()) {
+        match single_flight.wait(ticket, deadline, shared.clock()) {
             Waited::Completed(outcome) => outcome,
             Waited::Delayed(until, why) => {
                 Err(why.with_retry_after(until.since(shared.clock().now())))
@@ -363,9 +363,9 @@ mod tests {
 
     /// Starts and completes a sign-in, as another thread would.
     fn complete(client: &Client, outcome: Outcome) {
-        let flights = &client.shared.live().flights;
-        let started = flights.start_or_join(&flights.ticket(), || Ok(()));
-        assert!(matches!(started, Ok(Boarded::Started)));
+        let single_flight = &client.shared.live().single_flight;
+        let started = single_flight.start_or_join(&single_flight.ticket(), || Ok(()));
+        assert!(matches!(started, Ok(Joined::Started)));
         client.shared.complete(outcome);
     }
 
@@ -387,11 +387,11 @@ mod tests {
         let now = shared.clock().now();
         let late = token.lifetime.refresh_at;
         assert!(token.needs_check(late));
-        let ticket = shared.live().flights.ticket();
+        let ticket = shared.live().single_flight.ticket();
         complete(&client, Err(cancelled()));
         client.refresh(&token, &ticket, now);
         // No flight was started, and the next call checks again.
-        assert!(!shared.live().flights.is_running());
+        assert!(!shared.live().single_flight.is_running());
         assert!(token.needs_check(late));
     }
 
@@ -407,7 +407,7 @@ mod tests {
         let client = Client::new(credentials, &config).unwrap();
         let mut token = Arc::into_inner(token(&client, "a")).unwrap();
         token.lifetime.ends = client.shared.clock().now();
-        let ticket = client.shared.live().flights.ticket();
+        let ticket = client.shared.live().single_flight.ticket();
         complete(&client, Ok(Arc::new(token)));
         let result = client.new_token(client.wait_limit(None), ticket);
         assert_eq!(result.map(|_| ()).unwrap_err().status(), Status::Connect);
@@ -416,13 +416,13 @@ mod tests {
     #[test]
     fn a_call_that_began_before_a_sign_in_failed_gets_its_error() {
         let client = client(Arc::default());
-        let ticket = client.shared.live().flights.ticket();
+        let ticket = client.shared.live().single_flight.ticket();
         complete(&client, Err(Error::new(Status::Server, "no")));
         let result = client.new_token(client.wait_limit(None), ticket);
         assert_eq!(result.map(|_| ()).unwrap_err().status(), Status::Server);
     }
 
-    /// A close drops the credentials before it closes the flights.
+    /// A close drops the credentials before it closes the single flight.
     #[test]
     fn a_sign_in_that_a_close_has_ended_is_no_change() {
         let mut config = Config::new();

@@ -17,8 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::clock::{Clock, Instant};
 
-/// The flights of one client. `R` is the result of a flight, `E` why its next attempt is delayed.
-pub(crate) struct Flights<R, E> {
+/// The single flight of one client. `R` is the result of a flight, `E` why its next attempt is delayed.
+pub(crate) struct SingleFlight<R, E> {
     state: Mutex<State<R, E>>,
     changed: Condvar,
 }
@@ -45,10 +45,10 @@ pub(crate) struct Ticket<R> {
     cancels: u64,
 }
 
-/// What [`Flights::start_or_join`] did.
+/// What [`SingleFlight::start_or_join`] did.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Boarded {
-    /// Started the flight: the caller has to run it and to call [`Flights::complete`], whatever happens.
+pub(crate) enum Joined {
+    /// Started the flight: the caller has to run it and to call [`SingleFlight::complete`], whatever happens.
     Started,
     /// Nothing: the flight is running.
     Running,
@@ -75,9 +75,9 @@ pub(crate) enum Waited<R, E> {
     Cancelled,
 }
 
-impl<R: Clone, E: Clone> Flights<R, E> {
-    pub fn new() -> Flights<R, E> {
-        Flights {
+impl<R: Clone, E: Clone> SingleFlight<R, E> {
+    pub fn new() -> SingleFlight<R, E> {
+        SingleFlight {
             state: Mutex::new(State {
                 flight: Arc::default(),
                 is_running: false,
@@ -108,20 +108,20 @@ impl<R: Clone, E: Clone> Flights<R, E> {
         &self,
         ticket: &Ticket<R>,
         may_start: impl FnOnce() -> Result<(), E>,
-    ) -> Result<Boarded, Refused<E>> {
+    ) -> Result<Joined, Refused<E>> {
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
         if ticket.flight.get().is_some() {
-            return Ok(Boarded::Completed);
+            return Ok(Joined::Completed);
         }
         if state.is_running {
-            return Ok(Boarded::Running);
+            return Ok(Joined::Running);
         }
         may_start().map_err(Refused::NotNow)?;
         state.is_running = true;
-        Ok(Boarded::Started)
+        Ok(Joined::Started)
     }
 
     /// Waits for the result of the ticket's flight, at most until `deadline`.
@@ -234,21 +234,25 @@ mod tests {
     /// The caller may have taken its ticket before the close.
     #[test]
     fn a_closed_client_starts_no_flight() {
-        let flights = Flights::<(), ()>::new();
-        let ticket = flights.ticket();
-        flights.close();
-        let refused = flights.start_or_join(&ticket, || Ok(()));
+        let single_flight = SingleFlight::<(), ()>::new();
+        let ticket = single_flight.ticket();
+        single_flight.close();
+        let refused = single_flight.start_or_join(&ticket, || Ok(()));
         assert!(matches!(refused, Err(Refused::Closed)));
-        assert!(!flights.is_running());
+        assert!(!single_flight.is_running());
     }
 
     #[test]
     fn a_delay_of_a_closed_client_is_not_announced() {
-        let flights = Flights::<(), ()>::new();
-        assert!(flights.start_or_join(&flights.ticket(), || Ok(())).is_ok());
-        flights.close();
+        let single_flight = SingleFlight::<(), ()>::new();
+        assert!(
+            single_flight
+                .start_or_join(&single_flight.ticket(), || Ok(()))
+                .is_ok()
+        );
+        single_flight.close();
         let announce = || panic!("the delay was announced");
-        assert!(!flights.delay(Instant::NEVER, (), &Clock::System, announce));
+        assert!(!single_flight.delay(Instant::NEVER, (), &Clock::System, announce));
     }
 }
 

@@ -17,7 +17,7 @@ use ureq::http::{HeaderMap, Uri};
 use ureq_proto::client::MAX_RESPONSE_HEADERS;
 
 use crate::connect::{self, Connections, Network};
-use crate::protocol::{self, Asked, Grant, Head, MAX_BODY_BYTES};
+use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES, Request};
 use crate::wiped::WipedBuffer;
 use crate::{Config, Credentials, Error, Status, planted};
 
@@ -170,7 +170,7 @@ impl HttpClient {
             &response.head(),
             body.bytes(),
             self.network.clock.unix_seconds(),
-            Asked {
+            Request {
                 host: &self.host,
                 path: self.url.path(),
                 secret: &credentials.client_secret,

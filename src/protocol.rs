@@ -20,4 +20,4 @@ pub(crate) use self::response::parse_response;
 #[cfg(fuzzing)]
 pub(crate) use self::retry::retry_hint;
 pub(crate) use self::retry::unix_seconds;
-pub(crate) use self::types::{Asked, Grant, Head, MAX_BODY_BYTES, MAX_TOKEN_BYTES};
+pub(crate) use self::types::{Grant, Head, MAX_BODY_BYTES, MAX_TOKEN_BYTES, Request};

@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use crate::cache::{CachedToken, ClientCache};
 use crate::callbacks::Callbacks;
 use crate::clock::{Clock, Instant};
-use crate::flight::Flights;
+use crate::flight::SingleFlight;
 use crate::freshness::{self, Spread};
 use crate::http::{Failed, HttpClient};
 use crate::jitter;
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
 
 /// The part that a forked child must have anew: locks, connections, a running sign-in.
 pub(crate) struct Live {
-    pub flights: Flights<Outcome, Error>,
+    pub single_flight: SingleFlight<Outcome, Error>,
     pace: Mutex<Paced>,
     pub http: HttpClient,
     pub callbacks: Callbacks,
@@ -75,7 +75,7 @@ fn refused_token_error() -> Error {
 impl Live {
     pub fn new(config: &Config) -> Result<Live, Error> {
         Ok(Live {
-            flights: Flights::new(),
+            single_flight: SingleFlight::new(),
             pace: Mutex::new(Paced {
                 pace: Pace::new(config.requests_per_minute),
                 last_result: None,
@@ -199,7 +199,7 @@ impl Shared {
                     );
                     let status = why.status();
                     let announce = || live.callbacks.announce(status);
-                    if !live.flights.delay(next, why, clock, announce) {
+                    if !live.single_flight.delay(next, why, clock, announce) {
                         return Err(cancelled());
                     }
                     continue;
@@ -328,12 +328,12 @@ impl Shared {
     /// Ends the sign-in: keeps the token, tells the waiters, then the host's functions.
     pub fn complete(&self, outcome: Outcome) {
         let live = self.live();
-        let is_open = live.flights.complete(outcome.clone(), || {
+        let is_open = live.single_flight.complete(outcome.clone(), || {
             if let Ok(token) = &outcome {
                 self.cache.store(token.clone());
             }
         });
-        // A close that has begun ends the sign-in before it closes the flights: nothing to tell anybody.
+        // A close that has begun ends the sign-in before it closes the single flight: nothing to tell anybody.
         let is_cancelled = matches!(&outcome, Err(error) if error.status() == Status::Cancelled);
         if !is_open || is_cancelled {
             return;

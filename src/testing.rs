@@ -30,7 +30,7 @@ pub mod fuzz {
 
     use crate::DEFAULT_AUTH_PATH;
     use crate::Error;
-    use crate::protocol::{self, Asked, Head};
+    use crate::protocol::{self, Head, Request};
     use crate::secret::Secret;
 
     /// What an HTTP date stands for.
@@ -65,7 +65,7 @@ pub mod fuzz {
         secret: &str,
     ) -> Result<Granted, Error> {
         let secret = Secret::new(secret);
-        let asked = Asked {
+        let asked = Request {
             host,
             path: DEFAULT_AUTH_PATH,
             secret: &secret,

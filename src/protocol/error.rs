@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::fields::Fields;
 use super::json::{header_text, unescape};
-use super::types::{Asked, Head, MAX_TOKEN_BYTES};
+use super::types::{Head, MAX_TOKEN_BYTES, Request};
 use crate::sanitize::sanitize;
 use crate::secret::Secret;
 use crate::{Error, Reason, Status};
@@ -31,14 +31,14 @@ pub(super) fn status_for(http_status: u16) -> Status {
 }
 
 /// An HTTP error whose body is not the service's: of a gateway, a proxy or a login page.
-pub(super) fn foreign_error(head: &Head, asked: Asked, problem: &str) -> Error {
+pub(super) fn foreign_error(head: &Head, request: Request, problem: &str) -> Error {
     let status = match status_for(head.http_status) {
         // Only the service itself can refuse credentials.
         Status::Rejected => Status::Protocol,
         status => status,
     };
-    let (host, http_status) = (asked.host, head.http_status);
-    let what = moved(head, "", asked).unwrap_or_else(|| {
+    let (host, http_status) = (request.host, head.http_status);
+    let what = moved(head, "", request).unwrap_or_else(|| {
         let note = match http_status {
             511 => ", this network asks for a login: open any web site on it",
             _ => "",
@@ -49,15 +49,15 @@ pub(super) fn foreign_error(head: &Head, asked: Asked, problem: &str) -> Error {
 }
 
 /// A failure that the service itself reports.
-pub(super) fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
+pub(super) fn refusal(fields: &Fields, head: &Head, request: Request) -> Error {
     let token = fields
         .token
         .and_then(|raw| header_text(raw, MAX_TOKEN_BYTES));
-    let secrets: Vec<&Secret> = [asked.secret].into_iter().chain(&token).collect();
+    let secrets: Vec<&Secret> = [request.secret].into_iter().chain(&token).collect();
     let text = |raw: Option<&RawValue>| sanitize(&unescape(raw?)?, &secrets);
     let (server_code, server_message) = (text(fields.error), text(fields.message));
 
-    let (host, http_status) = (asked.host, head.http_status);
+    let (host, http_status) = (request.host, head.http_status);
     let status = status_for(http_status);
     let (what, reason) = match status {
         Status::Rejected => {
@@ -73,7 +73,7 @@ pub(super) fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
         .as_deref()
         .map(|code| format!(", {code}"))
         .unwrap_or_default();
-    let mut message = moved(head, &code, asked)
+    let mut message = moved(head, &code, request)
         .unwrap_or_else(|| format!("{host} {what} (HTTP {http_status}{code})"));
     if status == Status::Rejected {
         message = format!("{message}: {}", reason.advice());
@@ -89,12 +89,12 @@ pub(super) fn refusal(fields: &Fields, head: &Head, asked: Asked) -> Error {
 }
 
 /// The message for a response that means that the sign-in has moved; `None` for other responses.
-fn moved(head: &Head, code: &str, asked: Asked) -> Option<String> {
-    let Asked { host, path, .. } = asked;
+fn moved(head: &Head, code: &str, request: Request) -> Option<String> {
+    let Request { host, path, .. } = request;
     let http_status = head.http_status;
     match (http_status, head.location) {
         (300..400, Some(location)) => {
-            let target = shown_target(location, asked.secret);
+            let target = shown_target(location, request.secret);
             let target = target.as_deref().unwrap_or("another place");
             Some(format!(
                 "{host} redirects {path} to {target} (HTTP {http_status}{code}): redirects are not \

@@ -10,7 +10,7 @@ use super::error::{foreign_error, refusal, status_for, unexpected};
 use super::fields::{Fields, parse_fields};
 use super::json::{header_text, is_text, whole_number};
 use super::retry::{retry_hint, unix_seconds};
-use super::types::{Asked, Grant, Head, MAX_TOKEN_BYTES};
+use super::types::{Grant, Head, MAX_TOKEN_BYTES, Request};
 use crate::secret::Secret;
 use crate::{Error, Status};
 
@@ -26,9 +26,9 @@ pub(crate) fn parse_response(
     head: &Head,
     body: &[u8],
     unix_now: i64,
-    asked: Asked,
+    request: Request,
 ) -> Result<Grant, Error> {
-    let host = asked.host;
+    let host = request.host;
     let http_status = head.http_status;
     let fields = parse_fields(body);
     let success = match &fields {
@@ -42,19 +42,19 @@ pub(crate) fn parse_response(
             Ok(grant) => return Ok(grant),
             Err(problem) => unexpected(host, &problem),
         },
-        (Ok(fields), Some("false")) => refusal(fields, head, asked),
+        (Ok(fields), Some("false")) => refusal(fields, head, request),
         // The service's schema of errors, unlike its pages, has no `success`.
         (Ok(fields), None) if is_text(fields.error) && fields.token.is_none() => {
-            refusal(fields, head, asked)
+            refusal(fields, head, request)
         }
         (Ok(_), None) if is_2xx => unexpected(host, "the field \"success\" is missing"),
         (Ok(_), Some(_)) if is_2xx => unexpected(host, "\"success\" is neither true nor false"),
         (Ok(fields), _) if status_for(http_status) != Status::Rejected => {
-            refusal(fields, head, asked)
+            refusal(fields, head, request)
         }
-        (Ok(_), _) => foreign_error(head, asked, "the JSON is not one of the service"),
+        (Ok(_), _) => foreign_error(head, request, "the JSON is not one of the service"),
         (Err(problem), _) if is_2xx => unexpected(host, problem),
-        (Err(problem), _) => foreign_error(head, asked, problem),
+        (Err(problem), _) => foreign_error(head, request, problem),
     };
     Err(Error {
         http_status: Some(http_status),
@@ -138,8 +138,8 @@ mod tests {
     const NOW: i64 = 1_767_848_732;
     const DATE: &str = "Thu, 08 Jan 2026 05:05:32 GMT";
 
-    fn asked(secret: &Secret) -> Asked<'_> {
-        Asked {
+    fn request(secret: &Secret) -> Request<'_> {
+        Request {
             host: "host",
             path: "/auth",
             secret,
@@ -157,7 +157,7 @@ mod tests {
             ..Head::default()
         };
         let secret = Secret::new("hunter2");
-        parse_response(&head, body.as_bytes(), NOW, asked(&secret))
+        parse_response(&head, body.as_bytes(), NOW, request(&secret))
     }
 
     #[test]

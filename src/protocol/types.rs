@@ -36,7 +36,7 @@ pub(crate) struct Head<'a> {
 
 /// The request, for error messages: its host, its path, and the secret that they must not contain.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Request<'a> {
     pub host: &'a str,
     pub path: &'a str,
     pub secret: &'a Secret,

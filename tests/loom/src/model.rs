@@ -40,9 +40,9 @@ enum CallResult {
 
 type Outcome = Result<u64, ()>;
 
-/// What a client has besides its flights: a cache, a sign-in, and the host's change function with its gate.
+/// What a client has besides its single flight: a cache, a sign-in, and the host's change function with its gate.
 struct Client {
-    flights: Flights<Outcome, ()>,
+    single_flight: SingleFlight<Outcome, ()>,
     gate: Gate,
     /// The token; 0 for none.
     cache: AtomicU64,
@@ -59,7 +59,7 @@ impl Client {
     fn new() -> Client {
         let time = StdArc::new(TestTime(Count::new(0)));
         Client {
-            flights: Flights::new(),
+            single_flight: SingleFlight::new(),
             gate: Gate::new(),
             cache: AtomicU64::new(0),
             running: AtomicUsize::new(0),
@@ -84,7 +84,7 @@ impl Client {
 
     /// `get_token`. `succeeds`: whether a sign-in that this call starts succeeds.
     fn get_token(&self, succeeds: bool) -> CallResult {
-        let ticket = self.flights.ticket();
+        let ticket = self.single_flight.ticket();
         match self.cache.load(Ordering::SeqCst) {
             0 => self.new_token(&ticket, || self.sign_in(succeeds)),
             token => CallResult::Token(token),
@@ -93,9 +93,9 @@ impl Client {
 
     /// The sign-in runs on the calling thread.
     fn new_token(&self, ticket: &Ticket<Outcome>, sign_in: impl FnOnce() -> Outcome) -> CallResult {
-        match self.flights.start_or_join(ticket, || Ok(())) {
-            Ok(Boarded::Started) => self.complete(sign_in()),
-            Ok(Boarded::Running | Boarded::Completed) => {}
+        match self.single_flight.start_or_join(ticket, || Ok(())) {
+            Ok(Joined::Started) => self.complete(sign_in()),
+            Ok(Joined::Running | Joined::Completed) => {}
             Err(_) => return CallResult::Cancelled,
         }
         self.wait(ticket, Instant::NEVER)
@@ -103,17 +103,17 @@ impl Client {
 
     /// Starts a flight that this thread has to complete, and returns tickets for it.
     fn start<const N: usize>(&self) -> [Ticket<Outcome>; N] {
-        let tickets = [(); N].map(|()| self.flights.ticket());
+        let tickets = [(); N].map(|()| self.single_flight.ticket());
         let started = self
-            .flights
-            .start_or_join(&self.flights.ticket(), || Ok(()));
-        assert_eq!(started.unwrap(), Boarded::Started);
+            .single_flight
+            .start_or_join(&self.single_flight.ticket(), || Ok(()));
+        assert_eq!(started.unwrap(), Joined::Started);
         self.running.fetch_add(1, Ordering::SeqCst);
         tickets
     }
 
     fn wait(&self, ticket: &Ticket<Outcome>, deadline: Instant) -> CallResult {
-        match self.flights.wait(ticket, deadline, &self.clock) {
+        match self.single_flight.wait(ticket, deadline, &self.clock) {
             Waited::Completed(Ok(token)) => CallResult::Token(token),
             Waited::Completed(Err(())) => CallResult::Error,
             Waited::Delayed(..) => CallResult::Delayed,
@@ -131,7 +131,7 @@ impl Client {
 
     fn complete(&self, outcome: Outcome) {
         self.running.fetch_sub(1, Ordering::SeqCst);
-        let is_open = self.flights.complete(outcome, || {
+        let is_open = self.single_flight.complete(outcome, || {
             if let Ok(token) = outcome {
                 self.cache.store(token, Ordering::SeqCst);
             }
@@ -150,7 +150,7 @@ impl Client {
     }
 
     fn close(&self) {
-        self.flights.close();
+        self.single_flight.close();
         self.cache.store(0, Ordering::SeqCst);
         if self.on_change.is_some() {
             self.gate.close();
@@ -164,7 +164,7 @@ impl Client {
     /// Checks the state after all threads have ended.
     fn check_at_end(&self) {
         assert_eq!(self.running.load(Ordering::SeqCst), 0);
-        let state = self.flights.lock();
+        let state = self.single_flight.lock();
         assert!(!state.is_running, "a flight is still running");
         assert!(state.delayed.is_none(), "a flight is still delayed");
     }
@@ -222,7 +222,7 @@ fn three_callers_of_a_new_client_cause_one_sign_in_and_get_its_token() {
 fn three_ticket_holders_share_one_sign_in() {
     explore_with(Some(5), "three tickets", || {
         let client = Arc::new(Client::new());
-        let tickets = [(); 3].map(|()| client.flights.ticket());
+        let tickets = [(); 3].map(|()| client.single_flight.ticket());
         let call = |client: &Client, ticket| client.new_token(&ticket, || client.sign_in(true));
         let [mine, others @ ..] = tickets;
         let others = others.map(|ticket| start(&client, move |client| call(client, ticket)));
@@ -239,7 +239,7 @@ fn three_ticket_holders_share_one_sign_in() {
 fn a_cancel_and_a_close_leave_no_caller_waiting() {
     explore("cancel and close", || {
         let client = Arc::new(Client::new());
-        let canceller = start(&client, |client| client.flights.cancel());
+        let canceller = start(&client, |client| client.single_flight.cancel());
         let closer = start(&client, Client::close);
         let result = client.get_token(true);
         assert!(
@@ -259,7 +259,7 @@ fn callers_that_began_before_a_flight_all_get_its_error() {
         let client = Arc::new(Client::new());
         // All three calls began before any flight.
         let call = |client: &Client, ticket| client.new_token(&ticket, || client.sign_in(false));
-        let [mine, others @ ..] = [(); 3].map(|()| client.flights.ticket());
+        let [mine, others @ ..] = [(); 3].map(|()| client.single_flight.ticket());
         let others = others.map(|ticket| start(&client, move |client| call(client, ticket)));
         assert_eq!(call(&client, mine), CallResult::Error);
         for other in others {
@@ -275,7 +275,7 @@ fn a_cancel_leaves_no_caller_waiting_and_the_client_usable() {
     explore_with(Some(5), "cancel", || {
         let client = Arc::new(Client::new());
         let caller = start(&client, |client| client.get_token(true));
-        let canceller = start(&client, |client| client.flights.cancel());
+        let canceller = start(&client, |client| client.single_flight.cancel());
         let mine = client.get_token(true);
         let result = [mine, caller.join().unwrap()];
         canceller.join().unwrap();
@@ -337,7 +337,7 @@ fn cancel_and_close_wake_the_waiters_of_a_flight_that_never_completes() {
                 if close {
                     client.close();
                 } else {
-                    client.flights.cancel();
+                    client.single_flight.cancel();
                 }
                 for waiter in waiters {
                     assert_eq!(waiter.join().unwrap(), CallResult::Cancelled);
@@ -359,12 +359,12 @@ fn a_delay_ends_the_calls_whose_deadline_is_earlier_and_no_others() {
         let short = start(&client, move |client| {
             let result = client.wait(&short, LATER);
             client.move_to(LATER);
-            client.flights.cancel();
+            client.single_flight.cancel();
             result
         });
         let long = start(&client, move |client| client.wait(&long, MUCH_LATER));
-        assert!(client.flights.delay(LATER, (), &client.clock, || {}));
-        assert!(client.flights.lock().delayed.is_none());
+        assert!(client.single_flight.delay(LATER, (), &client.clock, || {}));
+        assert!(client.single_flight.lock().delayed.is_none());
         client.complete(Ok(1));
         assert_eq!(short.join().unwrap(), CallResult::Delayed);
         let long = long.join().unwrap();
@@ -383,12 +383,12 @@ fn a_close_ends_a_delay_and_its_waiters() {
         let [waiter] = client.start();
         let waiter = start(&client, move |client| client.wait(&waiter, MUCH_LATER));
         let closer = start(&client, Client::close);
-        assert!(!client.flights.delay(LATER, (), &client.clock, || {}));
+        assert!(!client.single_flight.delay(LATER, (), &client.clock, || {}));
         assert_eq!(waiter.join().unwrap(), CallResult::Cancelled);
         closer.join().unwrap();
         client.running.fetch_sub(1, Ordering::SeqCst);
         let is_open = client
-            .flights
+            .single_flight
             .complete(Ok(1), || panic!("kept after the close"));
         assert!(!is_open);
         client.check_at_end();
@@ -402,16 +402,16 @@ fn refreshes_and_a_caller_never_run_two_sign_ins_and_the_newest_token_is_kept() 
         client.cache.store(100, Ordering::SeqCst);
         // Two calls for which a refresh is due, and one `authenticate`.
         let refresh = |client: &Client| {
-            let ticket = client.flights.ticket();
+            let ticket = client.single_flight.ticket();
             if client.cache.load(Ordering::SeqCst) != 100 {
                 return;
             }
-            if let Ok(Boarded::Started) = client.flights.start_or_join(&ticket, || Ok(())) {
+            if let Ok(Joined::Started) = client.single_flight.start_or_join(&ticket, || Ok(())) {
                 client.complete(client.sign_in(true));
             }
         };
         let refreshers = [(), ()].map(|()| start(&client, refresh));
-        let ticket = client.flights.ticket();
+        let ticket = client.single_flight.ticket();
         let new = client.new_token(&ticket, || client.sign_in(true));
         for refresher in refreshers {
             refresher.join().unwrap();
@@ -434,20 +434,20 @@ fn an_event_loop_that_got_would_wait_is_woken_by_a_change() {
             // An attempt fails, the next one succeeds.
             assert!(
                 client
-                    .flights
+                    .single_flight
                     .delay(LATER, (), &client.clock, || client.changed())
             );
             client.complete(Ok(1));
         });
         let mut moved = false;
         while client.cache.load(Ordering::SeqCst) == 0 {
-            let ticket = client.flights.ticket();
+            let ticket = client.single_flight.ticket();
             match client.wait(&ticket, Instant::from_nanos(0)) {
                 // Time passes only after the loop has seen the delay. Then the cancel wakes the flight.
                 CallResult::Delayed if !moved => {
                     moved = true;
                     client.move_to(LATER);
-                    client.flights.cancel();
+                    client.single_flight.cancel();
                 }
                 // Loom reports a loop that is never woken as a deadlock.
                 CallResult::TimedOut | CallResult::Delayed => events.recv().unwrap(),

@@ -382,6 +382,17 @@ def waits_in_an_event_loop():
         asyncio.run(all_of_it(clopos))
 
 
+def fails_at_once_in_an_event_loop():
+    async def twice(clopos):
+        start = time.monotonic()
+        for _ in range(2):
+            await expect_async(Status.PROTOCOL, clopos.get_token_async())
+        assert time.monotonic() - start < 2
+
+    with client_from_environment() as clopos:
+        asyncio.run(twice(clopos))
+
+
 def closed_while_in_use():
     log = Log()
     clopos = client_from_environment(log)
