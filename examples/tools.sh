@@ -194,14 +194,16 @@ build_sandbox() {
 }
 
 # Builds and starts a sandbox with TLS and these options, and sets the variables that the examples read. Its files are in
-# the caller's directory $work; the caller calls stop_sandbox at its end.
+# the caller's directory $work; the caller calls stop_sandbox at its end. A caller that has a sandbox names its command.
 sandbox=
+sandbox_command=()
 sandbox_options=()
 start_sandbox() {
-    local deadline target
-    build_sandbox || return
-    target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
-    "$target/debug/clopos-sandbox" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" "${sandbox_options[@]}" \
+    local deadline command=("${sandbox_command[@]}")
+    if [ ${#command[@]} = 0 ]; then
+        build_sandbox && command=("$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/clopos-sandbox") || return
+    fi
+    "${command[@]}" --listen 127.0.0.1:0 --ca-file "$work/ca.pem" "${sandbox_options[@]}" \
         >"${work:?}/sandbox.out" 2>"$work/sandbox.log" &
     sandbox=$!
     deadline=$((SECONDS + 30))

@@ -3,10 +3,11 @@
 #
 #     tests/release.sh TARGET...    an archive for each of these platforms
 #     tests/release.sh all          for all platforms, and the packages that are made from the archives
+#     tests/release.sh --sandbox TARGET...    only builds the sandboxes of these archives
 #
 # An archive is libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it is its SHA-256 sum. In it are
-# both libraries, both headers, what pkg-config and CMake find them by, the doctor, the packages of the other
-# languages, the examples, the licence texts of everything that is linked in, an SBOM and the sum of each file.
+# both libraries, both headers, what pkg-config and CMake find them by, the doctor, on x86-64 the sandbox, the packages
+# of the other languages, the examples, the licence texts of everything that is linked in, SBOMs and the sum of each file.
 #
 # The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
 # in it is the commit's, or SOURCE_DATE_EPOCH's.
@@ -19,12 +20,18 @@
 # Each is made by the script of this name in tests/release, and tested by test_NAME.sh there.
 PACKAGES=(deb nupkg wheel go_module)
 
-# Builds what is not there, or older than what it is made of.
-build_if_old() {
-    local library=$dist/libclopos_auth.a
-    if [ ! -e "$library" ] || [ -n "$(find src build.rs Cargo.toml Cargo.lock -newer "$library")" ]; then
-        tests/platforms.sh --build "$target" >&2
-    fi
+# is_old FILE SOURCE...: it is not there, or older than what it is made of.
+is_old() {
+    [ ! -e "$1" ] || [ -n "$(find "${@:2}" -newer "$1")" ]
+}
+
+build_library_if_old() {
+    ! is_old "$dist/libclopos_auth.a" src build.rs Cargo.toml Cargo.lock || tests/platforms.sh --build "$target" >&2
+}
+
+build_sandbox_if_old() {
+    ! has_sandbox || ! is_old "$release_sandbox" tests/sandbox/src tests/sandbox/Cargo.toml Cargo.toml Cargo.lock ||
+        { need_tools && build_release_sandbox; }
 }
 
 # pc_file PRIVATE LIBRARY...: wherever the archive is unpacked, pkg-config finds the rest from this file.
@@ -59,7 +66,11 @@ fill_beside() {
         copy examples/cpp "$1/examples/cpp" && copy examples/go "$1/bindings/go" &&
         copy examples/dotnet "$1/bindings/dotnet" && copy examples/python "$1/bindings/python" || return
     # A program for Android is linked by the NDK.
-    is_android || { mkdir "$1/bin" && compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}"; }
+    ! is_android || return 0
+    mkdir "$1/bin" && compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}" || return
+    # What is linked into the sandbox stands apart: it is no part of a program that uses the library.
+    ! has_sandbox || { cp "$release_sandbox" "$1/bin/" && mkdir -p "$1/share/clopos-sandbox" &&
+        tests/release/components.py "$target" "$1/share/clopos-sandbox" clopos-sandbox; }
 }
 
 # Everything in the folder $1.
@@ -81,10 +92,10 @@ fill() {
             ln -s "libclopos_auth.so.${version%%.*}" "$1/lib/libclopos_auth.so"
     fi || return
     pc_file "${private[@]}" >"$1/lib/pkgconfig/clopos_auth.pc" &&
-        tests/release/components.py "$target" "$1" || return
+        tests/release/components.py "$target" "$1" clopos_auth || return
     # What the builder's umask and clock would leave.
     find "$1" -type d -exec chmod 755 {} + && find "$1" -type f -exec chmod 644 {} + &&
-        find "$1" -name 'clopos-doctor*' -exec chmod 755 {} + || return
+        find "$1" -path '*/bin/clopos-*' -exec chmod 755 {} + || return
     (cd "$1" && find . -type f | sort | sed 's,^\./,,' | xargs -d '\n' sha256sum >"$work/sums" &&
         mv "$work/sums" SHA256SUMS && chmod 644 SHA256SUMS) &&
         find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
@@ -110,7 +121,7 @@ release() {
     local name archive packages
     choose "$1"
     name=libclopos_auth-$version-$target
-    build_if_old && fill "$work/$name" || return
+    build_library_if_old && build_sandbox_if_old && fill "$work/$name" || return
     if ! knows_no_folder "$work/$name"; then
         echo "a path of this machine is in $target's library" >&2
         return 1
@@ -120,11 +131,20 @@ release() {
         rm -rf "${work:?}/$name"
 }
 
-[ $# != 0 ] || { echo "usage: tests/release.sh all | TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
+only_sandbox=
+[ "${1:-}" != --sandbox ] || { only_sandbox=1 && shift; }
+[ $# != 0 ] || { echo "usage: tests/release.sh all | [--sandbox] TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
 umask 022
 export LC_ALL=C
 version=$(crate_version)
-need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 && need_source_date || exit 1
+need_rust && need_zig && need_debian_rust || exit 1
+if [ -n "$only_sandbox" ]; then
+    for wanted in "$@"; do
+        choose "$wanted" && build_sandbox_if_old || exit 1
+    done
+    exit
+fi
+need xz xz-utils && need python3 python3 && need_source_date || exit 1
 packages=()
 if [ "$*" = all ]; then
     packages=("${PACKAGES[@]}")

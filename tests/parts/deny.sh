@@ -7,10 +7,17 @@
 . tests/platforms/target.sh
 
 # deny CONFIGURATION CHECK...: for the crates that are linked into the library, on any platform that it is built for, or
-# run while it is built. The sandbox and the tests do not ship.
+# run while it is built.
+excluded=(--exclude clopos-sandbox)
 deny() {
     { cat "$1" && printf '[graph]\ntargets = [\n' && printf '"%s",\n' "${TARGETS[@]}" && echo ']'; } >"$work/graph.toml" &&
-        cargo deny --locked --config "$work/graph.toml" --exclude-dev --exclude clopos-sandbox check "${@:2}"
+        cargo deny --locked --config "$work/graph.toml" --exclude-dev "${excluded[@]}" check "${@:2}"
+}
+
+# It is a program of its own, which ships with the archives.
+with_the_sandbox() {
+    local excluded=()
+    "$@"
 }
 
 # fails_on_ring EDIT CHECK: with EDIT in the configuration, the check fails and names ring.
@@ -21,6 +28,7 @@ fails_on_ring() {
 
 need_cargo_deny || skip_all "cargo-deny is missing"
 check "every licence is one of those allowed" deny tests/deny.toml licenses
+check "every licence of the sandbox, too" with_the_sandbox deny tests/deny.toml licenses
 check "no crate is duplicate or banned" deny tests/deny.toml bans
 check "every crate comes from crates.io, also those of the tests" \
     cargo deny --locked --config tests/deny.toml check sources

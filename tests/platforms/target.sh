@@ -28,6 +28,8 @@ CHECKED=(
 choose() {
     target=$1
     dist=target/platforms/$target/dist planted=target/platforms/$target/planted
+    release_sandbox=target/platforms/$target/clopos-sandbox
+    ! is_windows || release_sandbox+=.exe
     describe "$target"
     flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
     flags="$flags --remap-path-prefix=/usr/src=rust"
@@ -114,16 +116,17 @@ link_options() {
     link=("-Zpre-link-args=$objects/rsbegin.o" -C "link-arg=$objects/rsend.o")
 }
 
-# cargo_for_target RUSTC_ARGUMENT...
+# cargo_for_target CARGO_ARGUMENT... -- RUSTC_ARGUMENT...
 cargo_for_target() {
-    local command=(/usr/bin/cargo rustc) where=$target kinds=("${SHIPPED[@]}") c_flags=-g0 link
+    local command=(/usr/bin/cargo rustc) where=$target c_flags=-g0 link
     link_options || return
     if is_windows; then
         # The crate cc does not know these targets.
         local -x "CC_${target//-/_}=${binutils}gcc" "AR_${target//-/_}=${binutils}ar"
     elif is_android; then
         # clang has the headers of C itself; ring's code needs no other.
-        kinds=("${SHIPPED[@]/cdylib,/}") c_flags='-g0 -nostdlibinc -DRING_CORE_NOSTDLIBINC=1'
+        set -- "${@/cdylib,/}"
+        c_flags='-g0 -nostdlibinc -DRING_CORE_NOSTDLIBINC=1'
         [[ $target != armv7-* ]] || c_flags+=' -march=armv7-a -mfloat-abi=softfp'
         local -x "CC_${target//-/_}=clang" "AR_${target//-/_}=${binutils}ar"
     else
@@ -132,8 +135,8 @@ cargo_for_target() {
     # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
     # code would bring debug information with their names along.
     CFLAGS=$c_flags RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
-        "${command[@]}" "${kinds[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
-        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size -- "${link[@]}" "$@"
+        "${command[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
+        -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size "$@" "${link[@]}"
 }
 
 # Into the directory $1 goes what cargo_for_target has built.
@@ -164,13 +167,27 @@ build() (
     strip=(-C strip=none)
     ! is_windows || strip=()
     mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" &&
-        cargo_for_target "${strip[@]}" && collect "$dist"
+        cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" && collect "$dist"
 )
 
 # The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,
 # which takes most of the time of a build.
 build_planted() {
-    cargo_for_target --cfg clopos_planted_panic -C opt-level=0 && collect "$planted"
+    cargo_for_target "${SHIPPED[@]}" -- --cfg clopos_planted_panic -C opt-level=0 && collect "$planted"
+}
+
+# The platforms of machines that tests run on.
+has_sandbox() {
+    [[ $target = x86_64-* ]]
+}
+
+# In the library's profile, so that both share one standard library. Each crate is optimised, the whole program is not.
+build_release_sandbox() {
+    local options=(-C lto=thin -C opt-level=0)
+    # With musl it is a static program: it runs on every Linux. zig has what starts it.
+    [[ $target != *-musl ]] || options+=(-C target-feature=+crt-static -C link-self-contained=no)
+    cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" &&
+        cp "target/platforms/$target/build/$target/release/${release_sandbox##*/}" "$release_sandbox"
 }
 
 # check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;

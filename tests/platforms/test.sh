@@ -151,7 +151,8 @@ test_that() {
 
 clean_up() {
     # Each target has a standard library of its own.
-    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "target/platforms/$target/build" "$planted"
+    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "$planted"
+    [ -z "${CLOPOS_TEST_TIDY:-}" ] || has_sandbox || rm -rf "target/platforms/$target/build"
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Collects the licence texts of everything that is linked into the library for a platform, and lists it.
+"""Collects the licence texts of everything that is linked into the library, or into the sandbox, for a platform, and lists it.
 
-    tests/release/components.py TARGET FOLDER
+    tests/release/components.py TARGET FOLDER PACKAGE
 
-The crates are those that `cargo tree` lists for the target, without those that only run while the library is
-built. Writes licenses/NAME-VERSION/... and sbom.cdx.json (CycloneDX 1.5) to FOLDER. Fails if a crate has no
+The crates are those that `cargo tree` lists for the package and the target, without those that only run while
+it is built. Writes licenses/NAME-VERSION/... and sbom.cdx.json (CycloneDX 1.5) to FOLDER. Fails if a crate has no
 licence text.
 
 SOURCE_DATE_EPOCH is the SBOM's time. The standard library's text is Debian's; zig is the one in the PATH.
@@ -27,9 +27,9 @@ def output(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def linked_crates(target):
-    """Returns the (name, version) of each crate with those of its dependencies; the library is the first."""
-    tree = output("cargo", "tree", "--locked", "--target", target, "--edges", "normal,no-proc-macro",
+def linked_crates(target, package):
+    """Returns the (name, version) of each crate with those of its dependencies; the package is the first."""
+    tree = output("cargo", "tree", "--locked", "--package", package, "--target", target, "--edges", "normal,no-proc-macro",
                   "--prefix", "depth", "--no-dedupe", "--format", " {p}")
     edges, path = {}, []
     for line in filter(None, tree.splitlines()):
@@ -69,20 +69,23 @@ def runtimes(target):
         version = output("zig", "version").strip()
         yield "zig-libunwind", version, "Apache-2.0 WITH LLVM-exception", [zig / "lib/libunwind/LICENSE.TXT"]
         yield "zig-compiler-rt", version, "MIT", [zig / "LICENSE"]
+        if "musl" in target:  # in static programs
+            yield "zig-musl", version, "MIT", [zig / "lib/libc/musl/COPYRIGHT"]
 
 
-def main(target, folder):
+def main(target, folder, package):
     metadata = json.loads(output("cargo", "metadata", "--locked", "--format-version", "1",
                                  "--filter-platform", target))
     packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
     lock = tomllib.loads((Path(metadata["workspace_root"]) / "Cargo.lock").read_text())
     checksums = {(package["name"], package["version"]): package.get("checksum") for package in lock["package"]}
-    edges = linked_crates(target)
+    edges = linked_crates(target, package)
     root, *crates = edges
 
     def purl(crate):
         return "pkg:cargo/{}@{}".format(*crate)
 
+    is_program = any("bin" in part["kind"] for part in packages[root]["targets"])
     missing, components = [], []
 
     def add(name, version, texts, base):
@@ -132,9 +135,9 @@ def main(target, folder):
         "metadata": {
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "component": {
-                "type": "library",
+                "type": "application" if is_program else "library",
                 "bom-ref": purl(root),
-                "name": "lib" + root[0],
+                "name": root[0] if is_program else "lib" + root[0],
                 "version": root[1],
                 "licenses": [{"expression": packages[root]["license"]}],
                 "properties": [{"name": "target", "value": target}],
@@ -148,6 +151,6 @@ def main(target, folder):
     (folder / "sbom.cdx.json").write_text(json.dumps(bom, indent=2) + "\n")
 
 
-if len(sys.argv) != 3:
+if len(sys.argv) != 4:
     sys.exit(__doc__)
-main(sys.argv[1], Path(sys.argv[2]))
+main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

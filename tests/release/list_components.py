@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Prints NAME-VERSION of each crate in an SBOM, and the other components to stderr: list_components.py FILE"""
+"""Prints NAME-VERSION of each crate in the SBOM of NAME, and the other components to stderr: list_components.py FILE NAME"""
 
 import json
 import sys
 
 bom = json.load(open(sys.argv[1], encoding="utf-8"))
-assert bom["bomFormat"] == "CycloneDX" and bom["metadata"]["component"]["name"] == "libclopos_auth"
+assert bom["bomFormat"] == "CycloneDX" and bom["metadata"]["component"]["name"] == sys.argv[2]
 for component in bom["components"]:
     assert component["licenses"][0]["expression"], component
     if "purl" in component:

@@ -6,6 +6,10 @@
 . "$(dirname "$0")/../common.sh"
 # shellcheck source=tests/install/programs.sh
 . tests/install/programs.sh
+# shellcheck source=tests/platforms/target.sh
+. tests/platforms/target.sh
+# shellcheck source=tests/release/sandbox.sh
+. tests/release/sandbox.sh
 
 # The same sources in another folder, by somebody with other habits.
 makes_the_same_again() {
@@ -43,7 +47,8 @@ has_everything() {
         share/clopos_auth/cmake/clopos_auth-config.cmake \
         share/clopos_auth/cmake/clopos_auth-config-version.cmake CMakeLists.txt CHANGELOG.md \
         bindings/cpp/clopos_auth.hpp bindings/go/go.mod bindings/dotnet/Clopos.Auth/Clopos.Auth.csproj \
-        bindings/python/clopos_auth/__init__.py examples/c/login.c examples/cpp/CMakeLists.txt; do
+        bindings/python/clopos_auth/__init__.py examples/c/login.c examples/cpp/CMakeLists.txt \
+        bin/clopos-doctor bin/clopos-sandbox share/clopos-sandbox/sbom.cdx.json; do
         [ -s "$prefix/$file" ] || { echo "missing: $file"; return 1; }
     done
     [ "$(readlink "$prefix/lib/libclopos_auth.so.1")" = "libclopos_auth.so.$version" ] &&
@@ -73,12 +78,29 @@ readmes_program_compiles() {
         grep 'INVALID_ARGUMENT.*client_id' "$work/readme.log"
 }
 
-doctor_signs_in() {
-    readelf -V "$prefix/bin/clopos-doctor" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n 1 >"$work/newest"
-    ! readelf -d "$prefix/bin/clopos-doctor" | grep -F libclopos_auth || return
-    echo "needs glibc $(cat "$work/newest")"
-    [ "$(printf '%s\n2.17\n' "$(cat "$work/newest")" | sort -V | tail -n 1)" = 2.17 ] && "$prefix/bin/clopos-doctor"
+# needs_only_the_system PROGRAM: glibc 2.17, and no library that not every system has.
+needs_only_the_system() {
+    local newest
+    newest=$(readelf -V "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n 1)
+    echo "needs glibc $newest"
+    readelf -d "$1" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' >"$work/needed"
+    ! grep -v -E '^(ld-linux.*|lib(c|pthread|dl|m|rt)\.so(\.[0-9])?)$' "$work/needed" &&
+        [ "$(printf '%s\n' "$newest" 2.17 | sort -V | tail -n 1)" = 2.17 ]
 }
+
+doctor_signs_in() {
+    needs_only_the_system "$prefix/bin/clopos-doctor" && "$prefix/bin/clopos-doctor"
+}
+
+# As its README says, with the sandbox's port instead of the one that it takes without being told.
+# shellcheck disable=SC2016 # the dollar sign is sed's
+signs_in_as_the_readme_says() (
+    sed -n '/^```sh$/,/^```$/{/^```/d; p}' "$prefix/README.md" >"$work/readme.sh"
+    "$prefix/bin/clopos-sandbox" --help | grep -F 'default: 127.0.0.1:8443' && grep 'clopos-sandbox --ca-file ca.pem' "$prefix/README.md" &&
+        grep -c CLOPOS_ "$work/readme.sh" || exit
+    sed "s,https://localhost:8443,$CLOPOS_BASE_URL,; s,=ca\.pem,=$CLOPOS_CA_FILE," "$work/readme.sh" >"$work/changed.sh"
+    ! cmp "$work/readme.sh" "$work/changed.sh" && unset "${!CLOPOS_@}" && cd "$prefix" && bash -eux "$work/changed.sh"
+)
 
 # A program's own folder, away from this one.
 through_fetch_content() {
@@ -107,11 +129,13 @@ go_binding_signs_in() {
         -o "$work/go-login" ./login && "$work/go-login" | grep '"success":true'
 }
 
-# What cargo itself says is linked, the SBOM and the licence texts name the same crates.
+# names_every_crate PACKAGE NAME FOLDER: what cargo itself says is linked, the SBOM and the licence texts in the folder name
+# the same crates.
 names_every_crate() {
-    cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --no-dedupe \
+    local prefix=$3
+    cargo tree --locked --package "$1" --target "$target" --edges normal,no-proc-macro --prefix none --no-dedupe \
         --format '{p}' | sed -n '2,$s/ v\([^ ]*\).*/-\1/p' | sort -u >"$work/linked"
-    tests/release/list_components.py "$prefix/sbom.cdx.json" >"$work/listed"
+    tests/release/list_components.py "$prefix/sbom.cdx.json" "$2" >"$work/listed"
     [ -s "$work/linked" ] && diff --label cargo "$work/linked" --label SBOM <(sort "$work/listed") || return
     local crate
     while read -r crate; do
@@ -129,10 +153,10 @@ refuses_a_crate_without_a_licence_text() (
         >Cargo.toml
     printf '[package]\nname = "bare"\nversion = "1.0.0"\nlicense = "MIT"\n' >bare/Cargo.toml
     cargo generate-lockfile --offline &&
-        ! "$root/tests/release/components.py" "$target" "$work/planted.out" 2>"$work/refused" &&
+        ! "$root/tests/release/components.py" "$target" "$work/planted.out" planted 2>"$work/refused" &&
         grep -F 'no licence text: bare 1.0.0' "$work/refused" || return
     echo "Permission is hereby granted" >bare/LICENSE
-    "$root/tests/release/components.py" "$target" "$work/planted.out"
+    "$root/tests/release/components.py" "$target" "$work/planted.out" planted
 )
 
 # Of a target that part platforms has built: its archive is made, all sums in it are right, and a C
@@ -168,7 +192,27 @@ through_cmake() {
     done
 }
 
-clean_up() { stop_sandbox; }
+# The sandbox of the archive of another target: that for musl needs no library at all, that for Windows runs under Wine.
+signs_in_to_its_sandbox() {
+    local doctor=$prefix/bin/clopos-doctor program=$work/unpacked/libclopos_auth-$version-$1/bin/clopos-sandbox
+    local target status=0 sandbox='' sandbox_command=("$program")
+    local -x WINEPREFIX=$work/wine WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml='
+    local work=$work/sandbox-$1
+    mkdir "$work" && choose "$1" || return
+    if is_windows; then
+        sandbox_command=("${runner[@]}" "$program.exe")
+    else
+        ! readelf -l "$program" | grep INTERP || return
+    fi
+    start_sandbox && "$doctor" || status=$?
+    stop_sandbox
+    return "$status"
+}
+
+clean_up() {
+    stop_sandbox
+    [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine /usr/lib/wine/wineserver64 -k
+}
 
 target=x86_64-unknown-linux-gnu
 version=$(crate_version)
@@ -181,15 +225,17 @@ if [ "$(uname -sm)" != "Linux x86_64" ] || ! need_rust || ! need_zig || ! need_d
 fi
 # The copy has no history to take the time from.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
-# The sandbox is built without: ring would be built anew.
-start_sandbox || exit 1
 export SOURCE_DATE_EPOCH
 check "an archive is made" tests/release.sh "$target"
 check "its sum and the sums in it are right" unpack
 check "a changed byte is noticed" notices_a_changed_byte
 check "everything is in it" has_everything
-check "SBOM and licence texts are of every crate that is linked" names_every_crate
+check "SBOM and licence texts are of every crate that is linked" names_every_crate clopos_auth libclopos_auth "$prefix"
+check "those of the sandbox, too" names_every_crate clopos-sandbox clopos-sandbox "$prefix/share/clopos-sandbox"
 check "a crate without a licence text is refused" refuses_a_crate_without_a_licence_text
+check "its sandbox needs glibc 2.17 or newer and nothing else" needs_only_the_system "$prefix/bin/clopos-sandbox"
+start_packaged_sandbox || exit 1
+check "its doctor signs in to it as its README says" signs_in_as_the_readme_says
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 c=(cc -std=c99 -Wall -Wextra -Wpedantic -Werror tests/platforms/smoke.c)
 check "pkg-config knows the version" pkg-config --exact-version="$version" clopos_auth
@@ -207,5 +253,11 @@ check "the same bytes are made in another folder" makes_the_same_again
 for another in $(tests/platforms.sh --list); do
     if [ "$another" != "$target" ] && [ -e "target/platforms/$another/dist" ]; then
         check "an archive for $another is made, and programs link with it" makes_another "$another"
+        [[ $another = x86_64-* ]] || continue
+        if (choose "$another" && need_tools); then
+            check "a program signs in to its sandbox ($another)" signs_in_to_its_sandbox "$another"
+        else
+            skipped "the sandbox for $another: a tool is missing"
+        fi
     fi
 done

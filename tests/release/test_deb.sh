@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
+# shellcheck source=tests/release/sandbox.sh
+. tests/release/sandbox.sh
 # shellcheck source=tests/release/debian.sh
 . tests/release/debian.sh
 # shellcheck source=tests/platforms/target.sh
@@ -76,7 +78,7 @@ if [ "$(id -u)" != 0 ] || ! need_debian_tools || ! need lintian lintian || ! nee
     ! need unshare util-linux; then
     skip_all "Debian's packages: root or a tool is missing"
 fi
-start_sandbox || exit 1
+start_packaged_sandbox || exit 1
 for target in "${DEBIAN_TARGETS[@]}"; do
     [ -e "target/archives/libclopos_auth-$version-$target.tar.xz" ] || continue
     architecture=$(debian_architecture "$target")

@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
+# shellcheck source=tests/release/sandbox.sh
+. tests/release/sandbox.sh
 # shellcheck source=tests/release/go_platforms.sh
 . tests/release/go_platforms.sh
 # shellcheck source=tests/platforms/target.sh
@@ -80,7 +82,7 @@ if ! need_go || ! need python3 python3 || ! need readelf binutils || ! need file
     skip_all "the Go package of a release: a tool is missing"
 fi
 cache=$(go env GOCACHE)
-start_sandbox || exit 1
+start_packaged_sandbox || exit 1
 targets=()
 for target in "${!GO_PLATFORMS[@]}"; do
     compgen -G "target/archives/libclopos_auth-$version-$target.[tz]*" >/dev/null && targets+=("$target")

@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
+# shellcheck source=tests/release/sandbox.sh
+. tests/release/sandbox.sh
 
 # The targets with an archive.
 targets() {
@@ -123,7 +125,7 @@ if ! need_dotnet || ! need_source_date || ! need python3 python3 || ! need cmp d
 fi
 [ -n "$(targets)" ] || skip_all "the .NET package: there is no archive to make it of"
 export NUGET_PACKAGES=$work/packages
-start_sandbox || exit 1
+start_packaged_sandbox || exit 1
 # shellcheck disable=SC2046 # words are wanted
 check "the .NET package is made" tests/release/nupkg.sh $(targets)
 check "everything is in it" tests/wrappers/check_package.py "$package" linux-x64

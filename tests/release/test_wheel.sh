@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
+# shellcheck source=tests/release/sandbox.sh
+. tests/release/sandbox.sh
 # shellcheck source=tests/platforms/target.sh
 . tests/platforms/target.sh
 # shellcheck source=tests/release/wheels.sh
@@ -147,7 +149,7 @@ wheel=$(wheel_of "$target")
 check "a changed file in a wheel is noticed" notices_a_changed_file "$wheel"
 check "a wheel that needs a newer glibc than its name says is noticed" notices_an_older_name "$wheel"
 check "the same wheel is made again" makes_the_same_again "$wheel"
-start_sandbox || exit 1
+start_packaged_sandbox || exit 1
 check "an empty environment without a network installs it" installs "$wheel"
 check "python -m clopos_auth signs in there" signs_in
 check "a user's program is checked against its types" is_typed_for_its_user
