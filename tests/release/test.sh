@@ -129,6 +129,15 @@ go_binding_signs_in() {
         -o "$work/go-login" ./login && "$work/go-login" | grep '"success":true'
 }
 
+# A project of its own, which refers to the package's project in the archive.
+dotnet_binding_signs_in() {
+    mkdir "$work/till" && cp "$prefix/bindings/dotnet/Login/Program.cs" "$work/till" &&
+        sed "s,\.\./Clopos\.Auth/,$prefix/bindings/dotnet/Clopos.Auth/," "$prefix/bindings/dotnet/Login/Login.csproj" \
+            >"$work/till/Till.csproj" && grep -F "$prefix/bindings/dotnet/Clopos.Auth/Clopos.Auth.csproj" "$work/till/Till.csproj" &&
+        CloposAuthNativeLibrary=$prefix/lib/libclopos_auth.so dotnet build -c Release -o "$work/till/built" "$work/till" &&
+        dotnet "$work/till/built/Till.dll" >"$work/signed_in" && grep '^token: ' "$work/signed_in"
+}
+
 # names_every_crate PACKAGE NAME FOLDER: what cargo itself says is linked, the SBOM and the licence texts in the folder name
 # the same crates.
 names_every_crate() {
@@ -249,6 +258,7 @@ check "its doctor signs in, with glibc 2.17 or newer" doctor_signs_in
 check "its C++ examples build where it is unpacked, and sign in" examples_sign_in
 check "its Python package signs in" python_binding_signs_in
 if need_go; then check "its Go package signs in" go_binding_signs_in; else skipped "the archive's Go package"; fi
+if need_dotnet; then check "its .NET package signs in" dotnet_binding_signs_in; else skipped "the archive's .NET package"; fi
 check "the same bytes are made in another folder" makes_the_same_again
 for another in $(tests/platforms.sh --list); do
     if [ "$another" != "$target" ] && [ -e "target/platforms/$another/dist" ]; then
