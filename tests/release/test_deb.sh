@@ -35,11 +35,12 @@ depends_on_at_most() {
         echo "it depends on libc6 $wanted" && [ -n "$wanted" ] && [ "$(printf '%s\n' "$wanted" "$1" | sort -V | tail -n 1)" = "$1" ]
 }
 
+# makes_the_same_again MACHINE TARGET
 makes_the_same_again() {
-    local kept=$work/kept file
+    local kept=$work/kept-$1 file
     mkdir -p "$kept"
     # shellcheck disable=SC2046 # words are wanted
-    cp $(packages amd64) "$kept" && (umask 077 && TZ=Asia/Baku tests/release/deb.sh x86_64-unknown-linux-gnu) || return
+    cp $(packages "$1") "$kept" && (umask 077 && TZ=Asia/Baku tests/release/deb.sh "$2") || return
     for file in "$kept"/*; do cmp "$file" "target/archives/${file##*/}" || return; done
 }
 
@@ -83,12 +84,12 @@ for target in "${DEBIAN_TARGETS[@]}"; do
     [ -e "target/archives/libclopos_auth-$version-$target.tar.xz" ] || continue
     architecture=$(debian_architecture "$target")
     check "packages for $architecture are made" tests/release/deb.sh "$target"
+    check "the same packages are made again ($architecture)" makes_the_same_again "$architecture" "$target"
     check "lintian finds no error in them ($architecture)" has_no_errors "$architecture"
     choose "$target"
     check "they depend on no newer C library than the platform's ($architecture)" depends_on_at_most "$glibc" "$architecture"
 done
 check "lintian finds an error" notices_an_error
-check "the same packages are made again" makes_the_same_again
 check "a minimal Debian is made" makes_a_minimal_debian
 check "it installs the packages" installs
 # shellcheck disable=SC2016 # expanded inside
