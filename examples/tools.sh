@@ -142,7 +142,7 @@ SHIPPED=(--release --lib --crate-type cdylib,staticlib)
 # names, which valgrind needs, is in the folder unstripped beside it.
 build_library() (
     folder=${CARGO_TARGET_DIR:-target}/release
-    mkdir -p "$folder" && lock "$folder/lock" && run cargo rustc "${SHIPPED[@]}" -- -C strip=none || exit
+    mkdir -p "$folder" && lock "$folder/lock" && run cargo rustc "${SHIPPED[@]}" -- -C strip=none 9>&- || exit
     # Programs look for the library by its SONAME.
     ln -sf libclopos_auth.so "$folder/libclopos_auth.so.1"
     [ "$(uname -s)" = Linux ] || exit 0
@@ -175,6 +175,9 @@ rename_rust_names() {
 declared_functions() {
     grep -o 'clopos_auth_[a-z_]*(' "$1/clopos_auth.h" | tr -d '(' | sort -u
 }
+
+# Free disk space of this folder.
+free_mb() { df -Pm . | awk 'NR == 2 { print $4 }'; }
 
 # lock FILE: until the process or subshell ends that calls this, whoever else calls it with this file waits.
 lock() {

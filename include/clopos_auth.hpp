@@ -17,7 +17,7 @@
  *
  *     if (auto token = clopos.try_get_token(2s))
  *         send_request_with_header("x-token", token->c_str());
- *     else if (token.error().status() == clopos_auth::status::rejected)
+ *     else if (token.error().status() == clopos_auth::status::rejected && !token.error().retryable())
  *         ask_for_other_credentials();
  *
  * OWNERSHIP
@@ -774,7 +774,7 @@ private:
  * calls above need no checks. */
 class config {
 public:
-    /* If no memory or handle is left, creating a client with it gives INVALID_HANDLE. */
+    /* If no handle is left, creating a client with it gives INVALID_HANDLE. */
     config() noexcept : handle_(clopos_auth_config_new()) {}
 
     /* Where the service is: "https://HOST[:PORT][/PREFIX]". Default: "https://integrations.clopos.com". */
@@ -895,7 +895,7 @@ public:
 
     /* Makes a client. Copies all its arguments; sends nothing yet. Errors: the first setting that was
      * refused, or INVALID_ARGUMENT (a credential, or conflicting settings), INVALID_HANDLE (`settings` was
-     * moved from, or is out of memory), PROXY (an unusable URL in the environment), INTERNAL. */
+     * moved from, or no handle was left for it), PROXY (an unusable URL in the environment), INTERNAL. */
     [[nodiscard]] static result<client> make(const credentials &who, const config &settings = config())
     {
         clopos_auth_client *handle = nullptr;

@@ -56,6 +56,9 @@ check() {
     fi
 }
 
+# In what tests/ahead.sh runs: whether the part that it is for has begun.
+has_begun() { [ -n "${CLOPOS_TEST_BEGUN:-}" ] && [ -e "$CLOPOS_TEST_BEGUN" ]; }
+
 # skip_all WHY...: the part cannot run here.
 skip_all() {
     skipped "$*"

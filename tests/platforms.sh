@@ -53,6 +53,8 @@ need_rust || exit 1
 # One after the other: two at a time would install the same tools.
 for wanted in "$@"; do
     choose "$wanted"
+    # What runs its programs is not needed for a build.
+    [ -z "$build_only" ] || runner=()
     need_tools || [ -z "$build_only" ] || exit 1
 done
 if [ -n "$build_only" ]; then

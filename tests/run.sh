@@ -54,8 +54,6 @@ add_to_plan() {
 # count WORD PART: how many results of the part begin with the word.
 count() { grep -c "^$1 " "$work/results/$2"; }
 
-free_mb() { df -Pm . | awk 'NR == 2 { print $4 }'; }
-
 # run_part PART: runs it in a process of its own, which writes a line for each test to a file of its own.
 run_part() {
     local part=$1 results=$work/results/$1 start=$SECONDS status=0 good bad missed
@@ -114,9 +112,9 @@ if ! need_rust || ! fetch_crates; then
 fi
 # Beside the parts, in the time that these leave idle. Nobody looks at how it ends: the part that needs it runs the same
 # command again, which then has nothing left to do, or waits for the first, or fails there.
-for part in "${plan[@]}"; do ahead "$part"; done >"$work/ahead"
+for part in "${plan[@]}"; do ahead "$part" | sed "s/^/$part /"; done >"$work/ahead"
 set -m # in a process group of its own, so that all of it can be ended
-nice -n 19 tests/ahead.sh "$work/ahead" >/dev/null 2>&1 </dev/null &
+nice -n 19 tests/ahead.sh "$work/ahead" "$work/results" >/dev/null 2>&1 </dev/null &
 ahead=$!
 set +m
 for part in "${plan[@]}"; do

@@ -82,7 +82,7 @@ static clopos_auth_client *new_client(clopos_auth_change_fn on_change, void *use
     clopos_auth_config *config = clopos_auth_config_new();
 
     if (config == NULL) {
-        fputs("configuration: out of memory\n", stderr);
+        fputs("configuration: no handle is left\n", stderr);
     } else if (configure(config, on_change, user)) {
         /* A variable that is not set is NULL: the library refuses it, and names it in its error. */
         clopos_auth_status status = clopos_auth_client_new(

@@ -75,7 +75,7 @@ static clopos_auth_client *new_client(void)
     clopos_auth_config *config = clopos_auth_config_new();
 
     if (config == NULL) {
-        fputs("configuration: out of memory\n", stderr);
+        fputs("configuration: no handle is left\n", stderr);
     } else if (configure(config)) {
         clopos_auth_status status = clopos_auth_client_new(
             getenv("CLOPOS_CLIENT_ID"), getenv("CLOPOS_CLIENT_SECRET"), getenv("CLOPOS_BRAND"),

@@ -34,7 +34,7 @@ func cloposAuthLog(level C.int32_t, line *C.const_char, user C.uintptr_t) {
 	logger.Log(context.Background(), slogLevel(int32(level)), C.GoString(line))
 }
 
-// cloposAuthChanged receives a change: there is a new token (status 0), or the last request failed.
+// cloposAuthChanged receives a change: there is a new token (status 0), or why a request failed or has to wait.
 //
 //export cloposAuthChanged
 func cloposAuthChanged(status C.int32_t, user C.uintptr_t) {

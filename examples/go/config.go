@@ -58,8 +58,9 @@ const (
 	RootsNone    Roots = C.CLOPOS_AUTH_ROOTS_NONE    // only Config.CAPEM; with a private CA this is pinning
 )
 
-// Config holds the credentials and settings of a client. The credentials are as issued by Clopos; the zero
-// value of every other field is its default. clopos_auth.h has the details of each setting.
+// Config holds the credentials and settings of a client. The first three are the store's: its back office shows
+// ClientID and ClientSecret. IntegratorID is issued by Clopos. The zero value of every other field is its default;
+// clopos_auth.h has the details of each setting.
 type Config struct {
 	ClientID     string
 	ClientSecret Secret
@@ -112,7 +113,7 @@ func (c Config) timeout() time.Duration {
 func (c Config) settings(user cgo.Handle) (*C.clopos_auth_config, error) {
 	config := C.clopos_auth_config_new()
 	if config == nil {
-		return nil, newError(ErrInternal, "no memory for the settings")
+		return nil, newError(ErrInternal, "no handle is left for the settings")
 	}
 	proxy := cString(c.Proxy.Reveal())
 	defer clear(proxy)

@@ -111,10 +111,10 @@ func ExampleError() {
 	err := error(&cloposauth.Error{Status: cloposauth.ErrRejected, Reason: cloposauth.ReasonCredentials, Message: "Invalid credentials"})
 	var e *cloposauth.Error
 	switch {
-	case errors.Is(err, cloposauth.ErrRejected):
-		fmt.Println("show this to the user:", err)
 	case errors.As(err, &e) && e.Retryable:
 		fmt.Println("again in", e.RetryAfter)
+	case errors.Is(err, cloposauth.ErrRejected):
+		fmt.Println("show this to the user:", err)
 	}
 	// Output: show this to the user: clopos: REJECTED: Invalid credentials
 }

@@ -10,9 +10,9 @@ function recorded(name) {
 function kept(condition, what) { printf "_Static_assert(%s, \"%s\");\n", condition, what }
 function same(before, name, after, what) { kept(before name after " == " before recorded(name) after, what) }
 
-/^#define CLOPOS_AUTH_[A-Z_]+ / && $2 !~ /_(CALL|VERSION|VERSION_NUMBER)$/ { same("", $2, "", $2 " has another value") }
+/^#define CLOPOS_AUTH_[A-Z0-9_]+ / && $2 !~ /_(CALL|VERSION|VERSION_NUMBER)$/ { same("", $2, "", $2 " has another value") }
 /^ *(#|\/?\*|$)/ || /^extern "C"/ { next }
-/^ +CLOPOS_AUTH_[A-Z_]+ = [0-9]+,$/ { same("(int)", $1, "", $1 " has another number") }
+/^ +CLOPOS_AUTH_[A-Z0-9_]+ = -?[0-9]+,$/ { same("(int)", $1, "", $1 " has another number") }
 /\{$/ {
     type = $3
     if (type != "") kept("sizeof(" type ") >= sizeof(" recorded(type) ")", type " shrank")
@@ -31,7 +31,7 @@ inside { next }
 # A function, or a type of one: the compiler compares what is declared twice.
 { declaration = declaration $0 "\n" }
 /;$/ {
-    if (match(declaration, /clopos_auth_[a-z_]+\(/)) {
+    if (match(declaration, /clopos_auth_[a-z0-9_]+\(/)) {
         name = substr(declaration, RSTART, RLENGTH - 1)
         kept("sizeof(&" name ") != 0", name " is gone")
     }

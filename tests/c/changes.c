@@ -161,8 +161,9 @@ static void run_caller_back(caller_back *c, int32_t status)
     c->client = client;
     result = clopos_auth_get_token(client, 0, &token, &err);
     clopos_auth_error_free(err);
-    /* The change function may free the client during this call. */
-    CHECK(result == CLOPOS_AUTH_WOULD_WAIT || (c->frees_client && result == CLOPOS_AUTH_CANCELLED));
+    clopos_auth_token_free(token);
+    /* The request may end during this call, and the change function may then free the client. */
+    CHECK(result == CLOPOS_AUTH_WOULD_WAIT || result == status || (c->frees_client && result == CLOPOS_AUTH_CANCELLED));
     WAIT_UNTIL(count(&c->calls) == 1);
     CHECK(c->status == status && (c->serial != 0) == (status == CLOPOS_AUTH_OK));
     if (c->frees_client)

@@ -5,14 +5,16 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-need_each need_network_tools "need kill procps" need_c_tools "need python3 python3" need_llvm_cov ||
+if ! need_each need_network_tools "need kill procps" need_c_tools "need python3 python3" need_llvm_cov need_nextest; then
+    # The tests run at least, unwatched.
+    bash tests/parts/rust.sh
     skip_all "the coverage: a tool is missing"
+fi
 CARGO_TARGET_DIR=$(target_directory)/coverage
 export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0
 # Children of the tests that give up root write here as well.
 mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target"
 built cargo llvm-cov clean --workspace
-need_nextest || skip_all "the coverage: cargo-nextest is missing"
 # shellcheck disable=SC2034 # for rust_tests
 NEXTEST=(cargo llvm-cov --no-report nextest)
 NEXTEST_TEST_THREADS=4 rust_tests coverage --workspace \

@@ -162,12 +162,14 @@ import_library() {
 }
 
 # A shared library for Linux is stripped here, not by the compiler: its names tell what takes the space. A DLL's have no
-# sizes. Who wants the same meanwhile waits.
+# sizes. Whoever wants the same meanwhile waits.
 build() (
     strip=(-C strip=none)
     ! is_windows || strip=()
-    mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" &&
-        cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" && collect "$dist"
+    mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" || exit
+    # From here on nobody else may touch what this makes.
+    ! has_begun || exit 0
+    cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" 9>&- && collect "$dist"
 )
 
 # The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,

@@ -35,7 +35,13 @@ behaviours() {
         "$(target_directory)/debug/clopos-sandbox" ${ONLY:-}
 }
 
-# Two at a time: most behaviours wait for their sandbox. The output of each is printed when it has ended.
+# Two at a time: most behaviours wait for their sandbox. The output of each is printed when it has ended. Each is a
+# process group, so that all of it can be ended.
+clean_up() {
+    local job
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null; done
+}
+set -m
 running=0
 for wanted in "$@"; do
     if [ "$running" = 2 ]; then wait -n || test_failed=1; else running=$((running + 1)); fi

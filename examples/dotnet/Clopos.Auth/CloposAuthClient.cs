@@ -216,7 +216,7 @@ namespace Clopos.Auth
                 using ConfigHandle config = Native.clopos_auth_config_new();
                 if (config.IsInvalid)
                 {
-                    throw new CloposAuthException(CloposAuthStatus.Internal, "no memory for the settings");
+                    throw new CloposAuthException(CloposAuthStatus.Internal, "no handle is left for the settings");
                 }
                 Configure(config, settings);
                 CloposLogLevel? level = settings.Log is null ? (CloposLogLevel?)null : settings.LogLevel;

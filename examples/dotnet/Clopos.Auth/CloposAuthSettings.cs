@@ -55,7 +55,8 @@ namespace Clopos.Auth
         {
         }
 
-        /// <summary>Settings for these credentials, as issued by Clopos.</summary>
+        /// <summary>Settings for these credentials. The first three are the store's: its back office shows clientId and
+        /// clientSecret. integratorId is issued by Clopos.</summary>
         public CloposAuthSettings(string clientId, CloposSecret clientSecret, string brand, string integratorId)
         {
             ClientId = clientId;

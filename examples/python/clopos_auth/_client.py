@@ -163,8 +163,9 @@ def _close_all() -> None:
 class Client:
     """Signs in to the service and keeps the token. Make one for the whole program.
 
-    The first four arguments are the credentials, as issued by Clopos. Settings that are None have their
-    defaults; clopos_auth.h has the details of each.
+    The first four arguments are the credentials. The first three are the store's: its back office shows
+    client_id and client_secret. integrator_id is issued by Clopos. Settings that are None have their defaults;
+    clopos_auth.h has the details of each.
 
     base_url: "https://HOST[:PORT][/PREFIX]".
     auth_path: the path of the sign-in, which is added to base_url. Default: "/open-api/v2/auth".
@@ -220,7 +221,7 @@ class Client:
         library = _native.library()
         config = library.clopos_auth_config_new()
         if not config:
-            raise MemoryError("libclopos_auth: no memory for settings")
+            raise MemoryError("libclopos_auth: no handle is left for the settings")
         handle = c_void_p()
         callbacks = _Callbacks(log, on_change)
         _callbacks[number] = callbacks  # first: client_new() may log a line

@@ -126,9 +126,9 @@ class _ResponseHook:
         if request.headers.get("x-token") != self._token.value:
             return response
         # Reading the body also frees the connection.
-        if response.status_code == 401 and isinstance(request.body, (bytes, str, type(None))):
+        if response.status_code == 401:
             other = _other_token(self._auth.client, self._token, response.content)
-            if other is not None:
+            if other is not None and isinstance(request.body, (bytes, str, type(None))):
                 again = request.copy()
                 self._auth._put(again, other)
                 second = response.connection.send(again, **options)

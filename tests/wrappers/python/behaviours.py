@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import http.server
+import io
 import json
 import logging
 import os
@@ -729,12 +730,12 @@ def recovers_from_a_401():
         assert clopos.get_token().value == following.value
 
 
-def get(clopos, url=None):
-    """Gets a URL with urlopen() or RequestsAuth. Returns the HTTP status and the body."""
+def get(clopos, url=None, data=None):
+    """Gets a URL with urlopen() or RequestsAuth (which sends `data`). Returns the HTTP status and the body."""
     if BY_REQUESTS:
         url = url or clopos.base_url + "/open-api/v2/venues"
         auth, ca_file = RequestsAuth(clopos, venue="7"), os.environ["CLOPOS_CA_FILE"]
-        with requests.get(url, auth=auth, timeout=20, verify=ca_file) as response:
+        with requests.get(url, data=data, auth=auth, timeout=20, verify=ca_file) as response:
             return response.status_code, response.content
     context = ssl.create_default_context(cafile=os.environ["CLOPOS_CA_FILE"])
     url = url or clopos.base_url + "/open-api/v2/venues"
@@ -756,8 +757,12 @@ def helper_gets_another_token():
 
 def helper_hands_a_refusal_back():
     with client_from_environment() as clopos:
-        status, body = get(clopos)
+        # What is read from a file is not sent again, but the token is refused as well.
+        status, body = get(clopos, data=io.BytesIO(b"{}"))
         assert status == 401 and b"Invalid token" in body, (status, body)
+        start = time.monotonic()
+        asyncio.run(expect_async(Status.REJECTED, clopos.get_token_async()))
+        assert time.monotonic() - start < 2
 
 
 def helper_keeps_a_good_token():
