@@ -184,13 +184,16 @@ has_sandbox() {
 }
 
 # In the library's profile, so that both share one standard library. Each crate is optimised, the whole program is not.
-build_release_sandbox() {
-    local options=(-C lto=thin -C opt-level=0)
+build_release_sandbox() (
+    options=(-C lto=thin -C opt-level=0)
     # With musl it is a static program: it runs on every Linux. zig has what starts it.
     [[ $target != *-musl ]] || options+=(-C target-feature=+crt-static -C link-self-contained=no)
-    cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" &&
+    mkdir -p "target/platforms/$target" && lock "$release_sandbox.lock" || exit
+    # As in build.
+    ! has_begun || exit 0
+    cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" 9>&- &&
         cp "target/platforms/$target/build/$target/release/${release_sandbox##*/}" "$release_sandbox"
-}
+)
 
 # check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
 # what ring has in C is left out: `true` compiles it, also as clang, which ring asks for by name. Any SDKROOT keeps the
