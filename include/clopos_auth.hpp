@@ -960,7 +960,7 @@ public:
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), refused.c_str()));
     }
 
-    /* Drops any cached token, which also counts as refused. To force a sign-in, call authenticate(). */
+    /* Drops any cached token, which also counts as refused. For a new token without that, call authenticate(). */
     status try_invalidate() noexcept
     {
         return static_cast<status>(clopos_auth_invalidate(handle_.get(), nullptr));

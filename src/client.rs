@@ -286,12 +286,12 @@ impl Client {
             WaitLimit::Until(deadline) => (
                 deadline,
                 Status::Timeout,
-                "the call timed out; the request continues",
+                "the call timed out; the sign-in continues",
             ),
             WaitLimit::Zero => (
                 shared.clock().now(),
                 Status::WouldWait,
-                "no token yet; a request is in progress: call again",
+                "no token yet; a sign-in is running: call again",
             ),
         };
         match single_flight.wait(ticket, deadline, shared.clock()) {

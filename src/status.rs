@@ -28,7 +28,7 @@ pub enum Status {
     /// it); the message says which. The client stays usable. Not retryable, since it may be a bug; a later
     /// call may succeed.
     Internal = 4,
-    /// The timeout was 0 and there is no token yet. A request is in progress: call again. Retryable.
+    /// The timeout was 0 and there is no token yet. A sign-in is running: call again. Retryable.
     WouldWait = 5,
     /// `clopos_auth_cancel()` was called, or the client was freed, while this call was waiting. Retryable.
     Cancelled = 6,

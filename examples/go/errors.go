@@ -25,7 +25,7 @@ const (
 	ErrInvalidHandle   Status = C.CLOPOS_AUTH_INVALID_HANDLE   // the client is closed
 	ErrBufferTooSmall  Status = C.CLOPOS_AUTH_BUFFER_TOO_SMALL // does not occur in Go
 	ErrInternal        Status = C.CLOPOS_AUTH_INTERNAL         // out of memory, threads, handles or random numbers, or a bug
-	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has no token yet; a request is in progress
+	ErrWouldWait       Status = C.CLOPOS_AUTH_WOULD_WAIT       // TryToken has no token yet; a sign-in is running
 	ErrCancelled       Status = C.CLOPOS_AUTH_CANCELLED        // by the context, Cancel or Close
 	ErrTimeout         Status = C.CLOPOS_AUTH_TIMEOUT          // the context's deadline or Config.Timeout expired, or the service did not respond in time
 	ErrDNS             Status = C.CLOPOS_AUTH_DNS              // the host name of the service could not be resolved

@@ -137,7 +137,8 @@ pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
 
 /// Signs in now: requests a new token even if one is cached, or joins this client's sign-in that is running.
 /// The new token replaces the cached one. For a "test the credentials" button; programs that just need a
-/// token call `clopos_auth_get_token()`.
+/// token call `clopos_auth_get_token()`. Keeps the pauses, as that function does for a call without a token:
+/// while no request may be sent, it waits or returns the last error.
 ///
 /// `timeout_ms`: limits the whole call, see TIME. 0 does not wait: it starts or joins a sign-in and returns
 /// WOULD_WAIT, or the last error while no request may be sent. The change function tells when the sign-in has
@@ -335,11 +336,11 @@ pub unsafe extern "C" fn clopos_auth_get_state(
 /// Since 1.1: if a token is refused within a minute of its issue (or the first half of its lifetime, if that
 /// is less), the service refuses the tokens that it issues, and another sign-in would not help. The next
 /// sign-in then waits 5 s, doubling to 225 s, and up to a quarter more, with at most two in a minute, until a
-/// token has been in use for that minute. Until then calls that need a token return REJECTED immediately,
-/// retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
+/// token has been in use for that minute. During such a pause calls that need a token return REJECTED
+/// immediately, retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
 ///
 /// `rejected_value`: the text of the refused token, not empty. NULL drops any cached token, which also counts
-/// as refused; to force a sign-in, call `clopos_auth_authenticate()`.
+/// as refused; for a new token without that, call `clopos_auth_authenticate()`.
 ///
 /// Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
 #[unsafe(no_mangle)]

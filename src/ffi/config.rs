@@ -35,15 +35,16 @@ pub type clopos_auth_log_fn =
 
 /// Called when a call with a timeout of 0 would return something new: once each time that a request of the
 /// client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
-/// token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number); `user` is the pointer
-/// that was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`.
-/// Since 1.1.
+/// token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number): also of a refresh that
+/// fails while the cached token is still returned. `user` is the pointer that was passed with the function.
+/// Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
 ///
 /// An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
 /// running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
 /// PostMessage()), and call again when the event arrives. After an error, call again at the next event or
-/// after the error's `retry_after_ms`, whichever is first. (If the sign-in has further attempts, it continues,
-/// and `request_in_flight` of `clopos_auth_get_state()` is 1. Otherwise the next call starts another one.)
+/// after the error's `retry_after_ms` (if that is not -1), whichever is first. (If the sign-in has further
+/// attempts, it continues, and `request_in_flight` of `clopos_auth_get_state()` is 1. Otherwise the next call
+/// starts another one.)
 ///
 /// The rules of `clopos_auth_log_fn` apply: any thread, several at the same time, no lock held; it may call
 /// this library, even `clopos_auth_client_free()`; a call with the same client inside it does not wait; it

@@ -69,8 +69,8 @@ pub struct clopos_auth_error {
 pub struct clopos_auth_state {
     /// 1 if there is a token that has not expired, else 0.
     pub has_token: i32,
-    /// 1 if `clopos_auth_get_token()` would return that token immediately, 0 if it would first wait for a
-    /// new one.
+    /// 1 if the token is fresh: `clopos_auth_get_token()` returns it immediately. 0 if it is stale or there is
+    /// none.
     pub is_fresh: i32,
     /// 1 if a sign-in is running, else 0. Despite the name also while it waits before its next attempt.
     pub request_in_flight: i32,
@@ -91,7 +91,7 @@ pub struct clopos_auth_state {
     pub last_result_age_ms: i64,
     /// The number of requests, including those that did not reach the service.
     pub requests: u64,
-    /// The number of requests that failed.
+    /// The number of attempts that failed. An attempt may send two requests, see WORDS.
     pub failures: u64,
     /// The message of that failure: one line for a log, never a secret. NULL if `last_status` is OK.
     pub last_message: *const c_char,

@@ -94,7 +94,7 @@ namespace Clopos.Auth
         /// <summary>
         /// Asynchronous version of <see cref="GetToken()"/>: waiting tasks occupy no threads. While the token is
         /// fresh, the task is completed when this returns, and nothing is allocated. Cancelling ends this call only;
-        /// the request continues, and later calls can use its result.
+        /// the sign-in continues, and later calls can use its result.
         /// </summary>
         /// <remarks>Not a ValueTask: a Task that is kept with its token allocates nothing either, and .NET Standard 2.0
         /// has ValueTask only in a package.</remarks>
@@ -346,7 +346,7 @@ namespace Clopos.Auth
                 if (wait == 0 && isPending)
                 {
                     throw new CloposAuthException(
-                        CloposAuthStatus.Timeout, "the call timed out; the request continues",
+                        CloposAuthStatus.Timeout, "the call timed out; the sign-in continues",
                         isRetryable: true);
                 }
                 using (var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))

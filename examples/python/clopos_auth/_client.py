@@ -27,7 +27,7 @@ LogFunction = Callable[[LogLevel, str], None]
 ChangeFunction = Callable[[Union[Status, int]], None]
 
 _DEFAULT_TIMEOUT_S = 30.0
-_TIMED_OUT = "the call timed out; the request continues"
+_TIMED_OUT = "the call timed out; the sign-in continues"
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class Client:
         Call it before every request instead of keeping a token yourself. `timeout` limits the whole call, in
         seconds. 0 does not wait: without a token it starts or joins a sign-in and raises WouldWaitError, or
         the last error while no request may be sent. None is the client's timeout. A loop of calls must wait
-        for the error's `retry_after`. Ctrl-C ends the wait in the main thread; the request continues.
+        for the error's `retry_after`. Ctrl-C ends the wait in the main thread; the sign-in continues.
         """
         if self.current() != 0:
             with contextlib.suppress(Error):  # another thread has invalidated it meanwhile
@@ -353,7 +353,7 @@ class Client:
 
         Call it if another endpoint answers HTTP 401 and the body contains "Invalid token" or "Token expired";
         any other 401 is not about the token. Drops only the token that was refused, not a newer one. None drops
-        any cached token, which also counts as refused; to force a sign-in, call authenticate(). Never waits. If
+        any cached token, which also counts as refused; for a new token without that, call authenticate(). Never waits. If
         tokens are refused soon after their issue, calls that need one raise RejectedError, retryable, for a
         while: see clopos_auth_invalidate() in clopos_auth.h.
         """
