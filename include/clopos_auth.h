@@ -25,6 +25,7 @@
  *             sign-in at a time, which its calls start or join. A refresh is one that starts before the token
  *             expires.
  *   attempt   DNS, connecting, TLS and one HTTP request; a second request if a kept connection was closed.
+ *   request   an HTTP request of this library's for a token, unless it is said to be yours.
  *   fresh     a token that calls return immediately. It is stale for the last 60 s before it expires (or a
  *             tenth of its lifetime, if that is less).
  *   pause     the time in which no request may be sent, for example after a failure.
@@ -201,7 +202,7 @@ enum clopos_auth_status
      */
     CLOPOS_AUTH_INTERNAL = 4,
     /**
-     * The timeout was 0 and there is no token yet. A request is in progress: call again. Retryable.
+     * The timeout was 0 and there is no token yet. A sign-in is running: call again. Retryable.
      */
     CLOPOS_AUTH_WOULD_WAIT = 5,
     /**
@@ -483,8 +484,8 @@ typedef struct clopos_auth_state {
      */
     int32_t has_token;
     /**
-     * 1 if `clopos_auth_get_token()` would return that token immediately, 0 if it would first wait for a
-     * new one.
+     * 1 if the token is fresh: `clopos_auth_get_token()` returns it immediately. 0 if it is stale or there is
+     * none.
      */
     int32_t is_fresh;
     /**
@@ -523,7 +524,7 @@ typedef struct clopos_auth_state {
      */
     uint64_t requests;
     /**
-     * The number of requests that failed.
+     * The number of attempts that failed. An attempt may send two requests, see WORDS.
      */
     uint64_t failures;
     /**
@@ -553,15 +554,16 @@ typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *l
 /**
  * Called when a call with a timeout of 0 would return something new: once each time that a request of the
  * client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
- * token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number); `user` is the pointer
- * that was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`.
- * Since 1.1.
+ * token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number): also of a refresh that
+ * fails while the cached token is still returned. `user` is the pointer that was passed with the function.
+ * Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
  *
  * An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
  * running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
  * PostMessage()), and call again when the event arrives. After an error, call again at the next event or
- * after the error's `retry_after_ms`, whichever is first. (If the sign-in has further attempts, it continues,
- * and `request_in_flight` of `clopos_auth_get_state()` is 1. Otherwise the next call starts another one.)
+ * after the error's `retry_after_ms` (if that is not -1), whichever is first. (If the sign-in has further
+ * attempts, it continues, and `request_in_flight` of `clopos_auth_get_state()` is 1. Otherwise the next call
+ * starts another one.)
  *
  * The rules of `clopos_auth_log_fn` apply: any thread, several at the same time, no lock held; it may call
  * this library, even `clopos_auth_client_free()`; a call with the same client inside it does not wait; it
@@ -822,7 +824,8 @@ clopos_auth_client_free(struct clopos_auth_client *client);
 /**
  * Signs in now: requests a new token even if one is cached, or joins this client's sign-in that is running.
  * The new token replaces the cached one. For a "test the credentials" button; programs that just need a
- * token call `clopos_auth_get_token()`.
+ * token call `clopos_auth_get_token()`. Keeps the pauses, as that function does for a call without a token:
+ * while no request may be sent, it waits or returns the last error.
  *
  * `timeout_ms`: limits the whole call, see TIME. 0 does not wait: it starts or joins a sign-in and returns
  * WOULD_WAIT, or the last error while no request may be sent. The change function tells when the sign-in has
@@ -925,11 +928,11 @@ clopos_auth_get_state(const struct clopos_auth_client *client,
  * Since 1.1: if a token is refused within a minute of its issue (or the first half of its lifetime, if that
  * is less), the service refuses the tokens that it issues, and another sign-in would not help. The next
  * sign-in then waits 5 s, doubling to 225 s, and up to a quarter more, with at most two in a minute, until a
- * token has been in use for that minute. Until then calls that need a token return REJECTED immediately,
- * retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
+ * token has been in use for that minute. During such a pause calls that need a token return REJECTED
+ * immediately, retryable and with `retry_after_ms`: pass the 401 on to the caller of that request.
  *
  * `rejected_value`: the text of the refused token, not empty. NULL drops any cached token, which also counts
- * as refused; to force a sign-in, call `clopos_auth_authenticate()`.
+ * as refused; for a new token without that, call `clopos_auth_authenticate()`.
  *
  * Errors: INVALID_ARGUMENT, INVALID_HANDLE. Any thread, never waits.
  */

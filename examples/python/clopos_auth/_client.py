@@ -111,6 +111,10 @@ class _Callbacks:
 # The callbacks and handles of the open clients. The key is the `user` that the library passes.
 _callbacks: Dict[int, _Callbacks] = {}
 _open: Dict[int, int] = {}
+# A lock for each thread of _close_in_thread(), held until its client is closed. A forked child has none of them.
+_closing: Dict[int, _thread.LockType] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_closing.clear)
 _numbers = itertools.count(1)
 
 
@@ -147,10 +151,21 @@ def _close(handle: int, number: int) -> None:
 
 def _close_in_thread(handle: int, number: int) -> None:
     """For the garbage collector: it may run in a log function, which must free no client but its own."""
+
+    def close() -> None:
+        try:
+            _close(handle, number)
+        finally:
+            _closing.pop(number, None)
+            closed.release()
+
     if number in _open:
-        # RuntimeError: no thread can be started, or the interpreter shuts down. Then _close_all() closes it.
-        with contextlib.suppress(RuntimeError):
-            _thread.start_new_thread(_close, (handle, number))
+        closed = _closing[number] = _thread.allocate_lock()
+        closed.acquire()
+        try:
+            _thread.start_new_thread(close, ())
+        except RuntimeError:  # no thread can be started, or the interpreter shuts down: _close_all() closes it
+            _closing.pop(number, None)
 
 
 @atexit.register
@@ -158,6 +173,9 @@ def _close_all() -> None:
     # The library must not call into an interpreter that shuts down.
     for number, handle in list(_open.items()):
         _close(handle, number)
+    # Nor may a thread start in it: Python would crash.
+    for closed in list(_closing.values()):
+        closed.acquire()
 
 
 class Client:

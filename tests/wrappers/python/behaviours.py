@@ -503,6 +503,11 @@ def collected_in_a_log_function():
             log.on_line = lambda: None
 
 
+def ends_while_clients_are_collected():
+    for _ in range(20):
+        client_from_environment()
+
+
 def ends_without_close():
     clopos = client_from_environment()
     sys.unclosed = clopos  # alive until the interpreter shuts down
