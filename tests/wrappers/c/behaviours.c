@@ -691,14 +691,14 @@ static void change_function_that_closes(void)
     CHECK(calls.begun == 1);
 }
 
-static void stay_ten_seconds(void)
+static void stay_four_seconds(void)
 {
-    nap_ms(10000);
+    nap_ms(4000);
 }
 
 static void change_function_that_is_slow(void)
 {
-    clopos_auth_client *client = new_watched_client(stay_ten_seconds);
+    clopos_auth_client *client = new_watched_client(stay_four_seconds);
     int64_t start = now_ms();
 
     clopos_auth_token_free(token_of(client));

@@ -637,7 +637,7 @@ void change_function_that_is_slow()
         if (!is_first.exchange(false))
             return;
         entered.set_value();
-        std::this_thread::sleep_for(10s);
+        std::this_thread::sleep_for(4s);
         finished = true;
     });
     client clopos = client_with(settings);

@@ -770,7 +770,7 @@ internal static class Behaviours
         CloposAuthClient client = NewClient();
         client.Changed += (_, change) =>
         {
-            Thread.Sleep(10_000);
+            Thread.Sleep(4_000);
             Volatile.Write(ref finished, true);
         };
         var watch = Stopwatch.StartNew();

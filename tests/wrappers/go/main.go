@@ -437,7 +437,7 @@ func changeFunctionThatIsSlow() {
 	announced := make(announcements, 100)
 	var finished atomic.Bool
 	client := announced.client(func(*cloposauth.Client) {
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second)
 		finished.Store(true)
 	})
 	start := time.Now()

@@ -602,7 +602,7 @@ def change_function_that_is_slow():
     finished = threading.Event()
 
     def stay():
-        time.sleep(10)
+        time.sleep(4)
         finished.set()
 
     changes.then = stay
