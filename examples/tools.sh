@@ -179,7 +179,7 @@ declared_functions() {
 # Free disk space of this folder.
 free_mb() { df -Pm . | awk 'NR == 2 { print $4 }'; }
 
-# lock FILE: until the process or subshell ends that calls this, whoever else calls it with this file waits.
+# lock FILE: takes the lock of this name, or waits for it. The calling process or subshell holds it until it ends.
 lock() {
     exec 9>"$1" && { ! type -P flock >/dev/null || flock 9; }
 }

@@ -333,7 +333,7 @@ impl Shared {
                 self.cache.store(token.clone());
             }
         });
-        // A close that has begun ends the sign-in before it closes the single flight: nothing to tell anybody.
+        // A sign-in that a close has ended is not announced, also while the single flight is still open.
         let is_cancelled = matches!(&outcome, Err(error) if error.status() == Status::Cancelled);
         if !is_open || is_cancelled {
             return;

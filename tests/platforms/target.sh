@@ -162,12 +162,12 @@ import_library() {
 }
 
 # A shared library for Linux is stripped here, not by the compiler: its names tell what takes the space. A DLL's have no
-# sizes. Whoever wants the same meanwhile waits.
+# sizes. One process at a time builds a target.
 build() (
     strip=(-C strip=none)
     ! is_windows || strip=()
     mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" || exit
-    # From here on nobody else may touch what this makes.
+    # The part has begun: it builds this target, and its tests read the files.
     ! has_begun || exit 0
     cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" 9>&- && collect "$dist"
 )

@@ -124,8 +124,8 @@ namespace Clopos.Auth
             }
         }
 
-        // Refuses a handler of .NET whose redirects cannot be switched off. A handler of somebody else without that
-        // property is taken to follow none.
+        // Refuses a handler of .NET whose redirects cannot be switched off. Any other handler without that property
+        // is assumed to follow no redirects.
         private static void SwitchRedirectsOff(HttpMessageHandler innerHandler)
         {
             HttpMessageHandler? sender = innerHandler;
