@@ -67,6 +67,16 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [FailureKind; 6] = [
+        FailureKind::Service,
+        FailureKind::Unreachable,
+        FailureKind::RateLimited,
+        FailureKind::NeedsAction,
+        FailureKind::Rejected,
+        FailureKind::TokenRefused,
+    ];
+
     const COUNTERS: usize = 5;
 
     /// The kind of a failed attempt. `connected`: whether the service can have seen it.
@@ -200,9 +210,7 @@ impl Pace {
         if now >= proven_at {
             return None;
         }
-        let not_before = self.not_before;
         self.failed(now, FailureKind::TokenRefused, None, random);
-        self.not_before = self.not_before.max(not_before);
         self.proven_at = Instant::NEVER;
         Some(self.next(now).since(now))
     }
@@ -217,7 +225,8 @@ impl Pace {
         let wait = wait(kind, *count, hint, random);
         *count = count.saturating_add(1);
         self.last = Some(kind);
-        self.not_before = now + wait;
+        // A token can be refused while a request is under way: the longer pause counts.
+        self.not_before = self.not_before.max(now + wait);
     }
 
     /// How many tokens were refused since the last one that proved itself.

@@ -8,15 +8,6 @@ use clopos_auth::testing::freshness::{self, Spread};
 use clopos_auth::testing::pace::{FailureKind, Pace};
 use proptest::prelude::*;
 
-const KINDS: [FailureKind; 6] = [
-    FailureKind::Service,
-    FailureKind::Unreachable,
-    FailureKind::RateLimited,
-    FailureKind::NeedsAction,
-    FailureKind::Rejected,
-    FailureKind::TokenRefused,
-];
-
 const MINUTE: u64 = 60_000;
 /// The default of `requests_per_minute`.
 const LIMIT: u32 = 12;
@@ -33,17 +24,21 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The shortest and the longest wait after a failure of a kind that has already happened `before` times. The
-/// smallest and the largest random number give them.
+/// The wait after a failure of a kind that has already happened `before` times, each time when the wait before it was over.
+fn wait_after(kind: FailureKind, before: u32, hint: Option<Duration>, random: u32) -> Duration {
+    let mut pace = Pace::new(LIMIT);
+    let mut now = at(0);
+    for _ in 0..before {
+        pace.failed(now, kind, None, u32::MAX / 2);
+        now = pace.next(now);
+    }
+    pace.failed(now, kind, hint, random);
+    pace.next(now).since(now)
+}
+
+/// The shortest and the longest such wait. The smallest and the largest random number give them.
 fn bounds(kind: FailureKind, before: u32, hint: Option<Duration>) -> [f64; 2] {
-    [0, u32::MAX].map(|random| {
-        let mut pace = Pace::new(LIMIT);
-        for _ in 0..before {
-            pace.failed(at(0), kind, None, u32::MAX / 2);
-        }
-        pace.failed(at(0), kind, hint, random);
-        pace.next(at(0)).since(at(0)).as_secs_f64()
-    })
+    [0, u32::MAX].map(|random| wait_after(kind, before, hint, random).as_secs_f64())
 }
 
 #[track_caller]
@@ -136,7 +131,7 @@ fn a_wait_that_the_server_requests_is_kept_within_limits() {
 
 #[test]
 fn every_wait_is_randomised() {
-    for kind in KINDS {
+    for kind in FailureKind::ALL {
         for hint in [None, Some(secs(30))] {
             let [least, most] = bounds(kind, 2, hint);
             assert!(most >= 1.25 * least, "{kind:?} {hint:?}");
@@ -146,7 +141,7 @@ fn every_wait_is_randomised() {
 
 #[test]
 fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
-    for kind in KINDS {
+    for kind in FailureKind::ALL {
         if kind == FailureKind::TokenRefused {
             continue;
         }
@@ -179,7 +174,7 @@ fn a_success_clears_everything_but_the_window_and_the_refused_tokens() {
 #[test]
 fn waiting_is_worthwhile_unless_the_failure_needs_action() {
     assert!(Pace::new(LIMIT).is_worth_waiting(at(0)));
-    for (kind, expected) in KINDS
+    for (kind, expected) in FailureKind::ALL
         .into_iter()
         .zip([true, true, true, false, false, false])
     {
@@ -196,14 +191,15 @@ fn failures_and_limits_of_the_service_grow_together_and_nothing_else_does() {
         RateLimited => Service,
         other => other,
     };
-    for first in KINDS {
-        for second in KINDS {
+    for first in FailureKind::ALL {
+        for second in FailureKind::ALL {
             let mut pace = Pace::new(LIMIT);
             pace.failed(at(0), first, None, u32::MAX);
-            pace.failed(at(0), second, None, u32::MAX);
+            let now = pace.next(at(0));
+            pace.failed(now, second, None, u32::MAX);
             let before = u32::from(kind(first) == kind(second));
             let expected = bounds(second, before, None)[1];
-            let measured = pace.next(at(0)).since(at(0)).as_secs_f64();
+            let measured = pace.next(now).since(now).as_secs_f64();
             assert_eq!(measured, expected, "{first:?}, then {second:?}");
         }
     }
@@ -293,6 +289,20 @@ fn a_refused_token_shortens_no_wait_that_the_service_requested() {
     let wait = pace.token_refused(at(1000), at(MINUTE), 0);
     assert_eq!(wait, Some(secs(299)));
     assert_eq!(pace.next(at(0)), at(300_000));
+}
+
+#[test]
+fn a_failure_shortens_no_wait_after_a_refused_token() {
+    let wait = wait_after(FailureKind::TokenRefused, 0, None, u32::MAX);
+    for kind in FailureKind::ALL {
+        let mut pace = Pace::new(LIMIT);
+        pace.sent(at(0));
+        pace.succeeded(at(MINUTE));
+        pace.sent(at(1000)); // The token is refused before this one is answered.
+        pace.token_refused(at(1001), at(MINUTE), u32::MAX);
+        pace.failed(at(1002), kind, None, 0);
+        assert!(pace.next(at(1002)) >= at(1001) + wait, "{kind:?}");
+    }
 }
 
 // ---- Pace: the limit of requests per minute. ----
@@ -399,7 +409,7 @@ fn a_device_that_has_just_started_may_send_immediately() {
 #[test]
 fn the_end_of_the_clock_causes_no_overflow() {
     let end = Instant::NEVER;
-    for kind in KINDS {
+    for kind in FailureKind::ALL {
         let mut pace = Pace::new(1);
         pace.sent(end);
         pace.failed(end, kind, Some(Duration::MAX), u32::MAX);
@@ -459,7 +469,7 @@ fn a_token_without_a_lifetime_has_expired_from_the_start() {
 // ---- Properties for random inputs. ----
 
 fn any_kind() -> impl Strategy<Value = FailureKind> {
-    prop::sample::select(KINDS.to_vec())
+    prop::sample::select(FailureKind::ALL.to_vec())
 }
 
 fn any_duration() -> impl Strategy<Value = Duration> {
@@ -557,12 +567,7 @@ proptest! {
         random in any::<u32>(),
     ) {
         let limit = if kind == FailureKind::Service { secs(60) } else { secs(600) };
-        let mut pace = Pace::new(LIMIT);
-        for _ in 0..before {
-            pace.failed(at(0), kind, None, u32::MAX / 2);
-        }
-        pace.failed(at(0), kind, Some(hint), random);
-        prop_assert!(pace.next(at(0)).since(at(0)) >= hint.min(limit));
+        prop_assert!(wait_after(kind, before, Some(hint), random) >= hint.min(limit));
     }
 
     #[test]
@@ -571,15 +576,7 @@ proptest! {
         before in 0..40_u32,
         random in any::<u32>(),
     ) {
-        let wait = |before| {
-            let mut pace = Pace::new(LIMIT);
-            for _ in 0..before {
-                pace.failed(at(0), kind, None, random);
-            }
-            pace.failed(at(0), kind, None, random);
-            pace.next(at(0))
-        };
-        prop_assert!(wait(before) <= wait(before + 1));
+        prop_assert!(wait_after(kind, before, None, random) <= wait_after(kind, before + 1, None, random));
     }
 
     #[test]

@@ -41,14 +41,7 @@ fuzz_target!(|input: &[u8]| {
 
     // No value of a server disables a till.
     let now = Instant::from_nanos(86_400_000_000_000);
-    for kind in [
-        FailureKind::Service,
-        FailureKind::Unreachable,
-        FailureKind::RateLimited,
-        FailureKind::NeedsAction,
-        FailureKind::Rejected,
-        FailureKind::TokenRefused,
-    ] {
+    for kind in FailureKind::ALL {
         let mut pace = Pace::new(12);
         pace.sent(now);
         pace.failed(now, kind, hint, u32::MAX);
