@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::secret::Secret;
-use crate::{Error, check, planted};
+use crate::{Error, check, injected};
 
 const MAX_BYTES: usize = 1024;
 
@@ -25,7 +25,7 @@ impl Credentials {
         brand: &str,
         integrator_id: &str,
     ) -> Result<Credentials, Error> {
-        planted::panic_if(client_id, "panic in the call");
+        injected::panic_if(client_id, "panic in the call");
         let checked = |name: &str, text: &str| {
             check::text(name, text, MAX_BYTES)?;
             Ok(Secret::new(text))

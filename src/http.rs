@@ -19,7 +19,7 @@ use ureq_proto::client::MAX_RESPONSE_HEADERS;
 use crate::connect::{self, Connections, Network};
 use crate::protocol::{self, Grant, Head, MAX_BODY_BYTES, Request};
 use crate::wiped::WipedBuffer;
-use crate::{Config, Credentials, Error, Status, planted};
+use crate::{Config, Credentials, Error, Status, injected};
 
 /// One less than the size to which the input buffer grows, to tell an oversized head from an
 /// incomplete one.
@@ -130,7 +130,7 @@ impl HttpClient {
         timeout: Duration,
         max_idle: Duration,
     ) -> Result<RawResponse, ureq::Error> {
-        planted::panic_if(credentials.brand.expose(), "panic in the flight");
+        injected::panic_if(credentials.brand.expose(), "panic in the flight");
         let body = protocol::request_body(credentials);
         let mut response = connections
             .agent

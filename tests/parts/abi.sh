@@ -15,19 +15,19 @@ records_everything() {
         { echo "lines that begin with > are not recorded; CONTRIBUTING.md says how to do that" && return 1; }
 }
 
-# planted EDIT: makes a copy of the header with EDIT, which injects an error.
-planted() {
-    mkdir -p "$work/planted" && sed "$1" include/clopos_auth.h >"$work/planted/clopos_auth.h" &&
-        ! cmp include/clopos_auth.h "$work/planted/clopos_auth.h"
+# inject EDIT: makes a copy of the header with EDIT, which injects an error.
+inject() {
+    mkdir -p "$work/injected" && sed "$1" include/clopos_auth.h >"$work/injected/clopos_auth.h" &&
+        ! cmp include/clopos_auth.h "$work/injected/clopos_auth.h"
 }
 
 # notices EDIT WORDS: with EDIT the header does not keep what is recorded, and the compiler reports that.
 notices() {
-    planted "$1" && ! tests/abi/keeps.sh "$work/planted" cc >"$work/kept" 2>&1 && grep -F "$2" "$work/kept"
+    inject "$1" && ! tests/abi/keeps.sh "$work/injected" cc >"$work/kept" 2>&1 && grep -F "$2" "$work/kept"
 }
 
 notices_what_is_not_recorded() {
-    planted '/^    CLOPOS_AUTH_PROTOCOL = 16,/a \    CLOPOS_AUTH_PLANTED = 17,' && ! records_everything "$work/planted"
+    inject '/^    CLOPOS_AUTH_PROTOCOL = 16,/a \    CLOPOS_AUTH_INJECTED = 17,' && ! records_everything "$work/injected"
 }
 
 # The interface in the compiler's debug information. Why "--examples": see build_sandbox.
@@ -39,8 +39,8 @@ read_interface() {
 
 # abidiff_reports EDIT WORDS: abidiff reports the change that EDIT makes to the interface.
 abidiff_reports() {
-    sed -E "$1" "$work/interface.abi" >"$work/planted.abi" && ! cmp "$work/interface.abi" "$work/planted.abi" &&
-        ! abidiff "${record}interface.abi" "$work/planted.abi" >"$work/abidiff" && grep "$2" "$work/abidiff"
+    sed -E "$1" "$work/interface.abi" >"$work/injected.abi" && ! cmp "$work/interface.abi" "$work/injected.abi" &&
+        ! abidiff "${record}interface.abi" "$work/injected.abi" >"$work/abidiff" && grep "$2" "$work/abidiff"
 }
 
 can_read_interface() {
@@ -78,13 +78,13 @@ check "the Python package has the version of Cargo.toml" \
 check "everything in the header is recorded" records_everything include
 check "a number that is not recorded is found" notices_what_is_not_recorded
 check "the header keeps what is recorded" tests/abi/keeps.sh include cc
-check "a moved field is found" notices '/^typedef struct clopos_auth_state {/a \    int32_t planted;' \
+check "a moved field is found" notices '/^typedef struct clopos_auth_state {/a \    int32_t injected;' \
     'clopos_auth_state.has_token moved'
 check "a field with another type is found" notices 's/^    uint64_t serial;/    int64_t serial;/' \
     'clopos_auth_token.serial has another type'
 check "a changed number is found" notices 's/_REASON_DISABLED = 4,/_REASON_DISABLED = 6,/' \
     'CLOPOS_AUTH_REASON_DISABLED has another number'
-check "a removed function is found" notices 's/^clopos_auth_cancel(/clopos_auth_planted(/' clopos_auth_cancel
+check "a removed function is found" notices 's/^clopos_auth_cancel(/clopos_auth_injected(/' clopos_auth_cancel
 check "a function with other arguments is found" notices 's/^clopos_auth_status_name(int32_t/&_t/; s/int32_t_t/int64_t/' \
     clopos_auth_status_name
 check "a program built with the header of 1.0 runs with this shared library" \

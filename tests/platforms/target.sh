@@ -27,7 +27,7 @@ CHECKED=(
 # choose TARGET: sets what the functions below go by.
 choose() {
     target=$1
-    dist=target/platforms/$target/dist planted=target/platforms/$target/planted
+    dist=target/platforms/$target/dist injected=target/platforms/$target/injected
     release_sandbox=target/platforms/$target/clopos-sandbox
     ! is_windows || release_sandbox+=.exe
     describe "$target"
@@ -174,8 +174,8 @@ build() (
 
 # The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,
 # which takes most of the time of a build.
-build_planted() {
-    cargo_for_target "${SHIPPED[@]}" -- --cfg clopos_planted_panic -C opt-level=0 && collect "$planted"
+build_injected() {
+    cargo_for_target "${SHIPPED[@]}" -- --cfg clopos_inject_panic -C opt-level=0 && collect "$injected"
 }
 
 # The platforms of machines that tests run on.

@@ -151,7 +151,7 @@ test_that() {
 
 clean_up() {
     # Each target has a standard library of its own.
-    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "$planted"
+    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "$injected"
     [ -z "${CLOPOS_TEST_TIDY:-}" ] || has_sandbox || rm -rf "target/platforms/$target/build"
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
@@ -192,8 +192,8 @@ test_that "the doctor signs in" doctor_signs_in
 # Not under qemu: it ends with an assertion of its own when a program with threads forks.
 [[ ${runner[0]:-} = qemu-* ]] ||
     test_that "every function keeps its word at every moment of a process" keeps_its_word_at_every_moment
-test_that "it builds with a panic on purpose" build_planted
-test_that "a panic is contained" run_program "$planted" "$work/windows/smoke" panic
+test_that "it builds with a panic on purpose" build_injected
+test_that "a panic is contained" run_program "$injected" "$work/windows/smoke" panic
 if is_windows; then
     test_that "a program signs in that is compiled and linked as with Visual Studio" links_as_visual_studio_does
 fi

@@ -37,9 +37,9 @@ contains_a_panic_beside_libgcc() {
     local dll folder=$work/windows
     dll=$("${binutils}gcc" -print-file-name=libgcc_s_dw2-1.dll) && cp "$dll" "$folder/" &&
         "${binutils}gcc" "${WARNINGS[@]}" -shared -static-libgcc -Dmain=smoke -Iinclude tests/platforms/smoke.c \
-            "$planted/libclopos_auth.dll.a" -o "$folder/smoke.dll" &&
-        compile tests/platforms/beside_libgcc.c "$planted" "$folder/beside-libgcc" &&
-        run_program "$planted" "$folder/beside-libgcc" panic
+            "$injected/libclopos_auth.dll.a" -o "$folder/smoke.dll" &&
+        compile tests/platforms/beside_libgcc.c "$injected" "$folder/beside-libgcc" &&
+        run_program "$injected" "$folder/beside-libgcc" panic
 }
 
 # The tests of the .NET wrapper, in a 32-bit process of Windows.

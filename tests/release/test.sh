@@ -156,16 +156,16 @@ names_every_crate() {
 }
 
 refuses_a_crate_without_a_licence_text() (
-    mkdir -p "$work/planted/src" "$work/planted/bare/src" "$work/planted.out" && cd "$work/planted" &&
+    mkdir -p "$work/injected/src" "$work/injected/bare/src" "$work/injected.out" && cd "$work/injected" &&
         touch src/lib.rs bare/src/lib.rs || return
-    printf '[package]\nname = "planted"\nversion = "1.0.0"\nlicense = "MIT"\n[dependencies]\nbare = { path = "bare" }\n' \
+    printf '[package]\nname = "injected"\nversion = "1.0.0"\nlicense = "MIT"\n[dependencies]\nbare = { path = "bare" }\n' \
         >Cargo.toml
     printf '[package]\nname = "bare"\nversion = "1.0.0"\nlicense = "MIT"\n' >bare/Cargo.toml
     cargo generate-lockfile --offline &&
-        ! "$root/tests/release/components.py" "$target" "$work/planted.out" planted 2>"$work/refused" &&
+        ! "$root/tests/release/components.py" "$target" "$work/injected.out" injected 2>"$work/refused" &&
         grep -F 'no licence text: bare 1.0.0' "$work/refused" || return
     echo "Permission is hereby granted" >bare/LICENSE
-    "$root/tests/release/components.py" "$target" "$work/planted.out" planted
+    "$root/tests/release/components.py" "$target" "$work/injected.out" injected
 )
 
 # Of a target that part platforms has built: its archive is made, all sums in it are right, and a C
