@@ -113,6 +113,18 @@ fn every_setter_is_called_without_a_config() {
     }
 }
 
+#[test]
+fn every_function_is_fuzzed() {
+    let header = read("include/clopos_auth.h");
+    let target = read("tests/fuzz/targets/c_interface.rs");
+    for name in functions(&header).filter(|name| name.starts_with("clopos_auth_")) {
+        assert!(
+            identifiers(&target).any(|called| called == name),
+            "c_interface.rs does not call {name}"
+        );
+    }
+}
+
 /// The identifiers in the body of a function, in any of the languages.
 fn body<'a>(program: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let indent = |line: &str| line.len() - line.trim_start().len();

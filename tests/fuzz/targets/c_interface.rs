@@ -148,7 +148,7 @@ impl World {
         // SAFETY: texts end with a NUL, other pointers are NULL or of a local variable, tokens and errors are
         // freed once. Handles may be any numbers.
         let status = unsafe {
-            match call % 27 {
+            match call % 28 {
                 0 => {
                     self.configs.push(clopos_auth_config_new());
                     return;
@@ -204,7 +204,7 @@ impl World {
                 9..=11 => {
                     let mut out = 1 as *mut _;
                     let client = self.client(script);
-                    let status = if call % 27 == 9 {
+                    let status = if call % 28 == 9 {
                         clopos_auth_authenticate(client, timeout, &mut out, &mut err)
                     } else {
                         clopos_auth_get_token(client, timeout, &mut out, &mut err)
@@ -329,6 +329,11 @@ impl World {
                     }
                     clopos_auth_state_free(out);
                     status
+                }
+                26 => {
+                    let text = script.text(&["/open-api/v3/auth", "no/slash"]);
+                    let config = self.config(script);
+                    clopos_auth_config_set_auth_path(config, pointer(&text), &mut err)
                 }
                 _ => {
                     let level = i32::from(script.number() as i8);
