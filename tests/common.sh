@@ -21,7 +21,9 @@ clean_up() { :; }
 # A script in which a test failed has failed.
 test_failed=0
 end() {
-    local status=$?
+    local status=$? job
+    # What two_at_a_time has started: each is a process group.
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null; done
     clean_up
     rm -rf "$work"
     exit $((status == 0 ? test_failed : status))
@@ -54,6 +56,27 @@ check() {
         failed "$1" "$work/check.log"
         return 1
     fi
+}
+
+# two_at_a_time COMMAND ITEM...: a process for each item, which runs "COMMAND ITEM" with a folder of its own as $work. What
+# it says is shown when it has ended.
+two_at_a_time() {
+    local item running=0
+    set -m # so that each is a process group
+    for item in "${@:2}"; do
+        if [ "$running" = 2 ]; then wait -n || test_failed=1; else running=$((running + 1)); fi
+        one_of_two "$1" "$item" &
+    done
+    for (( ; running > 0; running--)); do wait -n || test_failed=1; done
+    set +m
+}
+
+one_of_two() {
+    test_failed=0 work=$work/${2##*/}
+    mkdir "$work" || exit
+    "$1" "$2" >"$work.output" 2>&1 || test_failed=1
+    cat "$work.output"
+    exit "$test_failed"
 }
 
 # In what tests/ahead.sh runs: whether the part that it is for has begun.
@@ -164,7 +187,7 @@ c_tests() {
 
 # The C tests that run several threads, without those that fork. The library's code is the same for all builds.
 # shellcheck disable=SC2034 # used by the parts
-THREADED_C_TESTS='test(/^c99_shared::.*(together|thread|cancel_wakes|freeing_a_client_waits|never_called_after|may_free_its_client)/)'
+THREADED_C_TESTS='test(/^c99_shared::.*(thread|cancel_wakes|freeing_a_client_waits|never_called_after|may_free_its_client)/)'
 
 # build_sanitized NAME OPTION...: the shared library, instrumented; no build script is, since there is a target.
 # Optimised a little: without that, the library's own threads have too little stack for ThreadSanitizer.

@@ -67,8 +67,5 @@ fi
 # shellcheck disable=SC2034 # for start_sandbox
 sandbox_options=(--requests-per-minute 0)
 start_sandbox || exit 1
-# Two at a time: for half of its time, a build is one thread. Each shows what it says when it has ended.
-export work
-# shellcheck disable=SC2016 # expanded by the inner shell
-printf '%s\n' "$@" | xargs -P 2 -n 1 bash -c \
-    'tests/platforms/test.sh "$1" >"$work/$1.log" 2>&1; status=$?; cat "$work/$1.log"; exit "$status"' test
+# For half of its time, a build is one thread.
+two_at_a_time tests/platforms/test.sh "$@"

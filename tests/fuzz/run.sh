@@ -34,36 +34,14 @@ programs=$(dirname "$(find "$output" -path '*-linux-*/release/response' | head -
 fuzz() {
     mkdir -p "$output/corpus/$1" "$output/artifacts/$1"
     # Threads of the library outlive an input, and allocate while the next one runs.
-    "$programs/$1" "$output/corpus/$1" "tests/fuzz/corpus/$1" -max_total_time="$seconds" \
+    if "$programs/$1" "$output/corpus/$1" "tests/fuzz/corpus/$1" -max_total_time="$seconds" \
         -timeout=20 -rss_limit_mb=3072 -print_final_stats=1 -artifact_prefix="$output/artifacts/$1/" \
-        >"$output/$1.log" 2>&1
-}
-
-# Waits for one that runs, and tells its result.
-report() {
-    if wait "$2"; then
+        >"$output/$1.log" 2>&1; then
         passed "$1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$output/$1.log") inputs"
     else
-        status=1
         tail -n 40 "$output/$1.log" >"$work/tail"
         failed "$1" "$work/tail"
     fi
 }
 
-status=0
-running=()
-# shellcheck disable=SC2317 # called at the end
-clean_up() { [ ${#running[@]} = 0 ] || kill "${running[@]#*:}" 2>/dev/null; }
-for target in "$@"; do
-    if [ "${#running[@]}" = 2 ]; then
-        report "${running[0]%:*}" "${running[0]#*:}"
-        running=("${running[@]:1}")
-    fi
-    fuzz "$target" &
-    running+=("$target:$!")
-done
-for one in "${running[@]}"; do
-    report "${one%:*}" "${one#*:}"
-done
-running=()
-exit "$status"
+two_at_a_time fuzz "$@"

@@ -5,6 +5,5 @@
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 
-for script in tests/release/test_*.sh; do
-    tool_tests "$script" "$script"
-done
+package() { tool_tests "$1" "$1"; }
+two_at_a_time package tests/release/test_*.sh

@@ -23,28 +23,16 @@ export LD_LIBRARY_PATH=$CLOPOS_AUTH_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PAT
 
 # behaviours LANGUAGE-VARIANT
 behaviours() {
-    local language=${1%%-*} variant='' folder=$work/$1
+    local language=${1%%-*} variant=''
     [ "$language" = "$1" ] || variant=${1#*-}
-    mkdir "$folder"
-    if ! nice -n 10 "tests/wrappers/$language/build" "$folder" "$variant" >"$folder.build" 2>&1; then
-        failed "$1 is built" "$folder.build"
+    if ! nice -n 10 "tests/wrappers/$language/build" "$work" "$variant" >"$work.build" 2>&1; then
+        failed "$1 is built" "$work.build"
         return 1
     fi
     # shellcheck disable=SC2086 # ONLY is a list
-    python3 tests/wrappers/driver.py "$language" "$variant" "$folder/behaviours" \
+    python3 tests/wrappers/driver.py "$language" "$variant" "$work/behaviours" \
         "$(target_directory)/debug/clopos-sandbox" ${ONLY:-}
 }
 
-# Two at a time: most behaviours wait for their sandbox. The output of each is printed when it has ended. Each is a
-# process group, so that all of it can be ended.
-clean_up() {
-    local job
-    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null; done
-}
-set -m
-running=0
-for wanted in "$@"; do
-    if [ "$running" = 2 ]; then wait -n || test_failed=1; else running=$((running + 1)); fi
-    { behaviours "$wanted" >"$work/$wanted.log" 2>&1; status=$?; cat "$work/$wanted.log"; exit "$status"; } &
-done
-for (( ; running > 0; running--)); do wait -n || test_failed=1; done
+# Most behaviours wait for their sandbox.
+two_at_a_time behaviours "$@"
