@@ -142,7 +142,7 @@ SHIPPED=(--release --lib --crate-type cdylib,staticlib)
 # names, which valgrind needs, is in the folder unstripped beside it.
 build_library() (
     folder=${CARGO_TARGET_DIR:-target}/release
-    mkdir -p "$folder" && lock "$folder/lock" && run cargo rustc "${SHIPPED[@]}" -- -C strip=none 9>&- || exit
+    lock "$folder/lock" && run cargo rustc "${SHIPPED[@]}" -- -C strip=none 9>&- || exit
     # Programs look for the library by its SONAME.
     ln -sf libclopos_auth.so "$folder/libclopos_auth.so.1"
     [ "$(uname -s)" = Linux ] || exit 0
@@ -181,7 +181,7 @@ free_mb() { df -Pm . | awk 'NR == 2 { print $4 }'; }
 
 # lock FILE: takes the lock of this name, or waits for it. The calling process or subshell holds it until it ends.
 lock() {
-    exec 9>"$1" && { ! type -P flock >/dev/null || flock 9; }
+    mkdir -p "${1%/*}" && exec 9>"$1" && { ! type -P flock >/dev/null || flock 9; }
 }
 
 # Shows a command that a reader may want to take along, and runs it.

@@ -31,7 +31,7 @@ build_library_if_old() {
 
 build_sandbox_if_old() {
     ! has_sandbox || ! is_old "$release_sandbox" tests/sandbox/src tests/sandbox/Cargo.toml Cargo.toml Cargo.lock ||
-        { need_tools && build_release_sandbox; }
+        build_release_sandbox
 }
 
 # pc_file PRIVATE LIBRARY...: wherever the archive is unpacked, pkg-config finds the rest from this file.
@@ -70,7 +70,7 @@ fill_beside() {
     mkdir "$1/bin" && compile_static examples/c/doctor.c "$1/bin/clopos-doctor" "${options[@]}" || return
     # What is linked into the sandbox stands apart: it is no part of a program that uses the library.
     ! has_sandbox || { cp "$release_sandbox" "$1/bin/" && mkdir -p "$1/share/clopos-sandbox" &&
-        tests/release/components.py "$target" "$1/share/clopos-sandbox" clopos-sandbox; }
+        tests/release/components.py "$sandbox_target" "$1/share/clopos-sandbox" clopos-sandbox; }
 }
 
 # Everything in the folder $1.

@@ -28,7 +28,10 @@ CHECKED=(
 choose() {
     target=$1
     dist=target/platforms/$target/dist injected=target/platforms/$target/injected
-    release_sandbox=target/platforms/$target/clopos-sandbox
+    # Linux has one sandbox: musl's is static.
+    sandbox_target=$target
+    [[ $target != x86_64-*-linux-gnu ]] || sandbox_target=x86_64-unknown-linux-musl
+    release_sandbox=target/platforms/$sandbox_target/clopos-sandbox
     ! is_windows || release_sandbox+=.exe
     describe "$target"
     flags="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
@@ -161,16 +164,21 @@ import_library() {
         llvm-dlltool -k -m "$machine" -d "$2/$1.def" -l "$2/$1.lib"
 }
 
-# A shared library for Linux is stripped here, not by the compiler: its names tell what takes the space. A DLL's have no
-# sizes. One process at a time builds a target.
-build() (
-    strip=(-C strip=none)
-    ! is_windows || strip=()
-    mkdir -p "target/platforms/$target" && lock "target/platforms/$target/lock" || exit
-    # The part has begun: it builds this target, and its tests read the files.
-    ! has_begun || exit 0
-    cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" 9>&- && collect "$dist"
+# alone COMMAND...: with nobody else building the target meanwhile. Ahead of a part it is left to the part once that has begun.
+alone() (
+    lock "target/platforms/$target/lock" || exit
+    has_begun || "$@" 9>&-
 )
+
+build() { alone build_shipped; }
+
+# A shared library for Linux is stripped by collect, not by the compiler: its names tell what takes the space. A DLL's have
+# no sizes.
+build_shipped() {
+    local strip=(-C strip=none)
+    ! is_windows || strip=()
+    cargo_for_target "${SHIPPED[@]}" -- "${strip[@]}" && collect "$dist"
+}
 
 # The same with a panic on purpose in it. What unwinds, and the tables that it goes by, do not depend on the optimisation,
 # which takes most of the time of a build.
@@ -183,17 +191,16 @@ has_sandbox() {
     [[ $target = x86_64-* ]]
 }
 
+build_release_sandbox() { (choose "$sandbox_target" && need_tools && alone build_sandbox_for_target); }
+
 # In the library's profile, so that both share one standard library. Each crate is optimised, the whole program is not.
-build_release_sandbox() (
-    options=(-C lto=thin -C opt-level=0)
-    # With musl it is a static program: it runs on every Linux. zig has what starts it.
+build_sandbox_for_target() {
+    local options=(-C lto=thin -C opt-level=0)
+    # zig has what starts a static program.
     [[ $target != *-musl ]] || options+=(-C target-feature=+crt-static -C link-self-contained=no)
-    mkdir -p "target/platforms/$target" && lock "$release_sandbox.lock" || exit
-    # As in build.
-    ! has_begun || exit 0
-    cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" 9>&- &&
+    cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" &&
         cp "target/platforms/$target/build/$target/release/${release_sandbox##*/}" "$release_sandbox"
-)
+}
 
 # check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
 # what ring has in C is left out: `true` compiles it, also as clang, which ring asks for by name. Any SDKROOT keeps the

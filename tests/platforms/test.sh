@@ -151,8 +151,10 @@ test_that() {
 
 clean_up() {
     # Each target has a standard library of its own.
-    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "$injected"
-    [ -z "${CLOPOS_TEST_TIDY:-}" ] || has_sandbox || rm -rf "target/platforms/$target/build"
+    if [ -n "${CLOPOS_TEST_TIDY:-}" ]; then
+        rm -rf "$injected"
+        has_sandbox || rm -rf "target/platforms/$target/build"
+    fi
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
 }
