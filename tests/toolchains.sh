@@ -9,7 +9,7 @@ toolchains=$root/target/toolchains
 # same meanwhile waits.
 fetch() (
     [ ! -e "$toolchains/$1" ] || exit 0
-    mkdir -p "$toolchains" && lock "$toolchains/$1.lock" || exit
+    lock "$toolchains/$1.lock" || exit
     [ ! -e "$toolchains/$1" ] || exit 0
     echo "fetching $1 into ${toolchains#"$root"/}" >&2
     folder=$(mktemp -d "$toolchains/new.XXXXXX") || exit
@@ -170,17 +170,17 @@ runs_32_bit() {
     return "$status"
 }
 
-# from_crates_io CRATE FOLDER: a cargo subcommand, built as fast as can be.
+# from_crates_io CRATE PROGRAM FOLDER: a program of the crate, built as fast as can be.
 from_crates_io() {
-    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$2/build \
-        cargo install --debug --locked --root "$2" "$1" && rm -rf "$2/build"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$3/build \
+        cargo install --debug --locked --root "$3" --bin "$2" "$1" && rm -rf "$3/build"
 }
 
 # The newest cargo-c that this Rust builds, and what it builds with.
 need_cargo_c() {
     type -P cargo-cinstall >/dev/null && return
     need_each "need pkg-config pkg-config" "need make make" "need_file /usr/include/openssl/ssl.h libssl-dev" || return
-    fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 || return
+    fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 cargo-cinstall || return
     PATH=$toolchains/cargo-c/bin:$PATH
 }
 
@@ -204,7 +204,7 @@ need_cargo_program() {
     if [ "$(uname -sm)" = "Linux x86_64" ]; then
         fetch "cargo-$1" from_pypi "astral-dev-toolchain-cargo-$1==$2"
     else
-        fetch "cargo-$1" from_crates_io "cargo-$1@$2"
+        fetch "cargo-$1" from_crates_io "cargo-$1@$2" "cargo-$1"
     fi || return
     PATH=$toolchains/cargo-$1/bin:$PATH
 }

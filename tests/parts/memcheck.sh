@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # the C tests with the library that ships, under valgrind's memcheck
 # ahead: need valgrind valgrind libc6-dbg
+# ahead: build_library
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -2,6 +2,7 @@
 # the list of behaviours, in every language
 # ahead: need_dotnet
 # ahead: need_mono
+# ahead: need_go && for race in "" -race; do CGO_CFLAGS=-I$root/include go vet -C tests/wrappers/go $race .; done
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -25,8 +25,8 @@ plain_go() {
     while [[ $1 = *=* ]]; do
         variables+=("$1") && shift
     done
-    # The build cache saves time and nothing else.
-    (cd "$till" && env -i "PATH=$PATH" "HOME=$work/home" "GOCACHE=$cache" GOTOOLCHAIN=local GOPROXY=off "${variables[@]}" go "$@")
+    # The caches of go and zig save time and nothing else.
+    (cd "$till" && env -i "PATH=$PATH" "HOME=$work/home" "GOCACHE=$cache" "ZIG_GLOBAL_CACHE_DIR=$HOME/.cache/zig" GOTOOLCHAIN=local GOPROXY=off "${variables[@]}" go "$@")
 }
 
 is_tidy() {
