@@ -24,6 +24,9 @@ CHECKED=(
     i686-unknown-linux-musl
 )
 
+# What runs while the library is built, such as serde's macros, is the same for all of them: cargo builds it once in here.
+builds=target/platforms/build
+
 # choose TARGET: sets what the functions below go by.
 choose() {
     target=$1
@@ -138,13 +141,13 @@ cargo_for_target() {
     # Everything that is compiled here ships, so it may know nothing of this machine's folders: ring's C
     # code would bring debug information with their names along.
     CFLAGS=$c_flags RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags \
-        "${command[@]}" --target "$where" --target-dir "target/platforms/$target/build" \
+        "${command[@]}" --target "$where" --target-dir "$builds" \
         -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size "$@" "${link[@]}"
 }
 
 # Into the directory $1 goes what cargo_for_target has built.
 collect() {
-    local from=target/platforms/$target/build/$target/release
+    local from=$builds/$target/release
     rm -rf "$1" && mkdir -p "$1" && cp "$from/libclopos_auth.a" "$1/" &&
         rename_rust_names "$1/libclopos_auth.a" "$binutils" || return
     if is_windows; then
@@ -199,7 +202,7 @@ build_sandbox_for_target() {
     # zig has what starts a static program.
     [[ $target != *-musl ]] || options+=(-C target-feature=+crt-static -C link-self-contained=no)
     cargo_for_target --release --package clopos-sandbox --bin clopos-sandbox -- "${options[@]}" &&
-        cp "target/platforms/$target/build/$target/release/${release_sandbox##*/}" "$release_sandbox"
+        cp "$builds/$target/release/${release_sandbox##*/}" "$release_sandbox"
 }
 
 # check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;

@@ -153,7 +153,7 @@ clean_up() {
     # Each target has a standard library of its own.
     if [ -n "${CLOPOS_TEST_TIDY:-}" ]; then
         rm -rf "$injected"
-        has_sandbox || rm -rf "target/platforms/$target/build"
+        has_sandbox || rm -rf "${builds:?}/$target"
     fi
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
@@ -179,7 +179,7 @@ if is_android; then
     exit
 fi
 unstripped=()
-is_windows || unstripped=("target/platforms/$target/build/$target/release/libclopos_auth.so")
+is_windows || unstripped=("$builds/$target/release/libclopos_auth.so")
 test_that "its size is the recorded one" tests/size.sh "$target" "$dist/$(shared_name)" "${unstripped[@]}"
 sed -n 's/^ *[0-9]* .* %  /'"$target"': &/p' "$work/check.log"
 test_that "it exports what the header declares and nothing else" exports_only_the_interface
