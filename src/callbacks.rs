@@ -16,7 +16,7 @@ pub enum LogLevel {
     /// retryable; or the service refuses the tokens that it issues.
     Error = 1,
     /// An attempt failed with a transient error, a refresh failed, or a credential begins or ends with a
-    /// blank or a quote.
+    /// space or a quote.
     Warn = 2,
     /// A token was received, or invalidated by the caller.
     Info = 3,
@@ -45,7 +45,7 @@ impl LogLevel {
 /// Receives log lines.
 pub(crate) type LogFunction = dyn Fn(LogLevel, &str) + Send + Sync;
 
-/// Receives the status of each request that has ended.
+/// Receives the status of each attempt that has ended.
 pub(crate) type ChangeFunction = dyn Fn(Status) + Send + Sync;
 
 /// The functions of one client. They share a gate: with one for each, a log function and a change function

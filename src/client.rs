@@ -63,7 +63,9 @@ impl Client {
         for name in credentials.copied_with_too_much() {
             live.callbacks.log(
                 LogLevel::Warn,
-                format_args!("{name} begins or ends with a blank or a quote: was too much copied?"),
+                format_args!(
+                    "{name} begins or ends with a space or a quote: check how it was copied"
+                ),
             );
         }
         Ok(Client {
@@ -105,7 +107,10 @@ impl Client {
                 self.check_pace(WaitLimit::Zero)
                     .and_then(|()| self.new_token(limit, ticket))
                     // The old token, unless it has expired meanwhile.
-                    .or_else(|error| self.living().ok_or(error))
+                    .or_else(|error| match error.status() {
+                        Status::Cancelled => Err(error),
+                        _ => self.living().ok_or(error),
+                    })
             }
             None => self.new_token(self.wait_limit(timeout), ticket),
         }
@@ -121,9 +126,9 @@ impl Client {
     /// Forgets the cached token if it is still `rejected` (`None`: whichever it is), because the service
     /// refused it: another endpoint answered HTTP 401 with `Invalid token` or `Token expired`; any other 401
     /// is not about the token. If that was within a minute of its issue, another one would probably be
-    /// refused as well: calls that need one fail with [`Status::Rejected`], retryable, until the next sign-in
-    /// may leave, after 5 s, doubling to 225 s, and up to a quarter more, until a token has lived for a
-    /// minute.
+    /// refused as well: the next sign-in then waits 5 s, doubling to 225 s, and up to a quarter more, with at
+    /// most two in a minute, until a token has been in use for that minute. During such a pause calls that need
+    /// a token fail with [`Status::Rejected`], retryable.
     pub fn invalidate(&self, rejected: Option<&str>) {
         let shared = &self.shared;
         let live = shared.live();

@@ -50,7 +50,7 @@ impl Credentials {
         .into_iter()
         .filter(|(_, value)| {
             let value = value.expose();
-            value.starts_with(is_blank_or_quote) || value.ends_with(is_blank_or_quote)
+            value.starts_with(is_space_or_quote) || value.ends_with(is_space_or_quote)
         })
         .map(|(name, _)| name)
     }
@@ -58,7 +58,7 @@ impl Credentials {
 
 /// Spaces include those without a width, which come from web pages and byte order marks; quotes
 /// include those that word processors insert.
-fn is_blank_or_quote(c: char) -> bool {
+fn is_space_or_quote(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
         || matches!(c, '"' | '\'' | '`' | '\u{B4}' | '\u{AB}' | '\u{BB}')

@@ -185,9 +185,10 @@ impl HttpClient {
         Ok(grant)
     }
 
-    /// Interrupts the request in progress and closes the kept connection. Later requests fail.
+    /// Interrupts the request in progress and closes the kept connection. Later requests fail, also the first
+    /// one (in a forked child, where nothing is prepared).
     pub fn shut_down(&self) {
-        if let Some(connections) = self.connections.get() {
+        if let Ok(connections) = self.connections() {
             connections.agent.clone().shutdown();
         }
     }
@@ -322,6 +323,26 @@ impl RawResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_was_shut_down_before_its_first_request_sends_none() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut config = Config::new();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        config
+            .set_base_url(&url)
+            .unwrap()
+            .set_proxy("none")
+            .unwrap();
+        let client = HttpClient::new(&config).unwrap();
+        client.shut_down();
+        let credentials = Credentials::new("id", "secret", "brand", "integrator").unwrap();
+        let sent = client.attempt(&credentials, Duration::from_secs(1), || true);
+        assert!(sent.is_err());
+        let error = server.accept().map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "it connected");
+    }
 
     #[test]
     fn an_error_in_the_middle_of_a_request_names_the_host_and_no_details() {

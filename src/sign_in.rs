@@ -216,7 +216,8 @@ impl Shared {
                     live.http.host()
                 ),
             );
-            let timeout = self.config.attempt_timeout.min(deadline.since(sent));
+            // The log function may have taken its time.
+            let timeout = self.config.attempt_timeout.min(deadline.since(clock.now()));
             // The second request counts, too. If the service cannot have seen it, `Pace::failed` takes it back
             // from the limit.
             let may_ask_again = || self.clear_to_send().is_ok();

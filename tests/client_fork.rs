@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clopos_auth::{Client, Config, Status};
+use clopos_auth::{Client, Config, LogLevel, Status};
 use clopos_sandbox::Fault;
 
 use support::*;
@@ -263,6 +263,28 @@ fn without_threads_a_call_retries_and_keeps_its_deadline() {
         (199..=300).contains(&took.parse::<u32>().unwrap()),
         "{output}"
     );
+}
+
+#[test]
+fn without_threads_the_time_of_the_log_function_counts_for_the_deadline() {
+    let fixture = Fixture::start();
+    fixture.sandbox.fail(Fault::RequestHang);
+    let clock = ManualClock::new();
+    let mut config = fixture.config_at(&clock);
+    config.set_log(LogLevel::Debug, {
+        let clock = clock.clone();
+        move |_, line| {
+            if line.starts_with("sending request") {
+                clock.advance(HOUR);
+            }
+        }
+    });
+    let client = fixture.client(&config);
+    let output = without_threads(|| {
+        let (result, took) = timed(|| text_of(client.get_token(Some(2 * SECOND))));
+        format!("{} {result}", took < SECOND)
+    });
+    assert!(output.starts_with("true !TIMEOUT"), "{output}");
 }
 
 /// Makes a call whose request hangs, in a child that cannot start a thread. When the request has arrived, `wake`

@@ -1127,7 +1127,7 @@ static int signed_in(int64_t start, const route *way, const clopos_auth_token *t
             "Signing in works, but %s does not answer, which costs time: repair that route.",
             reached->silent);
     else
-        say(sentence, size, "All is well: this device can sign in.");
+        say(sentence, size, "This device can sign in.");
     return CLOPOS_AUTH_OK;
 }
 
@@ -1261,7 +1261,7 @@ static void why_refused(char *out, size_t size, int32_t reason)
             "other for production");
         break;
     case CLOPOS_AUTH_REASON_DISABLED:
-        say(out, size, "switch Open API on in the restaurant's back office (Add-ons, Open API): there it is "
+        say(out, size, "switch Open API on in the store's back office (Add-ons, Open API): there it is "
             "disabled for this client");
         break;
     case CLOPOS_AUTH_REASON_MISSING_FIELD:
@@ -1269,7 +1269,7 @@ static void why_refused(char *out, size_t size, int32_t reason)
         break;
     default:
         say(out, size, "correct the client id, the client secret or the brand before trying again (the "
-            "restaurant's back office shows the first two): many wrong tries may lock the store out");
+            "store's back office shows the first two): many wrong tries may lock the store out");
     }
 }
 

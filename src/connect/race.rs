@@ -229,8 +229,7 @@ impl Dial for ThreadDial<'_> {
             attempt();
             return Ok(());
         }
-        let thread = std::thread::Builder::new().stack_size(64 * 1024);
-        if thread.spawn(attempt.clone()).is_err() {
+        if crate::process::spawn(attempt.clone()).is_err() {
             attempt();
         }
         Ok(())

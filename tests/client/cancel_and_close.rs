@@ -45,6 +45,25 @@ fn a_cancel_wakes_callers_that_wait_for_the_next_attempt() {
 }
 
 #[test]
+fn a_cancel_wakes_a_caller_that_waits_in_the_last_minute_of_a_token() {
+    let fixture = Fixture::start();
+    let clock = ManualClock::new();
+    let client = Arc::new(fixture.client_with_one_attempt(&clock));
+    value(client.get_token(None));
+    clock.advance(HOUR - 30 * SECOND);
+    fixture.sandbox.fail(Fault::RequestHang);
+    let callers = waiters(1, {
+        let client = client.clone();
+        move || status(client.get_token(None))
+    });
+    fixture.until_requests(2);
+    client.cancel();
+    for status in callers.results() {
+        assert_eq!(status, Status::Cancelled);
+    }
+}
+
+#[test]
 fn a_close_wakes_every_waiter_and_later_calls_are_cancelled() {
     let fixture = Fixture::start();
     let client = Arc::new(fixture.client(&fixture.config()));

@@ -145,8 +145,9 @@ fn a_credential_with_an_outer_blank_or_quote_is_named_once_in_the_log() {
         let expected: Vec<_> = named
             .iter()
             .map(|name| {
-                let line =
-                    format!("{name} begins or ends with a blank or a quote: was too much copied?");
+                let line = format!(
+                    "{name} begins or ends with a space or a quote: check how it was copied"
+                );
                 (LogLevel::Warn, line)
             })
             .collect();

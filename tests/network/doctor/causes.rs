@@ -180,14 +180,14 @@ fn the_doctor_names_the_cause_of_a_failure_of_the_device_or_the_service() {
         (
             "a blank after the secret",
             sandbox(),
-            "To fix: correct the credentials (client_secret begins or ends with a blank or a quote",
+            "To fix: correct the credentials (client_secret begins or ends with a space or a quote",
             wrong_settings,
             13,
         ),
         (
             "quotes around the integrator id",
             refusing(400, "Invalid integrator_id"),
-            "To fix: correct the credentials (integrator_id begins or ends with a blank or a quote",
+            "To fix: correct the credentials (integrator_id begins or ends with a space or a quote",
             wrong_settings,
             13,
         ),
@@ -211,7 +211,7 @@ fn the_doctor_names_the_cause_of_a_failure_of_the_device_or_the_service() {
         (
             "a disabled client",
             refusing(401, "Client is disabled"),
-            "To fix: switch Open API on in the restaurant's back office",
+            "To fix: switch Open API on in the store's back office",
             REFUSED,
             13,
         ),
