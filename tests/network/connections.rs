@@ -152,6 +152,7 @@ fn a_reused_connection_whose_peer_vanished_adds_less_than_4500_ms() {
             config.set_roots(Roots::None);
             config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
             lab.nft_store(ARRIVING);
+            lab.nft_store("add chain inet lab leaving { type filter hook output priority -300; }");
             let sign_in = |client: &Client| {
                 let start = Instant::now();
                 value(client.authenticate(None));
@@ -159,10 +160,13 @@ fn a_reused_connection_whose_peer_vanished_adds_less_than_4500_ms() {
             };
             let vanish = || {
                 let port = local_port(sandbox.port());
-                lab.nft_store(&format!("add rule inet lab arriving tcp sport {port} drop"));
+                lab.nft_store(&format!(
+                    "add rule inet lab arriving tcp sport {port} drop; \
+                     add rule inet lab leaving tcp dport {port} drop"
+                ));
             };
 
-            // A router has forgotten the connection: the kernel notices that nothing is acknowledged.
+            // A router has forgotten the connection, in both directions: the kernel notices that nothing is acknowledged.
             let client = Client::new(credentials(), &config).unwrap();
             sign_in(&client);
             vanish();
