@@ -8,8 +8,8 @@
 #     tests/platforms.sh --check TARGET...    whether the code compiles for a platform that nothing here can build for
 #     tests/platforms.sh --list-checked       those that there are
 #
-# What a release takes is then in target/platforms/TARGET/dist: the stripped shared library, the static
-# library and, for Windows, the import library.
+# What a release takes is then in target/platforms/TARGET/dist: the stripped shared library (not for Android), the static
+# library and, for Windows, the import libraries.
 #
 # All are built in one way: Debian's Rust builds the standard library for the target, small and without the
 # code that prints backtraces, and zig links for Linux, because it knows the C libraries of older systems
@@ -37,6 +37,8 @@ case ${1:-} in
             { echo "no platform that is only checked is named $wanted; there are: ${CHECKED[*]}" >&2; exit 2; }
     done
     need_each need_rust need_debian_rust || skip_all "the checked platforms: Rust is missing"
+    # All at once takes less time; each by itself then tells its result.
+    check_only "${@:2}" >"$work/check.log" 2>&1
     for wanted in "${@:2}"; do
         check "$wanted: the code compiles" check_only "$wanted"
     done

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # the library for every platform, and programs that run on it
 # run: all
+# ahead: need_wine32
+# ahead: need /usr/lib/wine/wine64 wine64
 # ahead: tests/platforms.sh --build $(tests/platforms.sh --list)
 # ahead: tests/platforms.sh --check $(tests/platforms.sh --list-checked)
 # shellcheck source=tests/common.sh

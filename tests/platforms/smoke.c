@@ -1,6 +1,6 @@
 /* What must work on every platform, in C that every platform has: signs in, misuses handles, and, with
  * the argument "panic" and a library that was built for it, sees panics contained. The variables of the
- * examples say who signs in, where, and whom to trust. */
+ * examples have the credentials, the URL and the CA. */
 
 #include <clopos_auth.h>
 
@@ -20,9 +20,9 @@ static void check_at(int line, int holds, const char *what)
 
 #define CHECK(condition) check_at(__LINE__, (condition), #condition)
 
-/* Whether a call came to `wanted`; shows the message of its error where it did not. Frees the error. It takes the address
+/* Whether a call returned `wanted`; shows the message of its error where it did not. Frees the error. It takes the address
  * of the error, since the error itself could be read before the call that is another argument. */
-static int came_to(clopos_auth_status wanted, clopos_auth_status status, clopos_auth_error **error)
+static int returned(clopos_auth_status wanted, clopos_auth_status status, clopos_auth_error **error)
 {
     if (status != wanted)
         fprintf(stderr, "%s: %s\n", clopos_auth_status_name(status),
@@ -45,10 +45,10 @@ static clopos_auth_config *new_config(void)
         fclose(file);
     CHECK(config != NULL);
     CHECK(length > 0);
-    CHECK(came_to(CLOPOS_AUTH_OK,
+    CHECK(returned(CLOPOS_AUTH_OK,
                   clopos_auth_config_set_base_url(config, getenv("CLOPOS_BASE_URL"), &error), &error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), &error));
-    CHECK(came_to(CLOPOS_AUTH_OK,
+    CHECK(returned(CLOPOS_AUTH_OK, clopos_auth_config_add_ca_pem(config, pem, length, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK,
                   clopos_auth_config_set_roots(config, CLOPOS_AUTH_ROOTS_NONE, &error), &error));
     return config;
 }
@@ -73,8 +73,8 @@ static void signs_in(const clopos_auth_config *config)
     size_t needed = 0;
     int64_t expires_at = 0;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
     CHECK(token != NULL);
     if (token == NULL)
         return;
@@ -83,22 +83,22 @@ static void signs_in(const clopos_auth_config *config)
     CHECK(token->expires_in > 3500 && token->expires_in <= 3600);
     CHECK(strcmp(token->token_type, "Bearer") == 0);
 
-    CHECK(came_to(CLOPOS_AUTH_BUFFER_TOO_SMALL,
+    CHECK(returned(CLOPOS_AUTH_BUFFER_TOO_SMALL,
                   clopos_auth_copy_token(client, 0, copy, token->value_len, &needed, &expires_at, &error),
                   &error));
     CHECK(needed == token->value_len + 1 && copy[0] == '\0');
-    CHECK(came_to(CLOPOS_AUTH_OK,
+    CHECK(returned(CLOPOS_AUTH_OK,
                   clopos_auth_copy_token(client, 0, copy, needed, NULL, &expires_at, &error), &error));
     CHECK(strcmp(copy, token->value) == 0 && expires_at == token->expires_at);
 
     CHECK(clopos_auth_invalidate(client, copy) == CLOPOS_AUTH_OK);
     clopos_auth_token_free(token);
     /* A fresh token that is refused. */
-    CHECK(came_to(CLOPOS_AUTH_REJECTED, clopos_auth_get_token(client, 30000, &token, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_REJECTED, clopos_auth_get_token(client, 30000, &token, &error), &error));
     clopos_auth_client_free(client);
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
-    CHECK(came_to(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, clopos_auth_get_token(client, 30000, &token, &error), &error));
     clopos_auth_client_free(client);
     /* Outlives its client. */
     CHECK(token != NULL && strlen(token->value) == token->value_len);
@@ -111,7 +111,7 @@ static void explains_a_rejection(const clopos_auth_config *config)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, "wrong", NULL, config, &client, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, new_client(NULL, "wrong", NULL, config, &client, &error), &error));
     CHECK(clopos_auth_get_token(client, 30000, &token, &error) == CLOPOS_AUTH_REJECTED);
     CHECK(token == NULL && error != NULL);
     if (error != NULL) {
@@ -129,13 +129,13 @@ static void survives_misuse(clopos_auth_config *config)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    CHECK(came_to(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_OK, new_client(NULL, NULL, NULL, config, &client, &error), &error));
     clopos_auth_client_free(client);
     clopos_auth_client_free(client);
-    CHECK(came_to(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_get_token(client, 0, &token, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_INVALID_HANDLE, clopos_auth_get_token(client, 0, &token, &error), &error));
     CHECK(clopos_auth_cancel((clopos_auth_client *)config) == CLOPOS_AUTH_INVALID_HANDLE);
     CHECK(clopos_auth_cancel(NULL) == CLOPOS_AUTH_INVALID_HANDLE);
-    CHECK(came_to(CLOPOS_AUTH_INVALID_ARGUMENT,
+    CHECK(returned(CLOPOS_AUTH_INVALID_ARGUMENT,
                   clopos_auth_client_new(NULL, "", "", "", NULL, &client, &error), &error));
     CHECK(client == NULL);
 }
@@ -146,12 +146,12 @@ static void contains_panics(const clopos_auth_config *config)
     clopos_auth_token *token = NULL;
     clopos_auth_error *error = NULL;
 
-    CHECK(came_to(CLOPOS_AUTH_INTERNAL,
+    CHECK(returned(CLOPOS_AUTH_INTERNAL,
                   new_client("panic in the call", NULL, NULL, config, &client, &error), &error));
     CHECK(client == NULL);
-    CHECK(came_to(CLOPOS_AUTH_OK,
+    CHECK(returned(CLOPOS_AUTH_OK,
                   new_client(NULL, NULL, "panic in the flight", config, &client, &error), &error));
-    CHECK(came_to(CLOPOS_AUTH_INTERNAL, clopos_auth_get_token(client, 30000, &token, &error), &error));
+    CHECK(returned(CLOPOS_AUTH_INTERNAL, clopos_auth_get_token(client, 30000, &token, &error), &error));
     CHECK(token == NULL);
     clopos_auth_client_free(client);
     puts("two panics, contained");

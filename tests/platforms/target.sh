@@ -24,13 +24,12 @@ CHECKED=(
     i686-unknown-linux-musl
 )
 
-# What runs while the library is built, such as serde's macros, is the same for all of them: cargo builds it once in here.
-builds=target/platforms/build
-
 # choose TARGET: sets what the functions below go by.
 choose() {
     target=$1
     dist=target/platforms/$target/dist injected=target/platforms/$target/injected
+    # A folder for each target, although serde's macros are built in each: cargo builds one thing at a time in a folder.
+    builds=target/platforms/$target/build
     # Linux has one sandbox: musl's is static.
     sandbox_target=$target
     [[ $target != x86_64-*-linux-gnu ]] || sandbox_target=x86_64-unknown-linux-musl
@@ -83,7 +82,7 @@ describe() {
     esac
 }
 
-# The library's file of this target: shared, static.
+# The file of this target's shared library.
 shared_name() {
     if is_windows; then echo clopos_auth.dll; else echo libclopos_auth.so; fi
 }
@@ -196,7 +195,7 @@ has_sandbox() {
 
 build_release_sandbox() { (choose "$sandbox_target" && need_tools && alone build_sandbox_for_target); }
 
-# In the library's profile, so that both share one standard library. Each crate is optimised, the whole program is not.
+# In the library's profile, so that both share one standard library. Only its dependencies are optimised.
 build_sandbox_for_target() {
     local options=(-C lto=thin -C opt-level=0)
     # zig has what starts a static program.
@@ -205,13 +204,13 @@ build_sandbox_for_target() {
         cp "$builds/$target/release/${release_sandbox##*/}" "$release_sandbox"
 }
 
-# check_only TARGET: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
+# check_only TARGET...: what Rust compiles, with the target's standard library. No C compiler has the headers of all of them;
 # what ring has in C is left out: `true` compiles it, also as clang, which ring asks for by name. Any SDKROOT keeps the
 # crate cc from looking for Apple's.
 check_only() {
     ln -sf "$(type -P true)" "$work/clang"
     SDKROOT=/usr TARGET_CC=true TARGET_AR=true PATH=$work:$PATH RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        /usr/bin/cargo check --lib --target "$1" --target-dir target/platforms/checked \
+        /usr/bin/cargo check --lib --keep-going "${@/#/--target=}" --target-dir target/platforms/checked \
         -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind
 }
 

@@ -150,10 +150,10 @@ test_that() {
 }
 
 clean_up() {
-    # Each target has a standard library of its own.
+    # Each target has a standard library of its own. A sandbox is built with it later.
     if [ -n "${CLOPOS_TEST_TIDY:-}" ]; then
         rm -rf "$injected"
-        has_sandbox || rm -rf "${builds:?}/$target"
+        has_sandbox || rm -rf "${builds:?}"
     fi
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
