@@ -56,8 +56,8 @@ pub enum Spread {
 /// Plans the life of a token whose request was sent at `sent` and that lives for `expires_in`.
 /// `random` is uniform in the range of its type, drawn for each token.
 ///
-/// The narrow spread, half of `AHEAD`, would repeat the peak of two million terminals whose power returned
-/// together every hour. So the wide spread is as long as the mean time between two refreshes: the peak is
+/// If the power of two million tills returns at one time, the narrow spread, half of `AHEAD`, would repeat that
+/// peak every hour. So the wide spread is as long as the mean time between two refreshes: the peak is
 /// spread over all of it, without gap or overlap, and then the narrow spread keeps it flat at no cost.
 /// Tokens of an hour, busiest minute against the mean (`tests/simulation`):
 ///

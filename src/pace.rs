@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// The first wait after a transient failure. Short: most are a dropped packet.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// How much longer each further wait is. With 3, twenty-five terminals that boot in front of a failing
+/// How much longer each further wait is. With 3, twenty-five tills that boot in front of a failing
 /// service sent 95 requests in their second minute, over the 60 that their address may: the more they
 /// send in the first, the more they are refused with 429 and the more of them still retry quickly
 /// then. With 4, and one counter for 503 and 429, it is 53 (66 or 65 with only one of the two).
@@ -46,7 +46,7 @@ const LONGEST_REJECTED: Duration = Duration::from_secs(300);
 /// The longest wait if the service refuses the tokens that it issues. With the stretch and the time to the
 /// caller's next request, tokens are used again within five minutes after the cause is gone.
 const LONGEST_REFUSED: Duration = Duration::from_secs(225);
-/// And the most requests in a minute: 25 terminals together stay under the 60 of their address.
+/// And the most requests in a minute: 25 tills together stay under the 60 of their address.
 const REQUESTS_PER_MINUTE_REFUSED: usize = 2;
 
 /// Kinds of failures, by what they mean for the next attempt.
@@ -145,7 +145,7 @@ impl Pace {
         }
     }
 
-    /// The earliest time at which the next request may leave, as far as is known at `now`.
+    /// The earliest time at which the next request may be sent, as far as is known at `now`.
     pub fn next(&self, now: Instant) -> Instant {
         let limit = if self.is_on_probation(now) {
             REQUESTS_PER_MINUTE_REFUSED.min(self.requests_per_minute)

@@ -21,7 +21,7 @@ fn store(call_interval: u32) -> Scenario {
     Scenario {
         seed: 0,
         venues: 1,
-        terminals_per_venue: 25,
+        tills_per_venue: 25,
         boot_span: 1,
         call_interval,
         capacity: 5000,
@@ -48,7 +48,7 @@ fn worst_store(
             outage_hint,
             ..store(call_interval)
         });
-        assert_eq!(record.first_tokens.len(), 25, "every terminal has a token");
+        assert_eq!(record.first_tokens.len(), 25, "every till has a token");
         worst.all_have_a_token = worst.all_have_a_token.max(record.first_tokens[24]);
         worst.in_a_minute_later = worst.in_a_minute_later.max(record.most_later);
         let minutes = record.requests.chunks(60).take(worst.minutes.len());
@@ -73,10 +73,10 @@ struct Worst {
 }
 
 #[test]
-fn a_store_of_25_terminals_stays_within_its_limit_and_has_tokens_90_s_after_an_outage() {
+fn a_store_of_25_tills_stays_within_its_limit_and_has_tokens_90_s_after_an_outage() {
     let outage = 0..5 * MINUTE;
     println!(
-        "25 terminals, one address        | all have one | later   | requests in minutes 1 to 7"
+        "25 tills, one address            | all have one | later   | requests in minutes 1 to 7"
     );
     for (callers, call_interval) in [("", 5 * SECOND), (", tight loop", 0)] {
         let healthy = worst_store(&format!("healthy{callers}"), 0..0, None, call_interval);
@@ -94,7 +94,7 @@ fn a_store_of_25_terminals_stays_within_its_limit_and_has_tokens_90_s_after_an_o
 
 #[test]
 fn a_store_whose_tokens_are_refused_stays_below_its_limit_and_recovers_within_five_minutes() {
-    println!("25 terminals, tokens refused for 20 min | in a minute | back after");
+    println!("25 tills, tokens refused for 20 min     | in a minute | back after");
     for (callers, call_interval) in [("", 5 * SECOND), (", tight loop", 0)] {
         for (name, start) in [("from the start", 0), ("later", 5 * MINUTE)] {
             let refusing = start..start + 20 * MINUTE;
@@ -106,7 +106,7 @@ fn a_store_whose_tokens_are_refused_stays_below_its_limit_and_recovers_within_fi
                     until: refusing.end + 6 * MINUTE,
                     ..store(call_interval)
                 });
-                assert_eq!(record.recovered, 25, "every terminal has a token again");
+                assert_eq!(record.recovered, 25, "every till has a token again");
                 most = most.max(record.most_in_a_minute);
                 back_after = back_after.max(record.recovered_at - refusing.end);
             }
@@ -134,7 +134,7 @@ fn country(overload: Overload, outage: Range<u32>, until: u32) -> Record {
     let scenario = Scenario {
         seed: 2026,
         venues: 100_000 / PARTS,
-        terminals_per_venue: 20,
+        tills_per_venue: 20,
         boot_span: 2 * MINUTE,
         call_interval: 5 * SECOND,
         capacity: 5000 / PARTS,
@@ -145,9 +145,9 @@ fn country(overload: Overload, outage: Range<u32>, until: u32) -> Record {
         until,
     };
     let record = Simulation::run(&scenario);
-    let count = scenario.venues * scenario.terminals_per_venue;
+    let count = scenario.venues * scenario.tills_per_venue;
     println!(
-        "{} venues of 20 terminals boot within 2 min; the service answers {} a second and {}",
+        "{} venues of 20 tills boot within 2 min; the service answers {} a second and {}",
         scenario.venues,
         scenario.capacity,
         match overload {
@@ -204,11 +204,11 @@ impl Record {
         }
     }
 
-    /// The seconds until this percentage of all terminals had a token.
+    /// The seconds until this percentage of all tills had a token.
     fn seconds_to_serve(&self, count: u32, percent: u32) -> f64 {
         let needed = (u64::from(count) * u64::from(percent)).div_ceil(100) as usize;
         let time = self.first_tokens.get(needed - 1);
-        f64::from(*time.expect("that many terminals have a token")) / 1000.0
+        f64::from(*time.expect("that many tills have a token")) / 1000.0
     }
 }
 

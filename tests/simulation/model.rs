@@ -1,7 +1,7 @@
-//! The simulation: a service with a limiter, and terminals that do what `Client` does, with the library's own
+//! The simulation: a service with a limiter, and tills that do what `Client` does, with the library's own
 //! `freshness::plan` and `Pace`.
 //!
-//! A terminal calls every few seconds. Without a fresh token, or if a refresh is due, it starts a sign-in of at most
+//! A till calls every few seconds. Without a fresh token, or if a refresh is due, it starts a sign-in of at most
 //! three attempts, each when the pace permits it. It keeps a `Pace` from its first request until its token comes. Then
 //! the pace is dropped, which changes nothing: a success clears it, except for the requests of the last minute, and
 //! that minute is over when the refresh comes (asserted).
@@ -48,11 +48,11 @@ pub enum Overload {
 pub struct Scenario {
     pub seed: u64,
     pub venues: u32,
-    pub terminals_per_venue: u32,
-    /// The power comes back at a random time within this span, one for each venue. All terminals of a venue send
+    pub tills_per_venue: u32,
+    /// The power comes back at a random time within this span, one for each venue. All tills of a venue send
     /// their first request within a second.
     pub boot_span: u32,
-    /// The mean interval between calls of a terminal. The intervals are random; 0: calls without a pause.
+    /// The mean interval between calls of a till. The intervals are random; 0: calls without a pause.
     pub call_interval: u32,
     /// Tokens a second.
     pub capacity: u32,
@@ -175,23 +175,23 @@ impl Address {
     }
 }
 
-// ---- The terminals. ----
+// ---- The tills. ----
 
 #[derive(Default)]
-struct Terminal {
+struct Till {
     /// From the first request until its token, and as long as tokens are refused.
     pace: Option<Box<Pace>>,
     proven_at: u32,
     fresh_until: u32,
     ends: u32,
-    /// The attempts of the running sign-in so far. The terminal's next event is its next attempt.
+    /// The attempts of the running sign-in so far. The till's next event is its next attempt.
     attempts: Option<u8>,
     had_a_token: bool,
     /// Whether an attempt has failed or a token was refused since the last token.
     failed: bool,
 }
 
-/// The next event of each terminal: a linked list of terminals for each tick.
+/// The next event of each till: a linked list of tills for each tick.
 struct EventQueue {
     first: Vec<u32>,
     next: Vec<u32>,
@@ -200,19 +200,19 @@ struct EventQueue {
 const END_OF_LIST: u32 = u32::MAX;
 
 impl EventQueue {
-    fn put(&mut self, terminal: u32, at: u32) {
+    fn put(&mut self, till: u32, at: u32) {
         if let Some(first) = self.first.get_mut(at.div_ceil(TICK) as usize) {
-            self.next[terminal as usize] = std::mem::replace(first, terminal);
+            self.next[till as usize] = std::mem::replace(first, till);
         }
     }
 
     fn take(&mut self, tick: usize) -> Option<u32> {
-        let terminal = self.first[tick];
-        if terminal == END_OF_LIST {
+        let till = self.first[tick];
+        if till == END_OF_LIST {
             return None;
         }
-        self.first[tick] = self.next[terminal as usize];
-        Some(terminal)
+        self.first[tick] = self.next[till as usize];
+        Some(till)
     }
 }
 
@@ -220,7 +220,7 @@ pub struct Simulation {
     scenario: Scenario,
     random: Random,
     service: Service,
-    terminals: Vec<Terminal>,
+    tills: Vec<Till>,
     events: EventQueue,
     record: Record,
 }
@@ -231,9 +231,9 @@ pub struct Record {
     /// Requests and tokens in each second.
     pub requests: Vec<u32>,
     pub tokens: Vec<u32>,
-    /// When each terminal got its first token, sorted.
+    /// When each till got its first token, sorted.
     pub first_tokens: Vec<u32>,
-    /// Terminals that had a failure and got a token after the outage or refusal was over: when the last one got it,
+    /// Tills that had a failure and got a token after the outage or refusal was over: when the last one got it,
     /// and their number.
     pub recovered_at: u32,
     pub recovered: u32,
@@ -247,7 +247,7 @@ pub struct Record {
 impl Simulation {
     /// Runs a scenario.
     pub fn run(scenario: &Scenario) -> Record {
-        let count = scenario.venues * scenario.terminals_per_venue;
+        let count = scenario.venues * scenario.tills_per_venue;
         let mut random = Random(scenario.seed);
         let mut events = EventQueue {
             first: vec![END_OF_LIST; (scenario.until / TICK) as usize],
@@ -255,9 +255,9 @@ impl Simulation {
         };
         for venue in 0..scenario.venues {
             let power = random.below(scenario.boot_span);
-            for terminal in 0..scenario.terminals_per_venue {
+            for till in 0..scenario.tills_per_venue {
                 let boots = power + random.below(SECOND);
-                events.put(venue * scenario.terminals_per_venue + terminal, boots);
+                events.put(venue * scenario.tills_per_venue + till, boots);
             }
         }
         let address = Address {
@@ -275,7 +275,7 @@ impl Simulation {
                 addresses: vec![address; scenario.venues as usize],
                 busy_until: 0,
             },
-            terminals: (0..count).map(|_| Terminal::default()).collect(),
+            tills: (0..count).map(|_| Till::default()).collect(),
             events,
             record: Record {
                 requests: vec![0; seconds],
@@ -284,65 +284,61 @@ impl Simulation {
             },
         };
         for tick in 0..simulation.events.first.len() {
-            while let Some(terminal) = simulation.events.take(tick) {
+            while let Some(till) = simulation.events.take(tick) {
                 let now = tick as u32 * TICK;
-                let next = match simulation.terminals[terminal as usize].attempts {
-                    Some(_) => simulation.attempt(terminal, now),
-                    None => simulation.call(terminal, now),
+                let next = match simulation.tills[till as usize].attempts {
+                    Some(_) => simulation.attempt(till, now),
+                    None => simulation.call(till, now),
                 };
-                simulation.events.put(terminal, next.max(now + TICK));
+                simulation.events.put(till, next.max(now + TICK));
             }
         }
         simulation.record.first_tokens.sort_unstable();
         simulation.record
     }
 
-    /// The time of the terminal's first call after `time`.
+    /// The time of the till's first call after `time`.
     fn first_call(&mut self, time: u32) -> u32 {
         time + self.random.below(2 * self.scenario.call_interval)
     }
 
     /// `Client::get_token` without a fresh token, or with a refresh that is due. Returns the time of the
-    /// terminal's next event.
+    /// till's next event.
     fn call(&mut self, id: u32, now: u32) -> u32 {
-        let terminal = &mut self.terminals[id as usize];
-        let pace = terminal
+        let till = &mut self.tills[id as usize];
+        let pace = till
             .pace
             .get_or_insert_with(|| Box::new(Pace::new(REQUESTS_PER_MINUTE)));
-        if now < terminal.fresh_until && self.scenario.refusing.contains(&now) {
+        if now < till.fresh_until && self.scenario.refusing.contains(&now) {
             // The caller has used the token and reports its 401.
-            pace.token_refused(
-                instant(now),
-                instant(terminal.proven_at),
-                self.random.draw(),
-            );
-            terminal.fresh_until = 0;
-            terminal.failed = true;
+            pace.token_refused(instant(now), instant(till.proven_at), self.random.draw());
+            till.fresh_until = 0;
+            till.failed = true;
         }
         let next = millis(pace.next(instant(now)));
         if next <= now {
-            terminal.attempts = Some(0);
+            till.attempts = Some(0);
             return self.attempt(id, now);
         }
-        let is_fresh = now < terminal.fresh_until;
+        let is_fresh = now < till.fresh_until;
         if !is_fresh && pace.is_worth_waiting(instant(now)) {
             if next < now + TIMEOUT {
-                terminal.attempts = Some(0);
+                till.attempts = Some(0);
                 return next;
             }
             return self.first_call(next - TIMEOUT);
         }
         let until = if is_fresh {
-            next.min(terminal.fresh_until)
+            next.min(till.fresh_until)
         } else {
             next
         };
         self.first_call(until)
     }
 
-    /// One attempt of a sign-in. Returns the time of the terminal's next event.
+    /// One attempt of a sign-in. Returns the time of the till's next event.
     fn attempt(&mut self, id: u32, now: u32) -> u32 {
-        let venue = id / self.scenario.terminals_per_venue;
+        let venue = id / self.scenario.tills_per_venue;
         let record = &mut self.record;
         record.requests[(now / SECOND) as usize] += 1;
         let in_a_minute = self.service.addresses[venue as usize].record(now);
@@ -353,9 +349,9 @@ impl Simulation {
         }
 
         let refusing = &self.scenario.refusing;
-        let terminal = &mut self.terminals[id as usize];
-        let pace = terminal.pace.as_mut().expect("a call has made it");
-        let attempts = terminal.attempts.map_or(1, |attempts| attempts + 1);
+        let till = &mut self.tills[id as usize];
+        let pace = till.pace.as_mut().expect("a call has made it");
+        let attempts = till.attempts.map_or(1, |attempts| attempts + 1);
         pace.sent(instant(now));
         let (response, latency) = self.service.respond(&self.scenario, venue, now);
         assert!(
@@ -365,34 +361,34 @@ impl Simulation {
         let answered = now + latency;
         let (kind, hint) = match response {
             Response::Token => {
-                terminal.attempts = None;
-                let spread = if now < terminal.fresh_until && !terminal.failed {
+                till.attempts = None;
+                let spread = if now < till.fresh_until && !till.failed {
                     Spread::Narrow
                 } else {
                     Spread::Wide
                 };
-                if terminal.had_a_token {
-                    record.expired_tokens += u32::from(answered > terminal.ends);
+                if till.had_a_token {
+                    record.expired_tokens += u32::from(answered > till.ends);
                 } else {
                     record.first_tokens.push(answered);
                 }
                 let is_over = now >= self.scenario.outage.end && answered >= refusing.end;
-                if terminal.failed && is_over {
+                if till.failed && is_over {
                     record.recovered_at = record.recovered_at.max(answered);
                     record.recovered += 1;
                 }
-                terminal.had_a_token = true;
-                terminal.failed = false;
+                till.had_a_token = true;
+                till.failed = false;
                 record.tokens[(answered / SECOND) as usize] += 1;
                 let lifetime =
                     freshness::plan(instant(now), EXPIRES_IN, spread, self.random.draw());
                 pace.succeeded(lifetime.proven_at);
                 if refusing.is_empty() {
-                    terminal.pace = None;
+                    till.pace = None;
                 }
-                terminal.proven_at = millis(lifetime.proven_at);
-                terminal.fresh_until = millis(lifetime.fresh_until);
-                terminal.ends = millis(lifetime.ends);
+                till.proven_at = millis(lifetime.proven_at);
+                till.fresh_until = millis(lifetime.fresh_until);
+                till.ends = millis(lifetime.ends);
                 let refresh_at = millis(lifetime.refresh_at);
                 // The pace was dropped. It would only have counted the requests of the last minute.
                 assert!(refresh_at >= now + MINUTE);
@@ -408,17 +404,17 @@ impl Simulation {
             Response::Failed(hint) => (FailureKind::Service, hint),
             Response::TooMany(reset) => (FailureKind::RateLimited, Some(reset)),
         };
-        terminal.failed = true;
+        till.failed = true;
         pace.failed(instant(answered), kind, hint, self.random.draw());
         let next = millis(pace.next(instant(answered)));
         let goes_on = attempts < MAX_ATTEMPTS && kind.is_transient();
-        terminal.attempts = goes_on.then_some(attempts);
+        till.attempts = goes_on.then_some(attempts);
         if goes_on {
             return next;
         }
         // The sign-in is completed. With a fresh token the next call that matters is when the pace permits one.
-        if now < terminal.fresh_until {
-            let fresh_until = terminal.fresh_until;
+        if now < till.fresh_until {
+            let fresh_until = till.fresh_until;
             return self.first_call(next.min(fresh_until));
         }
         self.first_call(answered)

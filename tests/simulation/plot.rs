@@ -38,7 +38,7 @@ pub fn draw(record: &Record) -> String {
     let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 372\" font-family=\"sans-serif\" \
          font-size=\"12\" fill=\"#808890\">\n\
-         <title>Requests a second at the service after a power cut: 2 million terminals</title>\n",
+         <title>Requests a second at the service after a power cut: 2 million tills</title>\n",
     );
     // Axes.
     for (value, label) in [
