@@ -13,7 +13,7 @@ fn main() {
         // Programs ask for the major version: a library with a new one can be installed beside it.
         let major = var("CARGO_PKG_VERSION_MAJOR");
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libclopos_auth.so.{major}");
-        // A request may be in the air on a thread of ours: dlclose must not take its code away.
+        // A request may run on a thread of ours: dlclose must not unload its code.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }

@@ -332,7 +332,8 @@ enum clopos_auth_roots
     CLOPOS_AUTH_ROOTS_BUNDLED = 0,
     /**
      * The system's certificate store, read once for each client, at its first request (in a forked child
-     * again). If the store is empty, every request fails with TLS.
+     * again); but for Windows and macOS, `SSL_CERT_FILE` and `SSL_CERT_DIR` name another one. No thread may call
+     * setenv() during that request. If the store is empty, every request fails with TLS.
      */
     CLOPOS_AUTH_ROOTS_SYSTEM = 1,
     /**
@@ -363,7 +364,7 @@ enum clopos_auth_log_level
     CLOPOS_AUTH_LOG_ERROR = 1,
     /**
      * An attempt failed with a transient error, a refresh failed, or a credential begins or ends with a
-     * blank or a quote.
+     * space or a quote.
      */
     CLOPOS_AUTH_LOG_WARN = 2,
     /**
@@ -552,11 +553,12 @@ typedef struct clopos_auth_state {
 typedef void (CLOPOS_AUTH_CALL *clopos_auth_log_fn)(int32_t level, const char *line, void *user);
 
 /**
- * Called when a call with a timeout of 0 would return something new: once each time that a request of the
- * client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
- * token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number): also of a refresh that
- * fails while the cached token is still returned. `user` is the pointer that was passed with the function.
- * Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
+ * Called when a call with a timeout of 0 would return something new: once each time that an attempt of the
+ * client has ended (unless the next one starts at once), and if a sign-in has to wait before its first request.
+ * `status` is OK if there is a new token, otherwise why the attempt failed or has to wait (a CLOPOS_AUTH_*
+ * number): also of a refresh that fails while the cached token is still returned. `user` is the pointer that
+ * was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since
+ * 1.1.
  *
  * An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
  * running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
@@ -675,8 +677,8 @@ clopos_auth_config_set_max_attempts(struct clopos_auth_config *config,
                                     struct clopos_auth_error **err);
 
 /**
- * The maximum number of requests of this client that can reach the service in any minute, so without those
- * that cannot connect: 1 to 60. Default: 12. The service allows 60 a minute for all devices behind one public
+ * The maximum number of requests that this client starts in any minute, without those that cannot connect: 1
+ * to 60. Default: 12. The service allows 60 a minute for all devices behind one public
  * IP address together (Clopos' page on rate limits), so five clients stay within it. Each client of each
  * process counts its own.
  *
@@ -817,6 +819,8 @@ clopos_auth_client_new(const char *client_id,
  *
  * A request in progress is aborted. The system's resolver cannot be: if no name server answers, a client
  * leaves one thread, or up to four if it had tried several times, until the resolver gives up (see THREADS).
+ * On Windows, making a connection cannot be aborted either: a thread for each address is left until the attempt's
+ * timeout, and one of them has the credentials.
  */
 void CLOPOS_AUTH_CALL
 clopos_auth_client_free(struct clopos_auth_client *client);
@@ -941,8 +945,8 @@ clopos_auth_invalidate(struct clopos_auth_client *client,
                        const char *rejected_value);
 
 /**
- * Makes every waiting call of this client return CANCELLED. A request in progress continues, and later
- * calls can use its result; the client stays usable. To limit one call only, use its `timeout_ms`. Has no
+ * Makes every waiting call of this client return CANCELLED. The sign-in continues, and later calls
+ * can use its result; the client stays usable. To limit one call only, use its `timeout_ms`. Has no
  * effect on a call that runs the request itself because no thread can be started (see THREADS).
  *
  * Errors: INVALID_HANDLE. Any thread, never waits.

@@ -147,7 +147,7 @@ enum class log_level : std::int32_t {
  * close its own client, and no other. Exceptions from it are ignored. */
 using log_function = std::function<void(log_level level, std::string_view line)>;
 
-/* Called when a call with a timeout of 0 would return something new: once each time that a request of the
+/* Called when a call with a timeout of 0 would return something new: once each time that an attempt of the
  * client has ended, and if a sign-in has to wait before it can send one. The status is `ok` if there is a new
  * token, otherwise why the request failed or has to wait. The rules of log_function apply. */
 using change_function = std::function<void(status status)>;
@@ -642,7 +642,7 @@ struct client_state {
     int last_http_status;
     /* Time since that result; nullopt if no request has ended yet. */
     std::optional<std::chrono::milliseconds> last_result_age;
-    /* The number of requests, and of those that failed. */
+    /* The number of requests, and of attempts that failed. */
     std::uint64_t requests;
     std::uint64_t failures;
     /* The message of last_status, never a secret; empty if that is `ok`. */
@@ -1004,7 +1004,7 @@ public:
         };
     }
 
-    /* Makes every waiting call fail with CANCELLED. A request in progress continues, and later calls can
+    /* Makes every waiting call fail with CANCELLED. The sign-in continues, and later calls can
      * use its result; the client stays usable. Never waits. */
     status try_cancel() noexcept { return static_cast<status>(clopos_auth_cancel(handle_.get())); }
 

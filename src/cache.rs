@@ -86,8 +86,8 @@ impl CachedToken {
 pub(crate) struct TokenCache(ArcSwapOption<CachedToken>);
 
 impl TokenCache {
-    /// The hot path: reads the token, if it is fresh and needs no check. The caller has read the time before:
-    /// read after the token, it would wait for the load.
+    /// The hot path: reads the token, if it is fresh and needs no check. The caller reads the time first: after the
+    /// token is loaded, that read would have to wait for the load.
     #[inline(always)]
     pub fn read<R>(
         &self,

@@ -1,6 +1,6 @@
 //! Two clocks: one for all timing, one for certificates and messages.
 //!
-//! The *lifetime clock* decides everything: when a token expires, when the next request may leave, when
+//! The *lifetime clock* decides everything: when a token expires, when the next request may be sent, when
 //! a call gives up. It counts the time that the device sleeps and ignores every change of the date.
 //! The *wall clock* is compared with certificates and shown to people; it decides no life and no wait.
 //!

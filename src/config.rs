@@ -184,11 +184,11 @@ impl Config {
         self
     }
 
-    /// Calls `on_change` each time that a request has ended, and when a sign-in has to wait before it can
-    /// send one: with [`Status::Ok`] when there is a new token, otherwise with why the request failed or has
-    /// to wait. From any thread, with no lock held; the client's methods already give what is new. It may
-    /// call the client, which does not wait then, and is not called after [`crate::Client::close`] has
-    /// returned. Since 1.1.
+    /// Calls `on_change` each time that an attempt has ended, unless the next one starts at once, and when a
+    /// sign-in has to wait before its first request: with [`Status::Ok`] when there is a new token, otherwise
+    /// with why the attempt failed or has to wait. From any thread, with no lock held; the client's methods
+    /// already give what is new. It may call the client, which does not wait then, and is not called after
+    /// [`crate::Client::close`] has returned. Since 1.1.
     pub fn set_on_change(
         &mut self,
         on_change: impl Fn(Status) + Send + Sync + 'static,

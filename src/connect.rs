@@ -177,7 +177,7 @@ impl Connector {
             addresses.retain(|address| address.ip().to_canonical().is_loopback());
             if addresses.is_empty() {
                 return Err(unresolved(&format!(
-                    "here it is {}, which is not this device, and http:// would send the secret in \
+                    "its address is {}, which is not this device: http:// would send the secret in \
                      clear text; correct the hosts file or the name server",
                     found[0].ip()
                 ))

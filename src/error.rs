@@ -56,9 +56,12 @@ impl Error {
         self.http_status
     }
 
-    /// Whether the same call may succeed later without any change. Not after a proxy has asked for
-    /// (other) credentials or has forbidden the host, unlike after one that is down or overloaded; but
-    /// after the service has refused a new token, see [`crate::Client::invalidate`].
+    /// Whether the same call may succeed later without any change. That depends on the status, but for two cases:
+    ///
+    /// - a proxy that asks for (other) credentials or forbids the host is not retryable; one that is down or
+    ///   overloaded is;
+    /// - [`Status::Rejected`] is retryable after the service has refused a new token, see
+    ///   [`crate::Client::invalidate`].
     pub fn is_retryable(&self) -> bool {
         let proxy_refused = match self.http_status {
             Some(408 | 425 | 429) | None => false,

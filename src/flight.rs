@@ -156,7 +156,7 @@ impl<R: Clone, E: Clone> SingleFlight<R, E> {
     pub fn delay(&self, until: Instant, why: E, clock: &Clock, announce: impl FnOnce()) -> bool {
         {
             let mut state = self.lock();
-            // What a close has broken off is no news.
+            // A closed client announces nothing.
             if state.closed {
                 return false;
             }
@@ -195,14 +195,14 @@ impl<R: Clone, E: Clone> SingleFlight<R, E> {
         is_open
     }
 
-    /// Sends every waiter away. The flight goes on, for those who come later.
+    /// Makes every waiter return as cancelled. The flight continues, for callers that come later.
     pub fn cancel(&self) {
         let mut state = self.lock();
         state.cancels += 1;
         self.changed.notify_all();
     }
 
-    /// Sends every waiter away, for good. Nothing is published after this has returned.
+    /// Makes every waiter, also every later one, return as cancelled. Nothing is published after this has returned.
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

@@ -1,4 +1,4 @@
-//! Signs in to the [Clopos] Open API v2: turns four credentials into a token, keeps it, and replaces
+//! Signs in to the [Clopos] Open API v2: exchanges four credentials for a token, caches it, and refreshes
 //! it before it expires.
 //!
 //! This is the Rust side of `libclopos_auth`; the C interface (`include/clopos_auth.h`) is a thin layer

@@ -174,11 +174,13 @@ impl<T> PerProcess<T> {
 }
 
 /// Starts a detached thread on which the signals that are sent to the process are blocked: the host's
-/// handlers expect the host's threads and their stacks. Open stay, unless the starting thread has blocked
-/// them, those that a runtime sends to a thread of its choice (Mono stops every thread that ever called
-/// into it that way, and would wait for ever for one that does not listen) and those that report a fault
-/// of the thread itself: the kernel kills the process for a blocked one, while a runtime whose log
-/// function runs here may make an exception of it (.NET and Mono do, of a null reference).
+/// handlers expect the host's threads and their stacks. Two kinds are not blocked, unless the starting thread
+/// blocks them:
+///
+/// - those that a runtime sends to one thread: Mono stops every thread that ever called into it that way, and
+///   would wait for ever for one that blocks them;
+/// - those that report a fault of the thread itself: the kernel kills the process for a blocked one, while a
+///   runtime whose log function runs here may make an exception of it (.NET and Mono do, of a null reference).
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A process that ends would not run it.
     #[cfg(windows)]

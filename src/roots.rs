@@ -18,7 +18,8 @@ pub enum Roots {
     #[default]
     Bundled = 0,
     /// The system's certificate store, read once for each client, at its first request (in a forked child
-    /// again). If the store is empty, every request fails with TLS.
+    /// again); but for Windows and macOS, `SSL_CERT_FILE` and `SSL_CERT_DIR` name another one. No thread may call
+    /// setenv() during that request. If the store is empty, every request fails with TLS.
     System = 1,
     /// Only added certificates. With a private CA this is pinning.
     None = 2,

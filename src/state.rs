@@ -22,9 +22,9 @@ pub struct State {
     pub next_request_in: Duration,
     /// `None`: no request has finished yet.
     pub last_result: Option<LastResult>,
-    /// How many requests were made, and how many of them failed, by this process.
+    /// How many requests were sent by this process, including those that did not reach the service.
     pub requests: u64,
-    /// See `requests`.
+    /// How many attempts failed. An attempt may send two requests.
     pub failures: u64,
 }
 

@@ -141,7 +141,7 @@ END
     return "$status"
 }
 
-# The one place where the version is written.
+# The version in Cargo.toml.
 crate_version() {
     sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
 }

@@ -98,8 +98,8 @@ work=$(mktemp -d) || exit 1
 ahead=
 trap '[ -z "$ahead" ] || kill -- "-$ahead" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-# What the tests must never log or say, and what they did log and say. A test program appends every log
-# line and error text to a file of its own in the one, and every secret and token to the other.
+# TRANSCRIPT is a folder in which each test program has a file, with every log line and error text. SECRETS is a file of
+# every secret and token: what the former must not contain.
 export CLOPOS_TEST_TRANSCRIPT=$work/transcript CLOPOS_TEST_SECRETS=$work/secrets
 mkdir "$work/results" "$CLOPOS_TEST_TRANSCRIPT" || exit 1
 # Some tests give up root on the way.

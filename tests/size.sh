@@ -6,7 +6,8 @@
 #
 # tests/sizes has a line "TARGET BYTES" for each target. With the same library unstripped, it says what each
 # crate adds: the sizes of its functions and data. A generic function counts for the crate that wrote it.
-# What has a plain C name is ring's, which brings all the C and assembly but the unwinder's. Constants without a name, unwind tables and relocations are nobody's.
+# What has a plain C name is ring's, which brings all the C and assembly but the unwinder's. Constants without a
+# name, unwind tables and relocations count for none.
 
 set -u
 if [ $# -lt 2 ] || [ ! -f "$2" ]; then

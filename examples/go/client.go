@@ -149,7 +149,7 @@ func (r resources) release() {
 
 // Token returns the cached token if it is fresh, immediately; otherwise it requests a new one. Call it
 // before every request instead of keeping a token. It waits until ctx is done, or for Config.Timeout if ctx
-// has no deadline; a request in progress then continues, and later calls can use its result. The error is
+// has no deadline; the sign-in then continues, and later calls can use its result. The error is
 // an *[Error].
 func (c *Client) Token(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
@@ -325,7 +325,7 @@ func (c *Client) Invalidate(refused Token) error {
 	return failure(status, nil)
 }
 
-// Cancel makes every waiting call fail with ErrCancelled. A request in progress continues, and later calls
+// Cancel makes every waiting call fail with ErrCancelled. The sign-in continues, and later calls
 // can use its result; the client stays usable. It never waits.
 func (c *Client) Cancel() error {
 	c.publish(func(s *seen) { s.cancels++ })

@@ -22,7 +22,7 @@ type State struct {
 	LastHTTPStatus  int           // of its response (of the proxy's, with ErrProxy); 0 if none was received
 	LastResultAge   time.Duration // since that result; negative if no request has ended yet
 	Requests        uint64        // the number of requests, including those that did not reach the service
-	Failures        uint64        // the number of requests that failed
+	Failures        uint64        // the number of attempts that failed
 	LastMessage     string        // the message of LastStatus, one line, never a secret; empty if that is OK
 }
 

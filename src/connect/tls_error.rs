@@ -27,7 +27,7 @@ pub(super) fn closed(peer: &str, error: Option<&io::Error>) -> crate::Error {
     )
 }
 
-/// The current time, in Unix seconds.
+/// The dates that a message about a certificate shows, in Unix seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Dates {
     /// By this device.
@@ -88,7 +88,7 @@ pub(crate) fn problem(error: &Error) -> String {
         | Error::PeerMisbehaved(_)
         | Error::PeerSentOversizedRecord => "the server breaks the rules of TLS",
         Error::NoCertificatesPresented => "the server presented no certificate",
-        Error::DecryptError => "what arrived was changed on the way, or has another key",
+        Error::DecryptError => "what arrived was changed on the way, or encrypted with another key",
         Error::FailedToGetRandomBytes => "the system provides no random numbers",
         Error::InvalidCertificate(_) => "the server's certificate is not acceptable",
         _ => "TLS does not work on this device",
@@ -106,15 +106,15 @@ fn alert(description: AlertDescription) -> String {
         ),
         Alert::InsufficientSecurity => (
             "insufficient_security",
-            "it requires ciphers that this library has not",
+            "it requires ciphers that this library does not have",
         ),
         Alert::CertificateRequired => (
             "certificate_required",
-            "it requires a client certificate, which this library has not",
+            "it requires a client certificate, which this library does not have",
         ),
         Alert::BadCertificate => (
             "bad_certificate",
-            "it may require a client certificate, which this library has not",
+            "it may require a client certificate, which this library does not have",
         ),
         Alert::UnrecognisedName => (
             "unrecognized_name",

@@ -112,6 +112,8 @@ impl<T> Output<T> {
 pub(super) fn invalid_handle(name: &str) -> Error {
     Error::new(
         Status::InvalidHandle,
-        format!("{name} is not a handle of this library, or was already freed"),
+        format!(
+            "{name} is not a valid handle: it was freed, is of another type, or was never made"
+        ),
     )
 }

@@ -130,6 +130,8 @@ pub unsafe extern "C" fn clopos_auth_client_new(
 ///
 /// A request in progress is aborted. The system's resolver cannot be: if no name server answers, a client
 /// leaves one thread, or up to four if it had tried several times, until the resolver gives up (see THREADS).
+/// On Windows, making a connection cannot be aborted either: a thread for each address is left until the attempt's
+/// timeout, and one of them has the credentials.
 #[unsafe(no_mangle)]
 pub extern "C" fn clopos_auth_client_free(client: *mut clopos_auth_client) {
     let _ = std::panic::catch_unwind(|| CLIENTS.remove(client.addr(), Client::close));
@@ -362,8 +364,8 @@ pub unsafe extern "C" fn clopos_auth_invalidate(
     })
 }
 
-/// Makes every waiting call of this client return CANCELLED. A request in progress continues, and later
-/// calls can use its result; the client stays usable. To limit one call only, use its `timeout_ms`. Has no
+/// Makes every waiting call of this client return CANCELLED. The sign-in continues, and later calls
+/// can use its result; the client stays usable. To limit one call only, use its `timeout_ms`. Has no
 /// effect on a call that runs the request itself because no thread can be started (see THREADS).
 ///
 /// Errors: INVALID_HANDLE. Any thread, never waits.

@@ -33,11 +33,12 @@ pub struct clopos_auth_config {
 pub type clopos_auth_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, user: *mut c_void)>;
 
-/// Called when a call with a timeout of 0 would return something new: once each time that a request of the
-/// client has ended, and if a sign-in has to wait before it can send one. `status` is OK if there is a new
-/// token, otherwise why the request failed or has to wait (a CLOPOS_AUTH_* number): also of a refresh that
-/// fails while the cached token is still returned. `user` is the pointer that was passed with the function.
-/// Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since 1.1.
+/// Called when a call with a timeout of 0 would return something new: once each time that an attempt of the
+/// client has ended (unless the next one starts at once), and if a sign-in has to wait before its first request.
+/// `status` is OK if there is a new token, otherwise why the attempt failed or has to wait (a CLOPOS_AUTH_*
+/// number): also of a refresh that fails while the cached token is still returned. `user` is the pointer that
+/// was passed with the function. Not called for `clopos_auth_invalidate()` and `clopos_auth_cancel()`. Since
+/// 1.1.
 ///
 /// An event loop calls `clopos_auth_get_token()` with a timeout of 0. WOULD_WAIT means that a sign-in is
 /// running: return to the loop, let this function post an event to it (write to an eventfd or a pipe,
@@ -205,8 +206,8 @@ pub unsafe extern "C" fn clopos_auth_config_set_max_attempts(
     }
 }
 
-/// The maximum number of requests of this client that can reach the service in any minute, so without those
-/// that cannot connect: 1 to 60. Default: 12. The service allows 60 a minute for all devices behind one public
+/// The maximum number of requests that this client starts in any minute, without those that cannot connect: 1
+/// to 60. Default: 12. The service allows 60 a minute for all devices behind one public
 /// IP address together (Clopos' page on rate limits), so five clients stay within it. Each client of each
 /// process counts its own.
 ///

@@ -1,8 +1,8 @@
 //! Handles are keys into a table whose memory is never freed: any key, however wrong, can be looked up
 //! safely. No unsafe code.
 //!
-//! A key is a slot's number and the slot's generation; no key is ever used twice. It is odd, so it never
-//! equals a real address, and one bit tells clients from configs. Looking a key up takes no lock.
+//! A key is a slot's number and the slot's generation; no key is ever used twice. It is odd and not NULL, is never
+//! read as an address, and one bit tells clients from configs. Looking a key up takes no lock.
 //! While its value is being ended, a slot holds the key without the lowest bit.
 
 use std::collections::VecDeque;

@@ -1,10 +1,11 @@
 //! The C interface: a thin layer on the safe library. The header `include/clopos_auth.h` is generated
-//! from these files, so their comments are the manual that a C programmer reads.
+//! from the comments in these files, `status.rs`, `reason.rs`, `roots.rs` and `callbacks.rs`: they are the manual that a C
+//! programmer reads.
 //!
 //! # Conventions
 //!
 //! 1. Every exported function checks its arguments, calls one method of the core, writes its outputs.
-//!    Its body runs inside `boundary::guard`, which turns a panic into `INTERNAL`.
+//!    What can panic runs under a guard (see `boundary`), which turns a panic into `INTERNAL`.
 //! 2. `clopos_auth_client *` and `clopos_auth_config *` are keys into a table (`handle`), never
 //!    addresses: whatever a caller passes, nothing is read from it.
 //! 3. Everything else that C passes is an address and cannot be checked beyond NULL: each function's

@@ -114,8 +114,8 @@ fn allocate<T, const N: usize>(
     let Ok(layout) = Layout::from_size_align(size, align_of::<Block<T>>()) else {
         return ptr::null_mut();
     };
-    // Not `alloc_zeroed`: glibc gives malloc() what a thread has freed before without a search, calloc()
-    // not, and a token that is handed out costs a third more.
+    // Not `alloc_zeroed`: glibc's malloc() returns what the thread has freed before without a search, its calloc()
+    // does not, and a token that is handed out would cost a third more.
     // SAFETY: the size is not zero.
     let start = unsafe { alloc(layout) };
     if start.is_null() {
@@ -153,7 +153,7 @@ unsafe fn free<T>(object: *mut T) {
     let size = unsafe { (*block).size };
     // SAFETY: the block's whole allocation, nobody else's any more.
     unsafe { ptr::write_bytes(block.cast::<u8>(), 0, size) };
-    // As in `secret::wipe`. Here not even the padding had a value.
+    // As in `wiped::wipe`, but by a pointer: the padding was never initialised.
     // SAFETY: the same bytes, all of them initialised just now.
     optimization_barrier(unsafe { slice::from_raw_parts(block.cast::<u8>(), size) });
     let layout = Layout::from_size_align(size, align_of::<Block<T>>());

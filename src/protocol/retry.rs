@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::types::Head;
 
 /// The time until the server permits the next request: the largest value of `Retry-After`
-/// (seconds, or a date, if the response also has a `Date`) and, for a 429, of `RateLimit-Reset`,
-/// which every response has.
+/// (seconds, or a date, if the response also has a `Date`) and, for a 429, of `RateLimit-Reset`, which
+/// other responses may have as well.
 pub(crate) fn retry_hint(head: &Head) -> Option<Duration> {
     let server_now = head.date.and_then(unix_seconds);
     let until = |date: &str| {

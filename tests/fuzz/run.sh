@@ -33,7 +33,7 @@ programs=$(dirname "$(find "$output" -path '*-linux-*/release/response' | head -
 
 fuzz() {
     mkdir -p "$output/corpus/$1" "$output/artifacts/$1"
-    # Threads of the library outlive an input, and allocate while the next one runs.
+    # -rss_limit_mb: threads of the library outlive an input, and allocate while the next one runs.
     if "$programs/$1" "$output/corpus/$1" "tests/fuzz/corpus/$1" -max_total_time="$seconds" \
         -timeout=20 -rss_limit_mb=3072 -print_final_stats=1 -artifact_prefix="$output/artifacts/$1/" \
         >"$output/$1.log" 2>&1; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# the archives of a release, made twice, and programs that build against them
+# the archives of a release, this machine's made twice, and programs that build against them
 # run: all
 # needs: platforms
 # ahead: tests/release.sh --sandbox $(tests/platforms.sh --list)

@@ -9,5 +9,5 @@
 #
 # Without these, the tests that need them say that they are skipped.
 need_each need_network_tools "need kill procps"
-# The other two are parts of their own. Most of the tests wait for a server.
+# Those two are parts of their own. Most of the tests wait for a server.
 NEXTEST_TEST_THREADS=4 rust_tests rust --workspace -E 'not binary(c) and not binary(simulation)'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# no output and no log line of the tests contains a secret or a token
+# nothing that the tests log and report contains a secret or a token
 # needs: c
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"

@@ -52,7 +52,7 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Raised when a call with a timeout of zero would return something new: once each time that a request of the
+        /// Raised when a call with a timeout of zero would return something new: once each time that an attempt of the
         /// client has ended, and if a sign-in has to wait before it can send one. Raised on a thread of the library,
         /// after the waiting tasks have been completed. A handler may call this client, also <see cref="Dispose"/>,
         /// but dispose no other client, and not wait for a task of the client. An exception of a handler is ignored,
@@ -157,7 +157,7 @@ namespace Clopos.Auth
         }
 
         /// <summary>
-        /// Makes every waiting call fail with <see cref="CloposAuthStatus.Cancelled"/>. A request in progress continues,
+        /// Makes every waiting call fail with <see cref="CloposAuthStatus.Cancelled"/>. The sign-in continues,
         /// and later calls can use its result; the client stays usable. Never waits.
         /// </summary>
         public void Cancel()

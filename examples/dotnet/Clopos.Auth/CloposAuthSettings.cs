@@ -24,7 +24,7 @@ namespace Clopos.Auth
         Error = 1,
 
         /// <summary>An attempt failed with a transient error, a refresh failed, or a credential begins or ends with a
-        /// blank or a quote.</summary>
+        /// space or a quote.</summary>
         Warning = 2,
 
         /// <summary>A token was received, or invalidated by the caller.</summary>

@@ -38,7 +38,7 @@ namespace Clopos.Auth
         /// <summary>The number of requests, including those that did not reach the service.</summary>
         public long Requests { get; set; }
 
-        /// <summary>The number of requests that failed.</summary>
+        /// <summary>The number of attempts that failed.</summary>
         public long Failures { get; set; }
 
         /// <summary>The message of <see cref="LastStatus"/>, never a secret; null if that is Ok.</summary>

@@ -20,7 +20,7 @@ namespace Clopos.Auth
         /// which.</summary>
         Internal = 4,
 
-        /// <summary>The timeout was zero and there is no token yet. A request is in progress: call again.</summary>
+        /// <summary>The timeout was zero and there is no token yet. A sign-in is running: call again.</summary>
         WouldWait = 5,
 
         /// <summary><see cref="CloposAuthClient.Cancel"/> was called, or the client was disposed, while this call was

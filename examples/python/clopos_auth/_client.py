@@ -57,7 +57,7 @@ class State:
     last_result_age: Optional[float]
     #: The number of requests, including those that did not reach the service.
     requests: int
-    #: The number of requests that failed.
+    #: The number of attempts that failed.
     failures: int
     #: The message of last_status, never a secret; None if that is OK.
     last_message: Optional[str]
@@ -382,7 +382,7 @@ class Client:
     def cancel(self) -> None:
         """Makes every waiting call raise CallCancelledError.
 
-        A request in progress continues, and later calls can use its result; the client stays usable. Never
+        The sign-in continues, and later calls can use its result; the client stays usable. Never
         waits.
         """
         self._check(_native.library().clopos_auth_cancel(self._handle))

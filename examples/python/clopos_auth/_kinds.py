@@ -114,7 +114,7 @@ class ClosedError(Error):
 
 
 class WouldWaitError(Error):
-    """WOULD_WAIT: the timeout was 0 and there is no token yet. A request is in progress: call again."""
+    """WOULD_WAIT: the timeout was 0 and there is no token yet. A sign-in is running: call again."""
 
 
 class CallCancelledError(Error):
