@@ -21,7 +21,8 @@ def urlopen(
 ) -> Any:
     """urllib.request.urlopen() with the client's current token in the header x-token.
 
-    `venue` is put into the header x-venue: the request is about this venue instead of the token's.
+    `venue` is put into the header x-venue of a request that has none: it is then about this venue instead of
+    the token's.
 
     If the service refuses that token (a 401 whose body says "Invalid token" or "Token expired"), requests a
     new one and sends the request once more, provided that its data is bytes or None. If there is no new
@@ -76,7 +77,7 @@ def _send(
     copy.unredirected_hdrs.update(request.unredirected_hdrs)
     # add_header() would send the token to the target of a redirect.
     copy.add_unredirected_header("X-token", token.value)
-    if venue is not None:
+    if venue is not None and not copy.has_header("X-venue"):
         copy.add_unredirected_header("X-venue", venue)
     return urllib.request.urlopen(copy, **options)
 
@@ -108,7 +109,7 @@ class RequestsAuth:
     def _put(self, request: Any, token: Token) -> None:
         request.headers["x-token"] = token.value
         if self.venue is not None:
-            request.headers["x-venue"] = self.venue
+            request.headers.setdefault("x-venue", self.venue)
 
     def __repr__(self) -> str:
         return f"RequestsAuth({self.client!r}, venue={self.venue!r})"

@@ -735,15 +735,17 @@ def recovers_from_a_401():
         assert clopos.get_token().value == following.value
 
 
-def get(clopos, url=None, data=None):
+def get(clopos, url=None, data=None, headers=None):
     """Gets a URL with urlopen() or RequestsAuth (which sends `data`). Returns the HTTP status and the body."""
     if BY_REQUESTS:
         url = url or clopos.base_url + "/open-api/v2/venues"
-        auth, ca_file = RequestsAuth(clopos, venue="7"), os.environ["CLOPOS_CA_FILE"]
-        with requests.get(url, data=data, auth=auth, timeout=20, verify=ca_file) as response:
+        more = {"auth": RequestsAuth(clopos, venue="7"), "verify": os.environ["CLOPOS_CA_FILE"]}
+        with requests.get(url, data=data, headers=headers, timeout=20, **more) as response:
             return response.status_code, response.content
     context = ssl.create_default_context(cafile=os.environ["CLOPOS_CA_FILE"])
     url = url or clopos.base_url + "/open-api/v2/venues"
+    if headers is not None:
+        url = urllib.request.Request(url, headers=headers)
     try:
         with urlopen(clopos, url, venue="7", timeout=20, context=context) as response:
             return response.status, response.read()
@@ -843,8 +845,17 @@ def helper_keeps_a_token_that_was_not_sent():
 
 def helper_sends_the_venue():
     with serve() as (service, seen):
-        assert get(StaticSource(Token("t"), service), service + "/any")[0] == 200
-    assert seen[0]["x-token"] == "t" and seen[0]["x-venue"] == "7", seen
+        source = StaticSource(Token("t"), service)
+        assert get(source, service + "/any")[0] == 200
+        # What is refused is sent twice.
+        for path, status in ("/any", 200), ("/refuse", 401):
+            assert get(source, service + path, headers={"x-venue": "8"})[0] == status
+        if not BY_REQUESTS:
+            request = urllib.request.Request(service + "/any")
+            request.add_unredirected_header("x-venue", "8")
+            get(source, request)
+    assert {headers["x-token"] for headers in seen} == {"t"}
+    assert [headers["x-venue"] for headers in seen] == ["7"] + ["8"] * (3 if BY_REQUESTS else 4), seen
 
 
 def sixty_four_threads():
