@@ -88,6 +88,11 @@ class _Callbacks:
         self._lock = threading.RLock()  # a signal handler may call cancel() at any moment
         self._waiting: Dict[asyncio.AbstractEventLoop, asyncio.Future[int]] = {}
 
+    def after_fork(self) -> None:
+        """For a forked child: another thread of the parent may have held the lock, and its tasks wait there."""
+        self._lock = threading.RLock()
+        self._waiting = {}
+
     def next_change(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
         """Returns a future for the status of the next change, one for all tasks of a loop."""
         with self._lock:
@@ -111,10 +116,18 @@ class _Callbacks:
 # The callbacks and handles of the open clients. The key is the `user` that the library passes.
 _callbacks: Dict[int, _Callbacks] = {}
 _open: Dict[int, int] = {}
-# A lock for each thread of _close_in_thread(), held until its client is closed. A forked child has none of them.
+# A lock for each thread of _close_in_thread(), held until its client is closed.
 _closing: Dict[int, _thread.LockType] = {}
+
+
+def _after_fork() -> None:
+    _closing.clear()  # the child has none of these threads
+    for callbacks in _callbacks.values():
+        callbacks.after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_closing.clear)
+    os.register_at_fork(after_in_child=_after_fork)
 _numbers = itertools.count(1)
 
 

@@ -508,6 +508,32 @@ def ends_while_clients_are_collected():
         client_from_environment()
 
 
+def forked_while_another_thread_uses_the_client():
+    held, forked = threading.Event(), threading.Event()
+
+    def hold(lock):
+        with lock:
+            held.set()
+            forked.wait(20)
+
+    with client_from_environment() as clopos:
+        threading.Thread(target=hold, args=[clopos._callbacks._lock]).start()
+        assert held.wait(20)
+        child = os.fork()
+        if child == 0:
+            clopos.cancel()
+            assert asyncio.run(clopos.get_token_async()).value
+            clopos.close()
+            os._exit(0)
+        forked.set()
+        deadline = time.monotonic() + 20
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            time.sleep(0.01)
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+        assert ended == (child, 0), ended
+
+
 def ends_without_close():
     clopos = client_from_environment()
     sys.unclosed = clopos  # alive until the interpreter shuts down
