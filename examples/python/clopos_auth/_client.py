@@ -215,7 +215,9 @@ class Client:
 
     log and on_change are called on any thread, and on several at the same time, until close() has returned.
     A sign-in waits while they run, so a call with this client inside them does not wait. They may close
-    this client, and no other. An exception in them goes to sys.unraisablehook.
+    this client, and no other. An exception in them goes to sys.unraisablehook. The client keeps them alive
+    until it is closed: if one of them refers to the client (a closure, a method of an object that has it),
+    the client is never garbage collected, so close it.
 
     Raises InvalidArgumentError (the message names the argument), NetworkError if the proxy of the environment
     cannot be used, and ImportError if the library cannot be loaded.
