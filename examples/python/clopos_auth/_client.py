@@ -28,6 +28,7 @@ ChangeFunction = Callable[[Union[Status, int]], None]
 
 _DEFAULT_TIMEOUT_S = 30.0
 _TIMED_OUT = "the call timed out; the sign-in continues"
+_CANCELLED = "the call was cancelled, or its client was closed"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class _Callbacks:
     def __init__(self, log: Optional[LogFunction], on_change: Optional[ChangeFunction]) -> None:
         self.log = log
         self.on_change = on_change
+        #: Grows with each cancel() and close().
+        self.cancels = 0
         self._lock = threading.RLock()  # a signal handler may call cancel() at any moment
         self._waiting: Dict[asyncio.AbstractEventLoop, asyncio.Future[int]] = {}
 
@@ -107,6 +110,8 @@ class _Callbacks:
     def wake(self, status: int) -> None:
         """Sets the result of all futures."""
         with self._lock:
+            if status == Status.CANCELLED:
+                self.cancels += 1
             waiting, self._waiting = self._waiting, {}
         for loop, future in waiting.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -315,17 +320,20 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else _seconds(timeout))
+        cancels = self._callbacks.cancels
         failed = False  # whether the request that this call waited for has failed
         while True:
             change = self._callbacks.next_change(loop)  # before the call, so that no change is missed
             try:
                 return self._call("get_token", 0)
             except Error as error:
+                if self._callbacks.cancels != cancels:  # also if another thread has just closed it
+                    raise Error(Status.CANCELLED, _CANCELLED) from None
                 left = deadline - loop.time()
                 if error.status == Status.WOULD_WAIT and left <= 0 and timeout != 0:
                     raise Error(Status.TIMEOUT, _TIMED_OUT, retryable=True) from None
                 # A sign-in with further attempts continues without another call.
-                is_running = error.status == Status.WOULD_WAIT or self.state().request_in_flight
+                is_running = error.status == Status.WOULD_WAIT or self._is_in_flight()
                 pause = left if is_running else error.retry_after
                 # Like the library it does not wait after these, although they may be retryable.
                 if error.status in (Status.CLOCK, Status.PROTOCOL, Status.REJECTED):
@@ -335,9 +343,10 @@ class Client:
                 if failed and not is_running:
                     raise
             await asyncio.wait([change], timeout=pause)
+            # Not change.result(): another change may have woken this task just before.
+            if self._callbacks.cancels != cancels:
+                raise Error(Status.CANCELLED, _CANCELLED)
             if change.done():
-                if change.result() == Status.CANCELLED:
-                    raise Error(Status.CANCELLED, "the call was cancelled, or its client was closed")
                 failed = is_running and change.result() != Status.OK
 
     def authenticate(self, timeout: Optional[float] = None) -> Token:
@@ -421,6 +430,11 @@ class Client:
     def __repr__(self) -> str:
         closed = "" if self._number in _open else ", closed"
         return f"<clopos_auth.Client for {self.base_url}{closed}>"
+
+    def _is_in_flight(self) -> bool:
+        with contextlib.suppress(Error):  # another thread has closed it meanwhile
+            return self.state().request_in_flight
+        return False
 
     def _wait(self, name: str, timeout: Optional[float]) -> Token:
         """A call that may wait. Python handles Ctrl-C only while its main thread is not inside C."""

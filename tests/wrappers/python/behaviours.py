@@ -383,6 +383,30 @@ def waits_in_an_event_loop():
         asyncio.run(all_of_it(clopos))
 
 
+def cancelled_as_it_is_woken_in_an_event_loop():
+    announced = threading.Event()
+
+    async def end_when_announced(clopos, end):
+        announced.clear()
+        call = asyncio.ensure_future(clopos.get_token_async())
+        await asyncio.sleep(0)  # it has called the library
+        # The loop does not run the task before the next await.
+        assert announced.wait(20)
+        end()
+        await expect_async(Status.CANCELLED, call)
+
+    def on_change(_status):
+        announced.set()
+
+    with client_from_environment(on_change=on_change) as clopos:
+        asyncio.run(end_when_announced(clopos, clopos.cancel))
+        assert clopos.get_token().value
+    clopos = client_from_environment(on_change=on_change)
+    asyncio.run(end_when_announced(clopos, clopos.close))
+    clopos = client_from_environment(on_change=lambda _status: (clopos.close(), announced.set()))
+    asyncio.run(end_when_announced(clopos, lambda: None))
+
+
 def fails_at_once_in_an_event_loop():
     async def twice(clopos):
         start = time.monotonic()
