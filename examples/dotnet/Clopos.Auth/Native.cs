@@ -74,8 +74,9 @@ namespace Clopos.Auth
                 : "lib" + Library + ".so";
             // CoreCLR's list, which includes the folders of packages.
             string folders = AppDomain.CurrentDomain.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "";
+            string assembly = typeof(Native).Assembly.Location; // empty if it was loaded from memory
             var looked = folders.Split(Path.PathSeparator)
-                .Concat(new[] { AppDomain.CurrentDomain.BaseDirectory, Path.GetDirectoryName(typeof(Native).Assembly.Location) })
+                .Concat(new[] { AppDomain.CurrentDomain.BaseDirectory, assembly == "" ? "" : Path.GetDirectoryName(assembly) })
                 .Where(folder => !string.IsNullOrEmpty(folder))
                 .Select(folder => Path.Combine(folder, file))
                 .Concat(new[] { FileForThisProcess }.OfType<string>())

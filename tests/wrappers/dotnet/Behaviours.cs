@@ -58,6 +58,7 @@ internal static class Behaviours
         ["helper_sends_the_venue"] = HelperSendsTheVenue,
         ["sixty_four_threads"] = SixtyFourThreads,
         ["no_leak"] = NoLeak,
+        ["loaded_from_memory"] = LoadedFromMemory,
     };
 
     // The number of log lines, and the token that must not be in one.
@@ -854,6 +855,21 @@ internal static class Behaviours
         Check(Wait(http.GetAsync(good.BaseUrl)).StatusCode == HttpStatusCode.OK);
         Check(service.Seen.Single().Token == "test-token");
         Check(!File.ReadAllText("/proc/self/maps").Contains("libclopos_auth"));
+    }
+
+    private static void LoadedFromMemory()
+    {
+        if (Environment.OSVersion.Platform == PlatformID.Win32NT)
+        {
+            return; // the native library is in the program's folder
+        }
+        Assembly loaded = Assembly.Load(File.ReadAllBytes(typeof(CloposAuthClient).Assembly.Location));
+        Check(loaded.Location == "");
+        PropertyInfo version = loaded.GetType(typeof(CloposAuthClient).FullName!).GetProperty("NativeVersion");
+        Exception? failure = Throws<TargetInvocationException>(() => version.GetValue(null)).InnerException;
+        string place = Path.Combine(AppDomain.CurrentDomain.BaseDirectory, "libclopos_auth.so");
+        Check(failure is DllNotFoundException && failure.Message.Contains("Looked for: "), failure);
+        Check(failure!.Message.Contains(place), failure);
     }
 
     private static void ExpiredAndRefreshed()
