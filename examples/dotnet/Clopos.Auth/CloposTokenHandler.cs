@@ -2,6 +2,7 @@ using System;
 using System.Net;
 using System.Net.Http;
 using System.Reflection;
+using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
 
@@ -64,7 +65,7 @@ namespace Clopos.Auth
             }
             if (request.Content != null)
             {
-                await request.Content.LoadIntoBufferAsync().ConfigureAwait(false);
+                await LoadAsync(request.Content, cancellationToken).ConfigureAwait(false);
             }
             if (Venue != null && !request.Headers.Contains(VenueHeader))
             {
@@ -74,7 +75,7 @@ namespace Clopos.Auth
             HttpResponseMessage response = await SendAsync(request, token, cancellationToken).ConfigureAwait(false);
             try
             {
-                if (!await RefusesTokenAsync(response).ConfigureAwait(false))
+                if (!await RefusesTokenAsync(response, cancellationToken).ConfigureAwait(false))
                 {
                     return response;
                 }
@@ -95,15 +96,39 @@ namespace Clopos.Auth
         }
 
         // Whether the service refused the token: only then can a new one help.
-        private static async Task<bool> RefusesTokenAsync(HttpResponseMessage response)
+        private static async Task<bool> RefusesTokenAsync(
+            HttpResponseMessage response, CancellationToken cancellationToken)
         {
             if (response.StatusCode != HttpStatusCode.Unauthorized || response.Content is null)
             {
                 return false;
             }
-            await response.Content.LoadIntoBufferAsync().ConfigureAwait(false); // so that the caller can read it, too
-            string body = await response.Content.ReadAsStringAsync().ConfigureAwait(false);
+            // So that the caller can read it, too.
+            await LoadAsync(response.Content, cancellationToken).ConfigureAwait(false);
+            // Not ReadAsStringAsync, which throws if it does not know the charset.
+            string body = Encoding.ASCII.GetString(await response.Content.ReadAsByteArrayAsync().ConfigureAwait(false));
             return body.Contains("Invalid token") || body.Contains("Token expired");
+        }
+
+        // LoadIntoBufferAsync, which takes no CancellationToken in .NET Standard.
+        private static async Task LoadAsync(HttpContent content, CancellationToken cancellationToken)
+        {
+            Task load = content.LoadIntoBufferAsync();
+            var cancelled = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            using (cancellationToken.Register(() => cancelled.TrySetResult(true)))
+            {
+                await Task.WhenAny(load, cancelled.Task).ConfigureAwait(false);
+            }
+            if (!load.IsCompleted)
+            {
+                // Observes its exception: it fails once the content is disposed.
+                _ = load.ContinueWith(
+                    abandoned => abandoned.Exception, CancellationToken.None,
+                    TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously,
+                    TaskScheduler.Default);
+                throw new OperationCanceledException(cancellationToken);
+            }
+            await load.ConfigureAwait(false);
         }
 
         // Once, before the first request.

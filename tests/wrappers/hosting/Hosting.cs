@@ -31,6 +31,8 @@ public static class Hosting
         ("the handler works without a factory, with 32 first requests at the same time", WorksAlone),
         ("the response of a request that is sent again is disposed, and the returned one is not", DisposesTheRefusal),
         ("a 401 is disposed if the caller cancels", DisposesTheRefusalOnCancel),
+        ("a 401 that never ends is disposed when the time is over", EndsInTimeDespiteAStalledBody),
+        ("a 401 in a charset that .NET does not know is understood, and the caller can read it", ReadsAnyCharset),
         ("a chain of handlers without one that sends is refused", RefusesAChainWithoutASender),
         ("the venue is sent to the service only, and a request may name another", SendsTheVenue),
         ("configuration binding sets the settings", BindsSettings),
@@ -157,6 +159,44 @@ public static class Hosting
         using var http = new HttpClient(new CloposTokenHandler(tokens, service));
         await Throws<OperationCanceledException>(() => http.GetAsync(new Uri(tokens.BaseUrl, "/venues")));
         Check(service.Bodies.Single().IsDisposed);
+    }
+
+    private static async Task EndsInTimeDespiteAStalledBody()
+    {
+        var unobserved = new ConcurrentQueue<string>();
+        void Keep(object? sender, UnobservedTaskExceptionEventArgs failure) => unobserved.Enqueue($"{failure.Exception}");
+        TaskScheduler.UnobservedTaskException += Keep;
+        var tokens = new FakeTokens();
+        var service = new FakeService("Invalid token") { Stalls = true };
+        using var http = new HttpClient(new CloposTokenHandler(tokens, service)) { Timeout = TimeSpan.FromMilliseconds(200) };
+        await EndsCancelled(http.GetAsync(new Uri(tokens.BaseUrl, "/venues")));
+        Check(service.Bodies.Single().IsDisposed && tokens.Refused.IsEmpty);
+        // So does a request whose own body stalls.
+        await EndsCancelled(http.PostAsync(new Uri(tokens.BaseUrl, "/venues"), new Body("") { Stalls = true }));
+        service.Bodies.Clear();
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        TaskScheduler.UnobservedTaskException -= Keep;
+        Check(!unobserved.Any(failure => failure.Contains("the body was disposed")), string.Join("\n", unobserved));
+    }
+
+    // Within 20 s.
+    private static async Task EndsCancelled(Task call)
+    {
+        Check(await Task.WhenAny(call, Task.Delay(20_000)) == call, "not within 20 s");
+        await Throws<OperationCanceledException>(() => call);
+    }
+
+    private static async Task ReadsAnyCharset()
+    {
+        var tokens = new FakeTokens();
+        var service = new FakeService("Invalid token", "Token expired", "\u0412\u0445\u043e\u0434") { CharSet = "windows-1251" };
+        using var http = new HttpClient(new CloposTokenHandler(tokens, service));
+        HttpResponseMessage response = await http.GetAsync(new Uri(tokens.BaseUrl, "/venues"));
+        Check(response.StatusCode == HttpStatusCode.Unauthorized && tokens.Refused.Single() == "token-1");
+        response = await http.GetAsync(new Uri(tokens.BaseUrl, "/venues"));
+        Check(response.StatusCode == HttpStatusCode.Unauthorized && tokens.Refused.Count == 1);
+        Check((await response.Content.ReadAsByteArrayAsync()).Length == 8);
     }
 
     private static async Task RefusesAChainWithoutASender()
@@ -339,15 +379,22 @@ public static class Hosting
 
         internal List<Body> Bodies { get; } = new List<Body>();
 
+        internal bool Stalls { get; set; }
+
+        internal string CharSet { get; set; } = "utf-8";
+
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            Bodies.Add(new Body(refusals.Dequeue()));
+            Bodies.Add(new Body(refusals.Dequeue()) { Stalls = Stalls });
+            Bodies.Last().Headers.ContentType.CharSet = CharSet;
             return Task.FromResult(new HttpResponseMessage(HttpStatusCode.Unauthorized) { Content = Bodies.Last() });
         }
     }
 
     private sealed class Body : StringContent
     {
+        private readonly TaskCompletionSource<bool> stalled = new TaskCompletionSource<bool>();
+
         internal Body(string text)
             : base(text)
         {
@@ -355,9 +402,19 @@ public static class Hosting
 
         internal bool IsDisposed { get; private set; }
 
+        // Reading it then ends, as a failure, when it is disposed.
+        internal bool Stalls { get; set; }
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            Stalls ? stalled.Task : base.SerializeToStreamAsync(stream, context);
+
         protected override void Dispose(bool disposing)
         {
             IsDisposed = true;
+            if (Stalls)
+            {
+                stalled.TrySetException(new IOException("the body was disposed"));
+            }
             base.Dispose(disposing);
         }
     }
