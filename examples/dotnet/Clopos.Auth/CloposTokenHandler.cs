@@ -14,13 +14,15 @@ namespace Clopos.Auth
     /// request once more; for that it keeps the request's body in memory. If there is no new token, and for every
     /// other 401, the caller gets the 401. Requests to other hosts are sent without a token. Before the first
     /// request it switches off the redirects of the handler that sends: .NET would send the token to their target.
+    /// It supports the asynchronous methods only: HttpClient.Send of .NET 5 and newer sends no token.
     /// </summary>
     /// <example>
-    /// With IHttpClientFactory:
+    /// With IHttpClientFactory. With AddHttpMessageHandler instead, the factory's log at level Trace contains the token
+    /// (before .NET 9).
     /// <code>
     /// services.AddSingleton&lt;ICloposTokenSource>(_ => new CloposAuthClient(settings));
     /// services.AddTransient&lt;CloposTokenHandler>();
-    /// services.AddHttpClient("clopos").AddHttpMessageHandler&lt;CloposTokenHandler>();
+    /// services.AddHttpClient("clopos").ConfigurePrimaryHttpMessageHandler&lt;CloposTokenHandler>();
     /// </code>
     /// </example>
     public sealed class CloposTokenHandler : DelegatingHandler

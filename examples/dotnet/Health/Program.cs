@@ -40,7 +40,8 @@ public static class Program
         services.AddTransient<CloposTokenHandler>();
         services.AddHttpClient("clopos", (provider, http) =>
                 http.BaseAddress = provider.GetRequiredService<ICloposTokenSource>().BaseUrl)
-            .AddHttpMessageHandler<CloposTokenHandler>();
+            // Not AddHttpMessageHandler: at level Trace the factory would log the token.
+            .ConfigurePrimaryHttpMessageHandler<CloposTokenHandler>();
         services.AddHealthChecks().AddCheck<CloposHealthCheck>("clopos");
     }
 

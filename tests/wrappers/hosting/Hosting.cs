@@ -21,6 +21,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Http;
 using Microsoft.Extensions.Logging;
 
 public static class Hosting
@@ -37,7 +38,7 @@ public static class Hosting
         ("the venue is sent to the service only, and a request may name another", SendsTheVenue),
         ("configuration binding sets the settings", BindsSettings),
         ("the health check converts each state", ChecksHealth),
-        ("examples/dotnet/Health signs in, logs to ILogger and reports its health", HealthExample),
+        ("examples/dotnet/Health signs in, logs to ILogger and reports its health; the log has no token", HealthExample),
         ("examples/dotnet/Health reports wrong credentials", HealthExampleWithAWrongSecret),
     };
 
@@ -118,11 +119,15 @@ public static class Hosting
         var services = new ServiceCollection();
         services.AddSingleton<ICloposTokenSource>(new FakeTokens { BaseUrl = server });
         services.AddTransient<CloposTokenHandler>();
-        services.AddHttpClient("clopos").AddHttpMessageHandler<CloposTokenHandler>();
+        services.AddHttpClient("primary").ConfigurePrimaryHttpMessageHandler<CloposTokenHandler>();
+        services.AddHttpClient("added").AddHttpMessageHandler<CloposTokenHandler>();
         using ServiceProvider provider = services.BuildServiceProvider();
         var factory = provider.GetRequiredService<IHttpClientFactory>();
-        await ExpectTokenAndNoRedirect(factory.CreateClient("clopos"), server);
-        await ExpectTokenAndNoRedirect(factory.CreateClient("clopos"), server); // the same handlers
+        foreach (string name in new[] { "primary", "added" })
+        {
+            await ExpectTokenAndNoRedirect(factory.CreateClient(name), server);
+            await ExpectTokenAndNoRedirect(factory.CreateClient(name), server); // the same handlers
+        }
     });
 
     private static Task WorksAlone() => WithServer(async server =>
@@ -278,8 +283,9 @@ public static class Hosting
         return Task.CompletedTask;
     }
 
-    // Runs the example with the sandbox. Calls `use` with an HTTP client for it, and its log lines.
-    private static async Task WithHealthExample(string secret, Func<HttpClient, ConcurrentQueue<string>, Task> use)
+    // Runs the example with the sandbox. Calls `use` with an HTTP client for it, its log lines, and its client.
+    private static async Task WithHealthExample(
+        string secret, Func<HttpClient, ConcurrentQueue<string>, CloposAuthClient, Task> use)
     {
         string Env(string name) => Environment.GetEnvironmentVariable(name) ?? throw new InvalidOperationException(name);
         var lines = new Lines();
@@ -299,15 +305,19 @@ public static class Hosting
             .ConfigureWebHostDefaults(web => web.UseUrls("http://127.0.0.1:0")
                 .ConfigureServices(Program.AddServices)
                 // Only the library knows the sandbox's CA.
-                .ConfigureServices(services => services.AddHttpClient("clopos").ConfigurePrimaryHttpMessageHandler(
-                    () => new HttpClientHandler { ServerCertificateCustomValidationCallback = (a, b, c, d) => true }))
+                .ConfigureServices(services => services.Configure<HttpClientFactoryOptions>("clopos", options =>
+                    options.HttpMessageHandlerBuilderActions.Add(builder =>
+                        ((DelegatingHandler)builder.PrimaryHandler).InnerHandler = new HttpClientHandler
+                        {
+                            ServerCertificateCustomValidationCallback = (a, b, c, d) => true,
+                        })))
                 .Configure(Program.AddPages))
             .Build();
         await example.StartAsync();
         string url = example.Services.GetRequiredService<Microsoft.AspNetCore.Hosting.Server.IServer>().Features
             .Get<Microsoft.AspNetCore.Hosting.Server.Features.IServerAddressesFeature>().Addresses.Single();
         using var http = new HttpClient { BaseAddress = new Uri(url) };
-        await use(http, lines.Seen);
+        await use(http, lines.Seen, example.Services.GetRequiredService<CloposAuthClient>());
         await example.StopAsync();
     }
 
@@ -319,7 +329,7 @@ public static class Hosting
     }
 
     private static Task HealthExample() => WithHealthExample(
-        Environment.GetEnvironmentVariable("CLOPOS_CLIENT_SECRET") ?? "", async (http, lines) =>
+        Environment.GetEnvironmentVariable("CLOPOS_CLIENT_SECRET") ?? "", async (http, lines, client) =>
         {
             (HttpStatusCode status, JsonElement check) = await Health(http);
             Check(status == HttpStatusCode.OK && check.GetProperty("Description").GetString() == "not signed in yet", check);
@@ -333,9 +343,13 @@ public static class Hosting
             Check(check.GetProperty("Data").GetProperty("expires_in_s").GetDouble() > 3500, check);
             Check(lines.Any(line => line.StartsWith("Debug ") && line.Contains("sending request to localhost")), string.Join("\n", lines));
             Check(lines.Any(line => line.StartsWith("Information ") && line.Contains("signed in")), string.Join("\n", lines));
+            // IHttpClientFactory logs the headers of the requests.
+            Check(lines.Any(line => line.StartsWith("Trace Request Headers:")), string.Join("\n", lines));
+            string token = client.GetToken().Value.Reveal();
+            Check(lines.All(line => !line.Contains(token)), string.Join("\n", lines).Replace(token, "<TOKEN>"));
         });
 
-    private static Task HealthExampleWithAWrongSecret() => WithHealthExample("wrong-secret", async (http, lines) =>
+    private static Task HealthExampleWithAWrongSecret() => WithHealthExample("wrong-secret", async (http, lines, client) =>
     {
         using HttpResponseMessage response = await http.GetAsync("/venues");
         Check(response.StatusCode == HttpStatusCode.InternalServerError);
@@ -423,18 +437,20 @@ public static class Hosting
     {
     }
 
-    // Keeps the lines of the client's logger.
+    // Keeps every line, and behind it the values that a structured logger writes.
     private sealed class Lines : ILoggerProvider, ILogger
     {
         internal ConcurrentQueue<string> Seen { get; } = new ConcurrentQueue<string>();
 
-        public ILogger CreateLogger(string category) =>
-            category == typeof(CloposAuthClient).FullName
-                ? (ILogger)this
-                : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+        public ILogger CreateLogger(string category) => this;
 
-        public void Log<T>(LogLevel level, EventId id, T state, Exception? failure, Func<T, Exception?, string> format) =>
-            Seen.Enqueue($"{level} {format(state, failure)}");
+        public void Log<T>(LogLevel level, EventId id, T state, Exception? failure, Func<T, Exception?, string> format)
+        {
+            IEnumerable<object> values = state is IEnumerable<KeyValuePair<string, object>> pairs
+                ? pairs.Select(pair => pair.Value is IEnumerable<string> many ? string.Join(" ", many) : pair.Value)
+                : Enumerable.Empty<object>();
+            Seen.Enqueue($"{level} {format(state, failure)} {string.Join(" ", values)}");
+        }
 
         public bool IsEnabled(LogLevel level) => true;
 
