@@ -30,8 +30,9 @@
  *
  *   String arguments are `const char *`, `std::string` or `std::string_view`, in UTF-8; a view needs no
  *   NUL at its end. They are copied before a call returns, and the copies are wiped. A null pointer (a
- *   getenv() that found nothing) gives INVALID_ARGUMENT, as does a string with a NUL inside. Returned
- *   strings are std::string_view into the object that returned them.
+ *   getenv() that found nothing) gives INVALID_ARGUMENT, as does a string with a NUL inside; but
+ *   token::make(), error::make() and fake_token_source take no null pointer. Returned strings are
+ *   std::string_view into the object that returned them.
  *
  * TIME
  *
@@ -819,6 +820,10 @@ public:
     config &add_ca_pem(std::string_view pem)
     {
         return set(clopos_auth_config_add_ca_pem, pem.data(), pem.size());
+    }
+    config &add_ca_pem(const char *pem)
+    {
+        return add_ca_pem(pem != nullptr ? std::string_view(pem) : std::string_view());
     }
 
     /* The proxy to use: "environment" (the default), "none" or "http://[USER[:PASSWORD]@]HOST[:PORT]". */

@@ -332,6 +332,15 @@ void refuses_base_url(clopos_auth::text url)
         "base_url");
 }
 
+template <class String>
+void refuses_ca_pem(String pem)
+{
+    config settings;
+    settings.add_ca_pem(pem);
+    CHECK(settings.failure()->status() == status::invalid_argument);
+    CHECK(contains(settings.failure()->message(), "pem"));
+}
+
 void names_statuses();
 
 void invalid_argument()
@@ -341,6 +350,11 @@ void invalid_argument()
     refuses_brand("two\nlines");
     refuses_brand(nullptr);
     refuses_base_url("not a url");
+    refuses_ca_pem(nullptr);
+    refuses_ca_pem(std::getenv("CLOPOS_NOT_SET"));
+    refuses_ca_pem("no certificate");
+    refuses_ca_pem(std::string("no certificate"));
+    refuses_ca_pem(std::string_view("no certificate"));
     const auto refuses_timeout = [](clopos_auth::time_limit timeout) {
         config settings;
         settings.timeout(timeout);
