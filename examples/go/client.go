@@ -198,13 +198,29 @@ func (c *Client) Authenticate(ctx context.Context) (Token, error) {
 	if ctx.Err() != nil {
 		return Token{}, contextError(ctx)
 	}
+	older := uint64(C.clopos_auth_current(c.handle, nil))
+	if k := c.slot.Load(); k != nil && older == 0 {
+		older = k.serial // due to be replaced, so not current
+	}
 	before, _ := c.look()
-	return c.wait(ctx, func(now seen) (Token, error) {
-		if now.tokens != before.tokens {
-			return c.TryToken() // the sign-in has succeeded
+	return c.wait(ctx, func(latest seen) (Token, error) {
+		if latest.tokens != before.tokens {
+			return c.newToken(older) // a sign-in has succeeded
 		}
 		return c.authenticate()
 	})
+}
+
+// newToken returns the token of the sign-in that has succeeded. A token with the serial older is no result: the
+// change of an earlier sign-in may come late, while the one that Authenticate waits for is running.
+func (c *Client) newToken(older uint64) (Token, error) {
+	r, changes := now(), c.changes()
+	outcome := C.get_token(c.handle, C.uint64_t(older))
+	runtime.KeepAlive(c)
+	if outcome.status == C.CLOPOS_AUTH_OK && outcome.token == nil {
+		return c.authenticate()
+	}
+	return c.take(outcome, r, changes)
 }
 
 func (c *Client) authenticate() (Token, error) {

@@ -89,6 +89,38 @@ func TestACachedTokenIsReturnedWithoutAllocationUntilThereIsANewOne(t *testing.T
 	}
 }
 
+func TestAuthenticateNeverReturnsTheTokenOfTheSignInBeforeIt(t *testing.T) {
+	for due, arguments := range map[bool][]string{
+		false: {"--latency-ms", "1000"},
+		true:  {"--latency-ms", "200", "--lifetime", "6"},
+	} {
+		service := startSandbox(t, arguments...)
+		client := service.client(t)
+		first, err := client.Token(t.Context())
+		check(t, err)
+		for deadline := time.Now().Add(10 * time.Second); due && must(client.State())(t).RefreshIn > 0; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the token is not due to be replaced")
+			}
+		}
+		requests := service.requests(t)
+		ended := make(chan error)
+		var next cloposauth.Token
+		go func() {
+			var err error
+			next, err = client.Authenticate(t.Context())
+			ended <- err
+		}()
+		service.waitForRequests(t, requests+1)
+		// As if the library's thread for the first sign-in had not run until now.
+		client.AnnounceToken()
+		check(t, <-ended)
+		if next.Value.Reveal() == first.Value.Reveal() {
+			t.Error("the same token; due to be replaced:", due)
+		}
+	}
+}
+
 func TestAContextThatIsDoneEndsItsOwnCallOnly(t *testing.T) {
 	service := startSandbox(t, "--latency-ms", "1000")
 	client := service.client(t)
