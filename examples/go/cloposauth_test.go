@@ -770,6 +770,22 @@ func TestTheTransportClosesTheBodyWhenThereIsNoToken(t *testing.T) {
 	}
 }
 
+func TestTheTransportSendsARequestWithoutAHeaderMap(t *testing.T) {
+	var seen http.Header
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header }))
+	defer service.Close()
+	source := cloposauth.StaticSource(cloposauth.Token{Value: cloposauth.NewSecret("a.b.c")})
+	request, err := http.NewRequest(http.MethodGet, service.URL, nil)
+	check(t, err)
+	request.Header = nil
+	response, err := (&cloposauth.Transport{Source: source, BaseURL: service.URL}).RoundTrip(request)
+	check(t, err)
+	response.Body.Close()
+	if seen.Get("x-token") != "a.b.c" || request.Header != nil {
+		t.Error(seen, request.Header)
+	}
+}
+
 type closable struct {
 	io.Reader
 	closed bool

@@ -84,6 +84,9 @@ func (t *Transport) CloseIdleConnections() {
 func (t *Transport) send(request *http.Request, body io.ReadCloser, token Token) (*http.Response, error) {
 	sent := request.Clone(request.Context())
 	sent.Body = body
+	if sent.Header == nil { // http.Client makes one
+		sent.Header = http.Header{}
+	}
 	sent.Header.Set("x-token", token.Value.Reveal())
 	if t.Venue != "" && sent.Header.Get("x-venue") == "" {
 		sent.Header.Set("x-venue", t.Venue)
