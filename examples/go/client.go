@@ -106,8 +106,9 @@ func (t Token) LogValue() slog.Value {
 }
 
 // New makes a client. It sends nothing yet. Close the client at the end; the garbage collector closes a
-// client that is no longer reachable. New fails with ErrInvalidArgument if a field of config is not valid
-// (the message names it), ErrProxy if the proxy of the environment cannot be used, or ErrInternal.
+// client that is no longer reachable, unless its Logger or OnChange refers to it. New fails with
+// ErrInvalidArgument if a field of config is not valid (the message names it), ErrProxy if the proxy of the
+// environment cannot be used, or ErrInternal.
 func New(config Config) (*Client, error) {
 	c := &Client{
 		callbacks: &callbacks{logger: config.Logger, onChange: config.OnChange},

@@ -82,7 +82,8 @@ type Config struct {
 	// Logger receives the library's log lines, none of which contains a secret. Its handler is called on any
 	// thread, and on several at the same time, until Close has returned. A sign-in waits while the handler
 	// runs: inside it call TryToken, never Token or Authenticate of the same client, which would wait for
-	// that sign-in. It may close its own client, and no other. If it panics, that line is lost.
+	// that sign-in. It may close its own client, and no other. If it panics, that line is lost. The client keeps
+	// it alive: if it refers to the client, the garbage collector never closes that, so call Close.
 	Logger *slog.Logger `json:"-"`
 
 	// OnChange is called when TryToken would return something new: once each time that an attempt of the client
