@@ -13,7 +13,7 @@ fn main() {
         // Programs ask for the major version: a library with a new one can be installed beside it.
         let major = var("CARGO_PKG_VERSION_MAJOR");
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libclopos_auth.so.{major}");
-        // A request may run on a thread of ours: dlclose must not unload its code.
+        // One of the library's threads may be sending a request: dlclose must not unload its code.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }

@@ -7,8 +7,8 @@
 #
 # An archive is libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it is its SHA-256 sum. In it are
 # both libraries and the doctor (for Android the static library only), both headers, what pkg-config and CMake find them by,
-# on x86-64 the sandbox, the packages of the other languages, the examples, the licence texts of everything that is linked in, SBOMs
-# and the sum of each file.
+# on x86-64 the sandbox, the packages of the other languages, the examples, the licence texts of everything that is linked
+# in, SBOMs and the sum of each file.
 #
 # The same sources and the same compilers (the SBOM names them) make the same bytes, in any folder. The time
 # in it is the commit's, or SOURCE_DATE_EPOCH's.

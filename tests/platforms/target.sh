@@ -166,7 +166,7 @@ import_library() {
         llvm-dlltool -k -m "$machine" -d "$2/$1.def" -l "$2/$1.lib"
 }
 
-# alone COMMAND...: with nobody else building the target meanwhile. Ahead of a part it is left to the part once that has begun.
+# alone COMMAND...: while nothing else builds the target. Run by tests/ahead.sh, it does nothing once the part has begun.
 alone() (
     lock "target/platforms/$target/lock" || exit
     has_begun || "$@" 9>&-

@@ -437,7 +437,7 @@ public static class Hosting
     {
     }
 
-    // Keeps every line, and behind it the values that a structured logger writes.
+    // Keeps every line, followed by the values that a structured logger would write.
     private sealed class Lines : ILoggerProvider, ILogger
     {
         internal ConcurrentQueue<string> Seen { get; } = new ConcurrentQueue<string>();
