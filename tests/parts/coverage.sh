@@ -10,10 +10,15 @@ if ! need_each need_network_tools "need kill procps" need_c_tools "need python3 
     bash tests/parts/rust.sh
     skip_all "the coverage: a tool is missing"
 fi
-CARGO_TARGET_DIR=$(target_directory)/coverage
-export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0
+built_before=$(target_directory)/debug
+export CARGO_TARGET_DIR=${built_before%/*}/coverage
+folder=$CARGO_TARGET_DIR/llvm-cov-target
+# The dependencies are not instrumented: what other parts have built will do. The workspace's own crates are built anew.
+if [ ! -e "$folder" ] && [ -e "$built_before/deps" ]; then
+    mkdir -p "$folder/debug" && cp -a "$built_before"/{deps,build,.fingerprint} "$folder/debug/"
+fi
 # Children of the tests that give up root write here as well.
-mkdir -p "$CARGO_TARGET_DIR/llvm-cov-target" && chmod 777 "$CARGO_TARGET_DIR/llvm-cov-target"
+mkdir -p "$folder" && chmod 777 "$folder"
 built cargo llvm-cov clean --workspace
 # shellcheck disable=SC2034 # for rust_tests
 NEXTEST=(cargo llvm-cov --no-report nextest)
