@@ -4,12 +4,12 @@
 #     tests/platforms.sh TARGET...    builds and tests these, two at a time
 #     tests/platforms.sh --list       the targets that there are
 #     tests/platforms.sh --build TARGET...    builds only
-#     tests/platforms.sh --tidy TARGET...     leaves only what a release takes, for disks that are small
+#     tests/platforms.sh --tidy TARGET...     leaves what a release takes and nothing else, for disks that are small
 #     tests/platforms.sh --check TARGET...    whether the code compiles for a platform that nothing here can build for
 #     tests/platforms.sh --list-checked       those that there are
 #
 # What a release takes is then in target/platforms/TARGET/dist: the stripped shared library (not for Android), the static
-# library and, for Windows, the import libraries.
+# library and, for Windows, the import libraries; with --tidy, the sandbox is beside that folder where an archive has one.
 #
 # All are built in one way: Debian's Rust builds the standard library for the target, small and without the
 # code that prints backtraces, and zig links for Linux, because it knows the C libraries of older systems

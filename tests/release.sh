@@ -3,7 +3,6 @@
 #
 #     tests/release.sh TARGET...    an archive for each of these platforms
 #     tests/release.sh all          for all platforms, and the packages that are made from the archives
-#     tests/release.sh --sandbox TARGET...    only builds the sandboxes of these archives
 #
 # An archive is libclopos_auth-VERSION-TARGET.tar.xz (.zip for Windows), and beside it is its SHA-256 sum. In it are
 # both libraries and the doctor (for Android the static library only), both headers, what pkg-config and CMake find them by,
@@ -132,20 +131,11 @@ release() {
         rm -rf "${work:?}/$name"
 }
 
-only_sandbox=
-[ "${1:-}" != --sandbox ] || { only_sandbox=1 && shift; }
-[ $# != 0 ] || { echo "usage: tests/release.sh all | [--sandbox] TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
+[ $# != 0 ] || { echo "usage: tests/release.sh all | TARGET..., of: $(tests/platforms.sh --list | xargs)" >&2; exit 2; }
 umask 022
 export LC_ALL=C
 version=$(crate_version)
-need_rust && need_zig && need_debian_rust || exit 1
-if [ -n "$only_sandbox" ]; then
-    for wanted in "$@"; do
-        choose "$wanted" && build_sandbox_if_old || exit 1
-    done
-    exit
-fi
-need xz xz-utils && need python3 python3 && need_source_date || exit 1
+need_rust && need_zig && need_debian_rust && need xz xz-utils && need python3 python3 && need_source_date || exit 1
 packages=()
 if [ "$*" = all ]; then
     packages=("${PACKAGES[@]}")

@@ -2,7 +2,6 @@
 # the archives of a release, this machine's made twice, and programs that build against them
 # run: all
 # needs: platforms
-# ahead: tests/release.sh --sandbox $(tests/platforms.sh --list)
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -2,14 +2,15 @@
 # shellcheck disable=SC2034,SC2154 # used by the scripts that source this; set by tests/common.sh
 # Sourced after tests/common.sh: the platforms, what each of them needs, and how the library is built for it.
 
+# What takes longest comes first: they are tested two at a time.
 TARGETS=(
     x86_64-unknown-linux-gnu
-    i686-unknown-linux-gnu
-    aarch64-unknown-linux-gnu
-    armv7-unknown-linux-gnueabihf
     x86_64-unknown-linux-musl
     x86_64-win7-windows-gnu
     i686-win7-windows-gnu
+    i686-unknown-linux-gnu
+    aarch64-unknown-linux-gnu
+    armv7-unknown-linux-gnueabihf
     aarch64-linux-android
     armv7-linux-androideabi
 )

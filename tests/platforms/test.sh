@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the library for one platform and tests it there: tests/platforms/test.sh TARGET. tests/platforms.sh calls it,
-# with a sandbox running. With CLOPOS_TEST_TIDY set, only what a release takes is left.
+# with a sandbox running. With CLOPOS_TEST_TIDY set, what a release takes is left, and nothing else.
 
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
@@ -160,11 +160,8 @@ test_that() {
 }
 
 clean_up() {
-    # Each target has a standard library of its own. A sandbox is built with it later.
-    if [ -n "${CLOPOS_TEST_TIDY:-}" ]; then
-        rm -rf "$injected"
-        has_sandbox || rm -rf "${builds:?}"
-    fi
+    # Each target has a standard library of its own.
+    [ -z "${CLOPOS_TEST_TIDY:-}" ] || rm -rf "${builds:?}" "${injected:?}"
     local server=("${runner[@]/%wine/wineserver32}")
     [ ! -e "$work/wine" ] || WINEPREFIX=$work/wine "${server[@]/%wine64/wineserver64}" -k
 }
@@ -216,5 +213,8 @@ fi
 if [[ $target = armv7-* ]]; then
     test_that "firmware.c signs in with 256 KiB of stack" test_firmware
     grep '^peak' "$work/check.log"
+fi
+if [ -n "${CLOPOS_TEST_TIDY:-}" ] && has_sandbox && [ "$sandbox_target" = "$target" ]; then
+    test_that "the sandbox of its archive is built" build_release_sandbox
 fi
 printf '%s: %d bytes, %d s\n' "$target" "$(stat -Lc %s "$dist/$(shared_name)")" $((SECONDS - start))
