@@ -2,6 +2,8 @@
 # the packages of a release, each installed by a project that has nothing else of this one
 # run: all
 # needs: release
+# ahead: need lintian lintian
+# ahead: need debootstrap debootstrap
 # shellcheck source=tests/common.sh
 . "$(dirname "$0")/../common.sh"
 

@@ -3,6 +3,7 @@
 # run: all
 # ahead: need_wine32
 # ahead: need /usr/lib/wine/wine64 wine64
+# ahead: need qemu-arm qemu-user libc6-arm64-cross libc6-armhf-cross
 # ahead: tests/platforms.sh --build $(tests/platforms.sh --list)
 # ahead: tests/platforms.sh --check $(tests/platforms.sh --list-checked)
 # shellcheck source=tests/common.sh
