@@ -176,11 +176,36 @@ from_crates_io() {
         cargo install --debug --locked --root "$3" --bin "$2" "$1" && rm -rf "$3/build"
 }
 
-# The newest cargo-c that this Rust builds, and what it builds with.
+# from_debian RELEASE PACKAGE PROGRAM FOLDER: a program of another release of Debian, with all the libraries that it needs, the
+# C library as well. They are only unpacked, nothing is installed. The mirror is the system's.
+from_debian() {
+    local apt=$4/apt mirror deb
+    # shellcheck disable=SC2016 # expanded by apt-get
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1) &&
+        [ -n "$mirror" ] && mkdir -p "$apt"/etc "$apt"/var/{lib/dpkg,lib/apt/lists/partial,cache/apt/archives/partial} || return
+    : >"$apt/var/lib/dpkg/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$apt/sources.list"
+    printf '%s "%s";\n' Dir "$apt" Dir::State::status "$apt/var/lib/dpkg/status" Dir::Etc::sourcelist "$apt/sources.list" \
+        Dir::Etc::sourceparts - >"$apt/apt.conf"
+    APT_CONFIG=$apt/apt.conf apt-get update && APT_CONFIG=$apt/apt.conf apt-get install --yes --download-only \
+        --no-install-recommends "$2" || return
+    for deb in "$apt"/var/cache/apt/archives/*.deb; do dpkg-deb -x "$deb" "$4" || return; done
+    # Such a library must not reach the programs that this one starts: no LD_LIBRARY_PATH.
+    mkdir "$4/bin" && cat >"$4/bin/$3" <<'END' && chmod +x "$4/bin/$3" && rm -r "$apt"
+#!/bin/sh
+usr=$(dirname "$0")/../usr
+libraries=$(echo "$usr"/lib/*-linux-gnu)
+exec "$libraries"/ld-linux-*.so.* --library-path "$libraries" "$usr/bin/${0##*/}" "$@"
+END
+}
+
+# A cargo-c that knows this Rust's crates: that of Debian 13 or, elsewhere, the newest that this Rust builds.
 need_cargo_c() {
     type -P cargo-cinstall >/dev/null && return
-    need_each "need pkg-config pkg-config" "need make make" "need_file /usr/include/openssl/ssl.h libssl-dev" || return
-    fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 cargo-cinstall || return
+    if ! fetch cargo-c from_debian trixie cargo-c cargo-cinstall; then
+        need_each "need pkg-config pkg-config" "need make make" "need_file /usr/include/openssl/ssl.h libssl-dev" &&
+            fetch cargo-c from_crates_io cargo-c@0.10.24+cargo-0.98.0 cargo-cinstall || return
+    fi
     PATH=$toolchains/cargo-c/bin:$PATH
 }
 
