@@ -24,7 +24,7 @@
  *   sign-in   gets a new token: up to `max_attempts` attempts, and the pauses between them. A client has one
  *             sign-in at a time, which its calls start or join. A refresh is one that starts before the token
  *             expires.
- *   attempt   DNS, connecting, TLS and one HTTP request; a second request if a kept connection was closed.
+ *   attempt   DNS, connecting, TLS and one HTTP request; a second one if a kept connection was closed or got HTTP 408.
  *   request   an HTTP request of this library's for a token, unless it is said to be yours.
  *   fresh     a token that calls return immediately. It is stale for the last 60 s before it expires (or a
  *             tenth of its lifetime, if that is less).
@@ -270,7 +270,7 @@ typedef int32_t clopos_auth_status;
 #endif // __cplusplus
 
 /**
- * Why the service refused a sign-in, as far as its answer says. Since 1.1.
+ * Why the service refused a sign-in, if its response tells. Since 1.1.
  *
  * For messages to people and for reports only: it is derived from the service's texts, which may
  * change at any time. Decide by `status` and `retryable`. No function returns the name of a reason.
@@ -284,7 +284,7 @@ enum clopos_auth_reason
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * The answer does not say, or the status is not REJECTED.
+     * The response does not tell, or the status is not REJECTED.
      */
     CLOPOS_AUTH_REASON_UNKNOWN = 0,
     /**

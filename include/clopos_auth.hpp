@@ -115,7 +115,7 @@ enum class status : std::int32_t {
     protocol = CLOPOS_AUTH_PROTOCOL,
 };
 
-/* Why the service refused a sign-in, as far as its answer says: the CLOPOS_AUTH_REASON_* numbers. For
+/* Why the service refused a sign-in, if its response tells: the CLOPOS_AUTH_REASON_* numbers. For
  * messages to people and for reports, not for decisions. A newer library may return a number that is not
  * listed here. */
 enum class reason : std::int32_t {
@@ -150,7 +150,7 @@ using log_function = std::function<void(log_level level, std::string_view line)>
 
 /* Called when a call with a timeout of 0 would return something new: once each time that an attempt of the
  * client has ended, and if a sign-in has to wait before it can send one. The status is `ok` if there is a new
- * token, otherwise why the request failed or has to wait. The rules of log_function apply. */
+ * token, otherwise why the attempt failed or has to wait. The rules of log_function apply. */
 using change_function = std::function<void(status status)>;
 
 /* A date and time in whole seconds: std::chrono::sys_seconds of C++20. */

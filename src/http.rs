@@ -1,6 +1,6 @@
 //! One attempt: sends the request, reads the response, maps errors. It sends a second request only
-//! if the server has closed the kept connection. Retries after a failure, waiting and caching are
-//! elsewhere.
+//! if the server closed the kept connection or answered 408 on it. Retries after a failure, waiting
+//! and caching are elsewhere.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read};
@@ -220,7 +220,7 @@ impl HttpClient {
         let broke = |how: &str| {
             Error::new(
                 Status::Connect,
-                format!("the connection to {host} broke before the answer was complete ({how})"),
+                format!("the connection to {host} broke before the response was complete ({how})"),
             )
         };
         let error = match error {

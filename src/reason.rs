@@ -1,7 +1,7 @@
 //! Why the service refused a sign-in, derived from its texts: for people and reports, never for pacing.
 #![forbid(unsafe_code)]
 
-/// Why the service refused a sign-in, as far as its answer says. Since 1.1.
+/// Why the service refused a sign-in, if its response tells. Since 1.1.
 ///
 /// For messages to people and for reports only: it is derived from the service's texts, which may
 /// change at any time. Decide by `status` and `retryable`. No function returns the name of a reason.
@@ -11,7 +11,7 @@
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The answer does not say, or the status is not REJECTED.
+    /// The response does not tell, or the status is not REJECTED.
     #[default]
     Unknown = 0,
     /// Client id, client secret or brand is wrong. They belong to the store, whose back office shows

@@ -88,7 +88,7 @@ type Config struct {
 
 	// OnChange is called when TryToken would return something new: once each time that an attempt of the client
 	// has ended, and if a sign-in has to wait before it can send one. failure is nil if there is a new token,
-	// otherwise the [Status]: why the request failed or has to wait. The rules of Logger apply. If it panics,
+	// otherwise the [Status]: why the attempt failed or has to wait. The rules of Logger apply. If it panics,
 	// Logger gets the stack. To wait for changes in a select, let it send to a channel:
 	//
 	//	changed := make(chan struct{}, 1)

@@ -49,13 +49,13 @@ func (s Status) Error() string {
 	return s.String()
 }
 
-// Reason says why the service refused a sign-in, as far as its answer says: for messages to people and for
+// Reason says why the service refused a sign-in, if its response tells: for messages to people and for
 // reports, not for decisions. A newer library may return a number that is not listed here.
 type Reason int32
 
 // The reasons of the C library; clopos_auth.h has the details.
 const (
-	ReasonUnknown      Reason = C.CLOPOS_AUTH_REASON_UNKNOWN       // the answer does not say, or the status is not ErrRejected
+	ReasonUnknown      Reason = C.CLOPOS_AUTH_REASON_UNKNOWN       // the response does not tell, or the status is not ErrRejected
 	ReasonCredentials  Reason = C.CLOPOS_AUTH_REASON_CREDENTIALS   // client id, client secret or brand is wrong
 	ReasonIntegrator   Reason = C.CLOPOS_AUTH_REASON_INTEGRATOR    // the integrator id is unknown or disabled: every store fails
 	ReasonEnvironment  Reason = C.CLOPOS_AUTH_REASON_ENVIRONMENT   // a test integrator id with a production brand, or the other way round

@@ -29,7 +29,7 @@ namespace Clopos.Auth
 
         internal void LogLine(CloposLogLevel level, string line) => log?.Invoke(level, line);
 
-        /// <summary>A request has ended, or a sign-in waits for its next attempt. The result is read here, once for all
+        /// <summary>An attempt has ended, or a sign-in waits for its next attempt. The result is read here, once for all
         /// waiting tasks: later another sign-in may be running.</summary>
         internal void Changed(CloposAuthStatus status)
         {

@@ -7,7 +7,7 @@ namespace Clopos.Auth
     {
         internal CloposAuthChangedEventArgs(CloposAuthStatus status) => Status = status;
 
-        /// <summary><see cref="CloposAuthStatus.Ok"/> if there is a new token, otherwise why the request failed or has to
+        /// <summary><see cref="CloposAuthStatus.Ok"/> if there is a new token, otherwise why the attempt failed or has to
         /// wait.</summary>
         public CloposAuthStatus Status { get; }
     }

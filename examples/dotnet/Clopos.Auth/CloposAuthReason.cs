@@ -1,12 +1,12 @@
 namespace Clopos.Auth
 {
     /// <summary>
-    /// Why the service refused a sign-in, as far as its answer says: for messages to people and for reports, not for
+    /// Why the service refused a sign-in, if its response tells: for messages to people and for reports, not for
     /// decisions. A newer library may return a number that is not listed here.
     /// </summary>
     public enum CloposAuthReason
     {
-        /// <summary>The answer does not say, or the status is not Rejected.</summary>
+        /// <summary>The response does not tell, or the status is not Rejected.</summary>
         Unknown = 0,
 
         /// <summary>Client id, client secret or brand is wrong.</summary>

@@ -214,9 +214,9 @@ class Client:
     user_agent: names the program, "MyTill/4.2".
     allow_plain_http: permits "http://" to other hosts, with the client secret unencrypted: for testing only.
     log: receives the log lines of severity log_level and higher; log_to() makes one for logging.
-    on_change: called when a call with a timeout of 0 would return something new: once each time that a
-        request has ended, and if a sign-in has to wait before it can send one. Its argument is OK if there
-        is a new token, otherwise why the request failed or has to wait.
+    on_change: called when a call with a timeout of 0 would return something new: once each time that an
+        attempt has ended, and if a sign-in has to wait before it can send one. Its argument is OK if there
+        is a new token, otherwise why the attempt failed or has to wait.
 
     log and on_change are called on any thread, and on several at the same time, until close() has returned.
     A sign-in waits while they run, so a call with this client inside them does not wait. They may close

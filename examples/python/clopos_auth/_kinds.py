@@ -29,7 +29,7 @@ class Status(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """Why the service refused a sign-in, as far as its answer says: for people and reports only."""
+    """Why the service refused a sign-in, if its response tells: for people and reports only."""
 
     UNKNOWN = 0
     CREDENTIALS = 1
