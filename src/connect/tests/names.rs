@@ -98,7 +98,7 @@ fn a_look_up_that_hangs_ends_with_its_attempt_and_the_next_attempt_looks_up_agai
     let (hanging, hang) = Hanging::new();
     let recovered = Arc::new(AtomicBool::new(false));
     let has_recovered = recovered.clone();
-    let agent = agent_with_resolver(&network(), 150, move |host, port| {
+    let agent = agent_with_resolver(&network(), 2000, move |host, port| {
         match has_recovered.load(Ordering::Acquire) {
             true => Ok(vec![([127, 0, 0, 1], port).into()]),
             false => hang(host, port),
@@ -107,7 +107,7 @@ fn a_look_up_that_hangs_ends_with_its_attempt_and_the_next_attempt_looks_up_agai
     let url = format!("http://a.example:{}/", address.port());
     let start = Instant::now();
     let failure = failure(post(&agent, &url));
-    assert_took(start, 150, 300);
+    assert_took(start, 2000, 15_000);
     assert_eq!(failure.status, Status::Dns);
     assert!(failure.message.contains("took longer than "), "{failure}");
     hanging.begun.recv().unwrap();
@@ -118,16 +118,19 @@ fn a_look_up_that_hangs_ends_with_its_attempt_and_the_next_attempt_looks_up_agai
 #[test]
 fn no_more_than_four_look_ups_hang_at_a_time() {
     let (hanging, hang) = Hanging::new();
-    let agent = agent_with_resolver(&network(), 20, hang);
+    let agent = agent_with_resolver(&network(), 1000, hang);
+    let look_up = || failure(post(&agent, "http://a.example/"));
+    thread::scope(|scope| {
+        for _ in 0..resolve::MAX_RUNNING {
+            scope.spawn(look_up);
+        }
+    });
     for _ in 0..resolve::MAX_RUNNING {
-        failure(post(&agent, "http://a.example/"));
+        hanging.begun.recv_timeout(Duration::from_secs(20)).unwrap();
     }
-    let start = Instant::now();
-    let failure = failure(post(&agent, "http://a.example/"));
+    let failure = look_up();
     assert_eq!(failure.status, Status::Dns);
     assert!(failure.message.contains("4 earlier look-ups"), "{failure}");
-    assert_took(start, 0, 20);
-    assert_eq!(hanging.begun.try_iter().count(), resolve::MAX_RUNNING);
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn shutdown_interrupts_the_wait_for_a_look_up() {
     let start = Instant::now();
     agent.shutdown();
     request.join().unwrap().unwrap_err();
-    assert_took(start, 0, 1000);
+    assert_took(start, 0, 10_000);
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn an_unreachable_proxy_is_named_in_the_error() {
         (through(refusing(), ""), "connection refused"),
         (unknown, "cannot resolve the proxy no-such-proxy.invalid: "),
     ] {
-        let failure = failure(post(&agent_for(&network, 150), "https://a.example/"));
+        let failure = failure(post(&agent_for(&network, 500), "https://a.example/"));
         assert_eq!((failure.status, failure.http_status), (Status::Proxy, None));
         assert!(failure.message.contains(part), "{failure}");
         assert!(
