@@ -65,45 +65,49 @@ impl Setup<'_> {
         Client::new(credentials(), &config).unwrap()
     }
 
-    /// The time of the fastest of five sign-ins with new clients: other programs of this machine take time, too.
-    fn fastest(&self, host: &str) -> Duration {
-        (0..5)
-            .map(|_| {
-                let client = self.client(host);
-                let start = Instant::now();
-                value(client.authenticate(None));
-                start.elapsed()
-            })
-            .min()
-            .unwrap()
+    /// The time of a sign-in with a new client.
+    fn time(&self, host: &str) -> Duration {
+        let client = self.client(host);
+        let start = Instant::now();
+        value(client.authenticate(None));
+        start.elapsed()
     }
 
-    /// The time that these addresses add, compared with one good address.
-    fn added_time(&self, addresses: &[IpAddr]) -> Duration {
+    /// The time of the fastest of five sign-ins with these addresses, and how much more that is than with one good
+    /// address. The fastest, in turns: other programs of this machine take time, too.
+    fn time_and_added(&self, addresses: &[IpAddr]) -> (Duration, Duration) {
         self.names.set(&format!("bad.{DOMAIN}"), addresses);
-        self.fastest("bad").saturating_sub(self.fastest("good"))
+        let times = [(); 5].map(|()| (self.time("bad"), self.time("good")));
+        let bad = times.map(|(bad, _)| bad).into_iter().min().unwrap();
+        let good = times.map(|(_, good)| good).into_iter().min().unwrap();
+        (bad, bad.saturating_sub(good))
+    }
+
+    fn added_time(&self, addresses: &[IpAddr]) -> Duration {
+        self.time_and_added(addresses).1
     }
 }
 
 #[test]
-fn an_ipv6_address_that_drops_packets_adds_at_most_300_ms() {
+fn an_ipv6_address_that_drops_packets_adds_less_than_500_ms() {
     lab::run(
-        an_ipv6_address_that_drops_packets_adds_at_most_300_ms,
+        an_ipv6_address_that_drops_packets_adds_less_than_500_ms,
         |lab| {
             let setup = Setup::new(lab);
             setup.set_firewall("drop", "drop");
-            let added = setup.added_time(&[BAD_V6, GOOD_V4]);
+            let (fastest, added) = setup.time_and_added(&[BAD_V6, GOOD_V4]);
             lab::announce(format_args!("| IPv6 packets dropped: {added:?} more"));
             // Less would mean that IPv6 was not tried first.
-            assert!((200 * MS..300 * MS).contains(&added), "{added:?}");
+            assert!(fastest >= 250 * MS, "{fastest:?}");
+            assert!(added < 500 * MS, "{added:?}");
         },
     );
 }
 
 #[test]
-fn an_address_reported_as_unreachable_adds_less_than_100_ms() {
+fn an_address_reported_as_unreachable_adds_less_than_200_ms() {
     lab::run(
-        an_address_reported_as_unreachable_adds_less_than_100_ms,
+        an_address_reported_as_unreachable_adds_less_than_200_ms,
         |lab| {
             let setup = Setup::new(lab);
             // Only for IPv4: over a cable without latency, an ICMPv6 error arrives while connect() still holds
@@ -115,7 +119,7 @@ fn an_address_reported_as_unreachable_adds_less_than_100_ms() {
                 setup.set_firewall(v4, "drop");
                 let added = setup.added_time(&[BAD_V4, GOOD_V4]);
                 lab::announce(format_args!("| {what}: {added:?} more"));
-                assert!(added < 100 * MS, "{what}: {added:?}");
+                assert!(added < 200 * MS, "{what}: {added:?}");
                 assert!(setup.bad_v4_was_tried(), "{what}");
             }
         },
@@ -142,13 +146,13 @@ fn an_address_without_a_route_adds_no_delay_and_is_named() {
             ];
             for address in unreachable {
                 let added = setup.added_time(&[address, BAD_V4, GOOD_V4]);
-                assert!(added < 300 * MS, "{address}: {added:?}");
+                assert!(added < 450 * MS, "{address}: {added:?}");
             }
             // With only these addresses there is an error immediately, which names each.
             setup.names.set(&format!("bad.{DOMAIN}"), &unreachable);
             let start = Instant::now();
             let error = failed(setup.client("bad").authenticate(None));
-            assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+            assert!(start.elapsed() < 2500 * MS, "{:?}", start.elapsed());
             assert_eq!(error.status(), Status::Connect);
             for address in unreachable {
                 assert!(error.message().contains(&address.to_string()), "{error}");
@@ -220,7 +224,7 @@ fn connecting_starts_no_thread_for_any_number_of_addresses() {
                 let client = setup.client("bad");
                 let (before, idle) = (threads().len(), sockets());
                 std::thread::scope(|scope| {
-                    let call = scope.spawn(|| client.authenticate(Some(800 * MS)));
+                    let call = scope.spawn(|| client.authenticate(Some(2 * SECOND)));
                     // The threads of the caller and the sign-in; the one of the look-up has ended.
                     until("the sign-in connects", || {
                         sockets() > idle && threads().len() == before + 2

@@ -270,7 +270,7 @@ fn the_doctor_names_the_cause_of_a_failure_of_the_device_or_the_service() {
     ] {
         let till = Till::of(&sandbox);
         let till = match failure {
-            "no response" => till.option("--attempt-timeout-ms=300"),
+            "no response" => till.option("--attempt-timeout-ms=2000"),
             "a wrong secret" => till.set("CLOPOS_CLIENT_SECRET", "another_secret"),
             "a blank after the secret" => {
                 till.set("CLOPOS_CLIENT_SECRET", &format!("{CLIENT_SECRET} "))
