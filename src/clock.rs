@@ -342,7 +342,7 @@ mod tests {
         assert!(is_valid(offset));
         if !set_date(true) {
             // Written directly, because the test's output is captured.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: setting the date needs root");
+            let _ = writeln!(std::io::stdout(), "SKIPPED: setting the date needs root");
             return;
         }
         let was_valid = is_valid(offset);
