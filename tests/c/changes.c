@@ -243,6 +243,7 @@ static void freeing_a_client_waits_for_its_change_function(void)
     clopos_auth_token *token = NULL;
     pthread_t thread;
 
+    sandbox_sets("latency_ms", 300);
     CHECK(clopos_auth_get_token(client, 0, &token, NULL) == CLOPOS_AUTH_WOULD_WAIT);
     WAIT_UNTIL(count(&g.entered) == 1);
     start_thread(&thread, free_client, client);

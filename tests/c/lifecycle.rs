@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use clopos_sandbox::{Sandbox, Settings};
 use libtest_mimic::Trial;
@@ -116,7 +117,10 @@ fn a_request_starts_while_another_thread_loads_a_library() {
     let output = run(command.arg("-o").arg(&library));
     assert!(output.status.success(), "{}", text(&output));
     let path = library.to_str().expect("the path is UTF-8");
-    let output = program.run(&start(false), &[path]);
+    let sandbox = start(false);
+    // Otherwise the request might end during the call that starts it.
+    sandbox.update(|settings| settings.latency = Duration::from_millis(300));
+    let output = program.run(&sandbox, &[path]);
     let said = text(&output);
     assert!(said.contains("OK, WOULD_WAIT, loaded\n"), "{said}");
 }

@@ -53,6 +53,7 @@ static void a_pending_signal_that_the_caller_has_blocked_is_not_delivered_by_a_c
 
     for (i = 0; i < BLOCKED; i++)
         send_to_process(signals[i]);
+    sandbox_sets("latency_ms", 300);
     CHECK_FAILS(CLOPOS_AUTH_WOULD_WAIT, &err, clopos_auth_get_token(client, 0, &token, &err));
     for (i = 0; i < BLOCKED; i++)
         CHECK(sigtimedwait(&set, NULL, &soon) > 0);

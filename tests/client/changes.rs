@@ -13,6 +13,8 @@ fn changes(config: &mut Config) -> mpsc::Receiver<Status> {
 #[test]
 fn an_event_loop_gets_every_token_and_every_error_without_waiting_in_a_call() {
     let fixture = Fixture::start();
+    // Otherwise the request might end during the call that starts it.
+    fixture.set_latency(300 * MS);
     let clock = ManualClock::new();
     let mut config = fixture.config_at(&clock);
     let changes = changes(&mut config);
@@ -65,6 +67,7 @@ fn a_rate_limit_is_announced_while_the_sign_in_continues() {
     fixture
         .sandbox
         .update(|settings| settings.retry_after = Some("120".into()));
+    fixture.set_latency(300 * MS);
     let mut config = fixture.config();
     let changes = changes(&mut config);
     let client = fixture.client(&config);
@@ -127,6 +130,7 @@ fn the_change_function_already_sees_the_announced_result() {
 #[test]
 fn a_change_function_may_close_its_own_client() {
     let fixture = Fixture::start();
+    fixture.set_latency(300 * MS);
     let own_client: Arc<OnceLock<Client>> = Arc::default();
     let (closed, close) = mpsc::channel();
     let mut config = fixture.config();

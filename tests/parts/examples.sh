@@ -16,9 +16,10 @@ shows() {
         grep -q -E '^expires: 20[0-9]{2}-[0-9]{2}-[0-9]{2} ' "$1" && grep -q '"success":true' "$1"
 }
 
+# Not `no token: WOULD_WAIT`: the sandbox may answer during the first call.
 loops() {
     cat "$1"
-    grep -q '^no token: WOULD_WAIT$' "$1" && grep -q '^token [0-9]*, expires in 3[56][0-9][0-9] s$' "$1" &&
+    grep -q '^token [0-9]*, expires in 3[56][0-9][0-9] s$' "$1" &&
         grep -q '^longest time away from the loop: [0-9.]* ms, of 5 ms at most$' "$1"
 }
 

@@ -116,8 +116,9 @@ gets_a_token_in_a_message_loop() {
     compile examples/c/event_loop_windows.c "$dist" "$work/windows/event_loop" &&
         run_program "$dist" "$work/windows/event_loop" 3 >"$work/loop" || return
     cat "$work/loop"
+    # Not `no token: WOULD_WAIT`: the sandbox may answer during the first call.
     tr -d '\r' <"$work/loop" >"$work/loop.lines"
-    grep -x 'no token: WOULD_WAIT' "$work/loop.lines" && grep -x 'the library announces: OK' "$work/loop.lines" &&
+    grep -x 'the library announces: OK' "$work/loop.lines" &&
         grep -x 'token [0-9]*, expires in 3[56][0-9][0-9] s' "$work/loop.lines" && grep '^longest time away' "$work/loop.lines"
 }
 
