@@ -1,5 +1,5 @@
 //! Calls keep their deadlines at whichever stage the request hangs. Measured in real time, so this is a program
-//! of its own: cargo runs no other at the same time.
+//! of its own: `cargo test` runs no other at the same time. nextest does, so the bounds leave room for that.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -22,24 +22,22 @@ const DEADLINE: Duration = Duration::from_millis(250);
 fn assert_calls_keep_deadlines(client: Client) {
     let client = Arc::new(client);
     assert_eq!(
-        returns_after(Duration::ZERO, || status(
-            client.get_token(Some(Duration::ZERO))
-        )),
+        status(returns_after(Duration::ZERO, || client.get_token(Some(Duration::ZERO)))),
         Status::WouldWait
     );
     // These join the request of the first call.
     assert_eq!(
-        returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
+        status(returns_after(DEADLINE, || client.get_token(Some(DEADLINE)))),
         Status::Timeout
     );
     assert_eq!(
-        returns_after(DEADLINE, || status(client.authenticate(Some(DEADLINE)))),
+        status(returns_after(DEADLINE, || client.authenticate(Some(DEADLINE)))),
         Status::Timeout
     );
     for close in [false, true] {
         let callers = waiters(3, {
             let client = client.clone();
-            move || status(client.get_token(None))
+            move || client.get_token(None)
         });
         callers.until_asleep();
         let wake = || {
@@ -49,8 +47,8 @@ fn assert_calls_keep_deadlines(client: Client) {
                 client.cancel();
             }
         };
-        for status in ends_promptly(wake, callers) {
-            assert_eq!(status, Status::Cancelled);
+        for result in ends_promptly(wake, callers) {
+            assert_eq!(status(result), Status::Cancelled);
         }
     }
 }
@@ -58,7 +56,7 @@ fn assert_calls_keep_deadlines(client: Client) {
 /// The call that starts the request also keeps its deadline.
 fn assert_first_call_keeps_deadline(client: &Client) {
     assert_eq!(
-        returns_after(DEADLINE, || status(client.get_token(Some(DEADLINE)))),
+        status(returns_after(DEADLINE, || client.get_token(Some(DEADLINE)))),
         Status::Timeout
     );
     client.close();
@@ -131,8 +129,8 @@ fn a_call_without_a_timeout_uses_the_configured_one() {
     let mut config = fixture.config();
     config.set_timeout(DEADLINE).unwrap();
     let client = fixture.client(&config);
-    let call = || status(client.get_token(None));
-    assert_eq!(returns_after(DEADLINE, call), Status::Timeout);
+    let result = returns_after(DEADLINE, || client.get_token(None));
+    assert_eq!(status(result), Status::Timeout);
 }
 
 #[test]
@@ -145,18 +143,18 @@ fn a_call_with_a_short_timeout_does_not_wait_for_a_request_that_a_longer_call_st
         move || status(client.get_token(None))
     });
     fixture.until_requests(1);
-    let short_calls: Vec<_> = [50, 150, 300]
+    let short_calls: Vec<_> = [50, 500, 1000]
         .into_iter()
         .map(|deadline| {
             let client = client.clone();
             thread::spawn(move || {
                 let deadline = deadline * MS;
-                returns_after(deadline, || status(client.get_token(Some(deadline))))
+                returns_after(deadline, || client.get_token(Some(deadline)))
             })
         })
         .collect();
     for call in short_calls {
-        assert_eq!(call.join().unwrap(), Status::Timeout);
+        assert_eq!(status(call.join().unwrap()), Status::Timeout);
     }
     assert_eq!(fixture.requests(), 1);
     client.close();
@@ -174,8 +172,8 @@ fn an_attempt_that_hangs_ends_at_the_attempt_timeout_and_the_next_one_succeeds()
     let client = fixture.client(&config);
     let (result, took) = timed(|| status(client.get_token(None)));
     assert_eq!(result, Status::Ok);
-    // The attempt, a pause of up to half a second, and the second attempt.
-    assert!(took < DEADLINE + 700 * MS, "{took:?}");
+    // Without the setting, the first attempt alone takes 10 s.
+    assert!(took < 8 * SECOND, "{took:?}");
     assert_eq!(fixture.requests(), 2);
 }
 

@@ -6,15 +6,15 @@ use super::*;
 fn a_cancel_wakes_every_waiter_and_leaves_the_client_usable() {
     let fixture = Fixture::start();
     let client = Arc::new(fixture.client(&fixture.config()));
-    fixture.set_latency(500 * MS);
+    fixture.set_latency(2 * SECOND);
     let callers = waiters(20, {
         let client = client.clone();
-        move || status(client.get_token(None))
+        move || client.get_token(None)
     });
     fixture.until_requests(1);
     callers.until_asleep();
-    for status in ends_promptly(|| client.cancel(), callers) {
-        assert_eq!(status, Status::Cancelled);
+    for result in ends_promptly(|| client.cancel(), callers) {
+        assert_eq!(status(result), Status::Cancelled);
     }
     // The request has continued, and later calls use its result.
     assert_eq!(status(client.get_token(None)), Status::Ok);
@@ -30,12 +30,12 @@ fn a_cancel_wakes_callers_that_wait_for_the_next_attempt() {
     fixture.sandbox.fail_times(Fault::Status429, 1);
     let callers = waiters(5, {
         let client = client.clone();
-        move || status(client.get_token(Some(3600 * SECOND)))
+        move || client.get_token(Some(3600 * SECOND))
     });
     fixture.until_logged(LogLevel::Warn, "attempt 1 failed");
     callers.until_asleep();
-    for status in ends_promptly(|| client.cancel(), callers) {
-        assert_eq!(status, Status::Cancelled);
+    for result in ends_promptly(|| client.cancel(), callers) {
+        assert_eq!(status(result), Status::Cancelled);
     }
     // The next attempt is still planned, for later calls.
     let error = client.get_token(NOW).unwrap_err();
@@ -70,12 +70,12 @@ fn a_close_wakes_every_waiter_and_later_calls_are_cancelled() {
     fixture.sandbox.fail(Fault::RequestHang);
     let callers = waiters(20, {
         let client = client.clone();
-        move || status(client.get_token(None))
+        move || client.get_token(None)
     });
     fixture.until_requests(1);
     callers.until_asleep();
-    for status in ends_promptly(|| client.close(), callers) {
-        assert_eq!(status, Status::Cancelled);
+    for result in ends_promptly(|| client.close(), callers) {
+        assert_eq!(status(result), Status::Cancelled);
     }
     fixture.sandbox.heal();
     let lines = fixture.log.lines().len();
