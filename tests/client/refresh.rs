@@ -90,7 +90,7 @@ fn while_a_refresh_hangs_the_old_token_is_returned_before_it_expires() {
     fixture.sandbox.fail(Fault::RequestHang);
     // In the last minute callers wait for the refresh.
     clock.advance(HOUR - 20 * SECOND);
-    let running = clock.run(20);
+    let running = clock.run(4);
     let token = recorded(client.get_token(None)).expect("the old token, before it expires");
     assert_eq!(token.value(), old);
     assert!(token.expires_in() > SECOND, "{token:?}");

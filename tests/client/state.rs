@@ -31,7 +31,7 @@ fn the_state_matches_the_requests_and_the_token() {
     // The service fails, and the token expires.
     clock.advance(HOUR - MINUTE - SECOND);
     fixture.sandbox.fail(Fault::Status503);
-    let running = clock.run(50);
+    let running = clock.run(10);
     assert_eq!(status(client.authenticate(None)), Status::Server);
     drop(running);
     clock.advance(MINUTE - SECOND);

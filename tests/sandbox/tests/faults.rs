@@ -11,8 +11,8 @@ use client::{End, RawClient, credentials, sign_in, start, start_with};
 use clopos_sandbox::{CLIENT_SECRET, Fault, Sandbox, Step};
 use serde_json::Value;
 
-/// How long a connection is watched that should stay silent.
-const SHORT_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long a connection is watched that should stay silent. `body-drip` sends a byte each second.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(800);
 /// The limit for waiting for a state or for bytes.
 const LONG_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -247,8 +247,7 @@ fn drips_send_one_byte_every_100_ms() {
     let sandbox = start();
     let client = RawClient::new(&sandbox);
     let connect = || client.connect(&sandbox, LONG_TIMEOUT).expect("connected");
-    let assert_drips = |from: &mut dyn Read, expected: &[u8]| {
-        let before = Instant::now();
+    let assert_drips = |before: Instant, from: &mut dyn Read, expected: &[u8]| {
         let mut start = vec![0; expected.len()];
         from.read_exact(&mut start).expect("a drip");
         assert_eq!(start, expected);
@@ -261,14 +260,16 @@ fn drips_send_one_byte_every_100_ms() {
 
     sandbox.fail_times(Fault::TlsDrip, 1);
     let mut tls = connect();
+    let before = Instant::now();
     tls.conn.write_tls(&mut tls.sock).expect("sent");
     // The start of every ServerHello: a handshake record.
-    assert_drips(&mut tls.sock, &[0x16, 0x03, 0x03, 0x00]);
+    assert_drips(before, &mut tls.sock, &[0x16, 0x03, 0x03, 0x00]);
 
     sandbox.fail_times(Fault::HeadersDrip, 1);
     let mut http = connect();
+    let before = Instant::now();
     http.write_all(&client::request("close")).expect("sent");
-    assert_drips(&mut http, b"HTTP");
+    assert_drips(before, &mut http, b"HTTP");
 }
 
 #[test]
