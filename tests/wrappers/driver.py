@@ -38,6 +38,8 @@ CREDENTIALS = {
 }
 EXPECTED = ["STATUS", "HTTP_STATUS", "RETRYABLE", "RETRY_AFTER", "REASON", "SERVER_CODE"]
 JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")  # {" in base64
+# SIGSEGV, in a shell's words and in Python's.
+WINE_CRASHED = "exit status 139\n", "exit status -11\n"
 # A proxy of this machine cannot reach the sandbox.
 NOT_INHERITED = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
@@ -217,13 +219,16 @@ def run(row, language, program, sandbox_program, directory):
             raise Failed(f"{requests} auth requests instead of {row['requests']}\n{said}")
 
 
-def judge(row, label, program, sandbox_program):
+def judge(row, label, program, sandbox_program, tries=3):
     """Runs one row. Returns its result line, and the reason if it does not hold."""
     start = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as directory:
             run(row, label, program, sandbox_program, pathlib.Path(directory))
     except Failed as failed:
+        # Wine for i386 itself crashes with any program that ends while one of its threads starts.
+        if tries > 1 and label.endswith("-wine32") and str(failed).startswith(WINE_CRASHED):
+            return judge(row, label, program, sandbox_program, tries - 1)
         why = "    " + str(failed).rstrip().replace("\n", "\n    ")
         return f"not ok - {label} {row['behaviour']}: {row['what must hold']}", why
     return f"ok - {label} {row['behaviour']} ({time.monotonic() - start:.1f} s)", ""
