@@ -26,11 +26,12 @@ use dns::{DnsFault, NameServer};
 use lab::{DOMAIN, Lab, STORE_V4};
 use support::{HOUR, MS, PROMPT, SECOND, credentials, recorded, until};
 
-/// The timeout of a call: longer than the first pause of a sign-in (0.5 s at most) and shorter than the second
-/// (1 s at least), so that an attempt that fails immediately is made twice.
-const CALL_TIMEOUT: Duration = Duration::from_millis(900);
-/// The attempt timeout: longer than the call's, so that a call returns before an attempt that hangs ends.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The timeout of a call whose first attempt is its last: it hangs, or the service asks for a pause of 10 s.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(900);
+/// The attempt timeout: longer than that, so that a call returns before an attempt that hangs ends.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
+/// The timeout of a call of one or two attempts: too short for two attempts that hang.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A delay with which a response still comes in time.
 const DELAY: Duration = Duration::from_millis(400);
 /// A pause after each byte with which a response does not come in time.
@@ -95,6 +96,8 @@ struct Cell {
     requests: u64,
     when: When,
     timeout: Duration,
+    /// The maximum number of attempts.
+    attempts: u32,
     /// How long the next call may take.
     next: Duration,
 }
@@ -120,25 +123,34 @@ fn cell(stage: &str, fault: &str) -> Cell {
         requests,
         when: When::Early,
         timeout: CALL_TIMEOUT,
-        next: 500 * MS,
+        attempts: 2,
+        // Less than an attempt that hangs.
+        next: 2 * SECOND,
     };
     // The next call waits for the end of the attempt, a pause, and the attempt after that.
     let hangs = |injection, requests| Cell {
         when: When::AtDeadline,
-        next: ATTEMPT_TIMEOUT - CALL_TIMEOUT + 1000 * MS,
+        timeout: SHORT_TIMEOUT,
+        attempts: 3,
+        next: 4 * SECOND,
         ..fails(injection, Status::Timeout, requests)
     };
     let delayed = |injection| Cell {
         when: When::After(DELAY),
+        attempts: 1,
         ..fails(injection, Status::Ok, 1)
     };
     // Two attempts fail, each with a pause after it, and the third succeeds.
     let third_time = |injection, requests| Cell {
         when: When::After(1250 * MS),
         timeout: LONG_TIMEOUT,
+        attempts: 3,
         ..fails(injection, Status::Ok, requests)
     };
-    let succeeds = |injection| fails(injection, Status::Ok, 1);
+    let succeeds = |injection| Cell {
+        attempts: 1,
+        ..fails(injection, Status::Ok, 1)
+    };
 
     // A good response, in parts between which a fault can be injected.
     const BODY: &[u8] = br#"{"success":true,"token":"a.b.c","expires_in":3600}"#;
@@ -172,7 +184,7 @@ fn cell(stage: &str, fault: &str) -> Cell {
         ("resolve", "hang") => hangs(Name(DnsFault::Silent), 0),
         // The system's resolver cannot be interrupted, so the next call waits for it.
         ("resolve", "drip") => Cell {
-            next: 10 * SECOND,
+            next: 20 * SECOND,
             ..hangs(Name(DnsFault::DripTcp), 0)
         },
         ("resolve", "truncate") => fails(Name(DnsFault::TruncateTcp), Status::Dns, 0),
@@ -199,7 +211,6 @@ fn cell(stage: &str, fault: &str) -> Cell {
         // The first packet is lost; the kernel sends another after a second.
         ("connect", "slow") => Cell {
             when: When::After(950 * MS),
-            timeout: 3 * SECOND,
             ..succeeds(Port("halved"))
         },
         ("connect", "flap") => third_time(ServiceTimes(Fault::ConnectReset, 2), 1),
@@ -270,7 +281,10 @@ fn cell(stage: &str, fault: &str) -> Cell {
             third_time(ServiceTimes(Fault::Request(steps), 2), 3)
         }
 
-        ("headers", "refuse") => fails(Service(Fault::Status429), Status::RateLimited, 1),
+        ("headers", "refuse") => Cell {
+            timeout: SHORT_TIMEOUT,
+            ..fails(Service(Fault::Status429), Status::RateLimited, 1)
+        },
         ("headers", "reset") => fails(Service(Fault::HeadersReset), Status::Connect, 2),
         ("headers", "hang") => hangs(Service(Fault::HeadersHang), 1),
         ("headers", "drip") => hangs(Service(Fault::HeadersDrip), 1),
@@ -345,7 +359,7 @@ impl Matrix<'_> {
         let addresses = [IpAddr::V4(STORE_V4)];
         self.names.set(&host, &addresses);
         let clock = ShiftedClock::new();
-        let client = client(&sandbox, &host, &clock);
+        let client = client(&sandbox, &host, &clock, cell.attempts);
 
         self.inject(cell, &sandbox, &client, &host, &addresses);
         let (requests, connections) = (sandbox.auth_requests(), sandbox.connections());
@@ -458,7 +472,12 @@ impl Matrix<'_> {
     }
 }
 
-fn client(sandbox: &Sandbox, host: &str, clock: &std::sync::Arc<ShiftedClock>) -> Client {
+fn client(
+    sandbox: &Sandbox,
+    host: &str,
+    clock: &std::sync::Arc<ShiftedClock>,
+    attempts: u32,
+) -> Client {
     let mut config = Config::new();
     config
         .set_base_url(&format!("https://{host}:{}", sandbox.port()))
@@ -468,6 +487,8 @@ fn client(sandbox: &Sandbox, host: &str, clock: &std::sync::Arc<ShiftedClock>) -
         .set_timeout(LONG_TIMEOUT)
         .unwrap()
         .set_attempt_timeout(ATTEMPT_TIMEOUT)
+        .unwrap()
+        .set_max_attempts(attempts)
         .unwrap()
         .set_roots(Roots::None);
     config.add_ca_pem(sandbox.ca_pem().as_bytes()).unwrap();
