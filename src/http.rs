@@ -150,10 +150,15 @@ impl HttpClient {
         {
             connections.server_clock.saw(date);
         }
+        let mut body = read_body(&mut response.body_mut().as_reader(), length);
+        if !response.status().is_success() && !matches!(body, Ok(Some(_))) {
+            // The head says what failed, and when to come back.
+            body = Ok(Some(WipedBuffer::default()));
+        }
         let response = RawResponse {
             http_status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: read_body(&mut response.body_mut().as_reader(), length)?,
+            body: body?,
         };
         connections.addresses.answered();
         Ok(response)

@@ -196,6 +196,34 @@ fn the_retry_after_of_a_503_is_reported() {
     assert!((20 * SECOND..26 * SECOND).contains(&wait), "{wait:?}");
 }
 
+/// On a kept connection, where a request is otherwise sent again if the connection breaks.
+#[test]
+fn a_failure_whose_body_cannot_be_read_keeps_its_status_and_is_not_sent_again() {
+    for (http_status, length, status) in [
+        (429, 100, Status::RateLimited),
+        (503, 100, Status::Server),
+        (503, 100_000, Status::Server),
+        (401, 100, Status::Protocol),
+    ] {
+        let fixture = Fixture::start();
+        let client = fixture.client(&config_with_one_attempt(&fixture));
+        client.get_token(None).unwrap();
+        let head = format!(
+            "HTTP/1.1 {http_status} X\r\nRetry-After: 20\r\nContent-Length: {length}\r\n\r\n<html>"
+        );
+        let steps = vec![Step::Send(head.into_bytes()), Step::Close];
+        fixture.sandbox.fail(Fault::Request(steps));
+        let error = refused(recorded(client.authenticate(None)), "cut");
+        assert_eq!(error.status(), status, "{http_status}, {length}: {error}");
+        assert_eq!(error.http_status(), Some(http_status));
+        assert!(
+            error.retry_after() >= Some(20 * SECOND) || http_status == 401,
+            "{error}"
+        );
+        assert_eq!(fixture.requests(), 2, "{http_status}, {length}");
+    }
+}
+
 fn is_one_clean_line(text: &str) -> bool {
     let is_bidi = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !text.chars().any(|c| c.is_control() || is_bidi(c))
