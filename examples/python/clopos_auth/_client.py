@@ -127,6 +127,7 @@ _closing: Dict[int, _thread.LockType] = {}
 
 def _after_fork() -> None:
     _closing.clear()  # the child has none of these threads
+    _native.after_fork()
     for callbacks in _callbacks.values():
         callbacks.after_fork()
 

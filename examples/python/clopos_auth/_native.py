@@ -82,6 +82,12 @@ def library() -> ctypes.CDLL:
     return _loaded
 
 
+def after_fork() -> None:
+    """In a forked child: the thread that was loading the library does not exist there."""
+    global _loading
+    _loading = threading.Lock()
+
+
 def _places() -> Iterator[str]:
     """The paths, and names for the system's loader, in the order in which they are tried."""
     chosen = os.environ.get("CLOPOS_AUTH_LIBRARY")
