@@ -89,7 +89,8 @@
  *     that thread, pthread_cancel() ends the process with abort().
  *
  *   Stack: the calling thread needs 64 KiB, plus what your log or change function uses, and 256 KiB if it
- *   has to run the request.
+ *   has to run the request. Most log lines and all changes come on a thread of the library, which has 256 KiB
+ *   in all: a function that needs more passes its work on.
  *
  *   Signals: the library's threads block all signals. Exceptions: faults of the thread itself (SIGSEGV,
  *   SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS) and the signals with which runtimes stop threads (on Linux
