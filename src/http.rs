@@ -48,7 +48,7 @@ pub(crate) struct HttpClient {
 struct RawResponse {
     http_status: u16,
     headers: HeaderMap,
-    /// `None` if it was larger than [`MAX_BODY_BYTES`].
+    /// `None` if it was larger than [`MAX_BODY_BYTES`]. Empty if that of a failure could not be read.
     body: Option<WipedBuffer>,
 }
 
